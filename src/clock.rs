@@ -1,0 +1,58 @@
+//! The only place that asks the time.
+//!
+//! Schedules follow the host's clock, cutoffs follow the database's: a row is old by the clock that wrote it. When the two
+//! are far apart one of them is wrong, and nothing is destroyed until somebody has said which.
+
+use anyhow::{Context as _, Result, bail};
+use chrono::{DateTime, Duration, Utc};
+
+/// How far apart the host's clock and the database's may be before destructive work is refused.
+pub const MAX_SKEW: Duration = Duration::minutes(5);
+
+/// Where the time comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Clock {
+    /// The host for schedules, the database for cutoffs.
+    #[default]
+    System,
+    /// One instant for both; for tests and for `plan --at`. No configuration of a release binary leads to it for a run.
+    Fixed(DateTime<Utc>),
+}
+
+impl Clock {
+    /// The host's time, for schedules and records.
+    pub fn host(&self) -> DateTime<Utc> {
+        match self {
+            #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+            Clock::System => Utc::now(),
+            Clock::Fixed(at) => *at,
+        }
+    }
+
+    /// The time cutoffs are counted from: the database's.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or `destructive` work would go by clocks more than [`MAX_SKEW`] apart.
+    pub async fn database(&self, client: &tokio_postgres::Client, destructive: bool) -> Result<DateTime<Utc>> {
+        if let Clock::Fixed(at) = self {
+            return Ok(*at);
+        }
+        let before = self.host();
+        let row = client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await.context("ask the database for its time")?;
+        let now: DateTime<Utc> = row.get(0);
+        let after = self.host();
+        // The answer was given at some moment between the two looks at our own clock.
+        let skew = if now < before { before - now } else { (now - after).max(Duration::zero()) };
+        if destructive && skew > MAX_SKEW {
+            bail!(
+                "the clocks of this host ({}) and of the database ({}) are {} apart: nothing is deleted until they agree \
+                 within {} minutes; set the wrong one right (chronyc tracking, timedatectl)",
+                after.format("%Y-%m-%d %H:%M:%SZ"),
+                now.format("%Y-%m-%d %H:%M:%SZ"),
+                crate::period::human(skew.to_std().unwrap_or_default()),
+                MAX_SKEW.num_minutes(),
+            );
+        }
+        Ok(now)
+    }
+}

@@ -1,0 +1,117 @@
+//! What a config comes to, once it has been read and found right: databases, and one [`Definition`] for each job in each
+//! of its databases.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use secrecy::SecretString;
+
+use super::window::Window;
+use crate::cron::Cron;
+use crate::kinds::Spec;
+use crate::period::Period;
+use crate::pg::Conninfo;
+use crate::run::JobName;
+
+/// A file of the config, kept to say where things stand.
+#[derive(Debug)]
+pub struct Source {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl Source {
+    /// The line of a byte, counted from 1.
+    pub fn line(&self, byte: usize) -> usize {
+        self.text.as_bytes().iter().take(byte).filter(|b| **b == b'\n').count() + 1
+    }
+}
+
+/// Where something of the config was written.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub source: Arc<Source>,
+    pub span: Range<usize>,
+}
+
+impl Origin {
+    /// `file:line` of this, or of `span` in the same file.
+    pub fn place(&self, span: Option<&Range<usize>>) -> (PathBuf, usize) {
+        (self.source.path.clone(), self.source.line(span.unwrap_or(&self.span).start))
+    }
+}
+
+/// The whole config.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The first is the one named on the command line.
+    pub sources: Vec<Arc<Source>>,
+    pub shutdown_timeout: Duration,
+    /// How many runs may be at work at once, over all databases.
+    pub max_runs: usize,
+    pub databases: BTreeMap<String, DatabaseConfig>,
+    /// `None`: `listen = "off"`.
+    pub http: Option<HttpConfig>,
+    pub history_keep: Period,
+    /// One for each job and database, sorted by name.
+    pub jobs: Vec<Arc<Definition>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    pub conninfo: Conninfo,
+    /// How many connections the runs may have to it at once. The daemon has one more, for triggers and gauges.
+    pub max_connections: usize,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    pub listen: SocketAddr,
+    /// Without it nothing can be triggered over HTTP.
+    pub token: Option<SecretString>,
+}
+
+/// A job in one database.
+#[derive(Debug)]
+pub struct Definition {
+    /// `JOB`, or `JOB@DATABASE` where the job names several.
+    pub name: JobName,
+    pub database: String,
+    pub spec: Spec,
+    pub schedule: Option<Cron>,
+    pub timezone: Tz,
+    pub jitter: Duration,
+    pub enabled: bool,
+    pub timeout: Duration,
+    pub retry: Retry,
+    pub catch_up: bool,
+    /// Instances this one runs after, once they have succeeded.
+    pub after: Vec<JobName>,
+    pub window: Option<Window>,
+    pub lock_timeout: Duration,
+    /// `n` of `RTMIN+n`.
+    pub signal: Option<u8>,
+    pub origin: Origin,
+}
+
+/// How often and how soon a scheduled run that failed is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// The first try included.
+    pub attempts: u32,
+    /// Doubled after each try, up to `max_wait`.
+    pub wait: Duration,
+    pub max_wait: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 1, wait: Duration::from_secs(30), max_wait: Duration::from_secs(600) }
+    }
+}

@@ -1,0 +1,144 @@
+//! What a kind is given to work with: the time, the database, a place to report, and a reason to stop.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::pg::{Session, Sessions};
+use crate::run::{Counted, JobName, Report};
+
+/// Everything one run may use. `now` was read once, so that a run has one cutoff however long it takes.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub job: JobName,
+    pub now: DateTime<Utc>,
+    pub timezone: Tz,
+    pub pg: Sessions,
+    pub stop: Stop,
+    pub report: Reporter,
+    /// When the run's `timeout` is over.
+    pub deadline: Instant,
+    /// At most this long is waited for any one lock; also the length of a round of tries.
+    pub lock_timeout: Duration,
+}
+
+impl Context {
+    /// A session on the job's database, with the run's settings and the job's second key.
+    ///
+    /// # Errors
+    /// No connection can be had.
+    pub async fn session(&self) -> anyhow::Result<Session> {
+        self.pg.open().await
+    }
+
+    /// Waits, unless there is a reason to stop. Gives the reason, if there was one.
+    pub async fn pause(&self, length: Duration) -> Option<StopReason> {
+        tokio::select! {
+            reason = self.stop.requested_at_last() => Some(reason),
+            () = tokio::time::sleep(length) => self.stop.requested(),
+        }
+    }
+}
+
+/// Why a run is asked to end before its work does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The daemon is ending, or somebody pressed Ctrl-C.
+    Shutdown,
+    /// The job's `window` closed.
+    WindowClosed,
+    /// Its `timeout` is over.
+    TimedOut,
+    /// The lock's connection is gone: another daemon may start the job at any moment.
+    LockLost,
+}
+
+impl StopReason {
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            StopReason::Shutdown => "the daemon was asked to stop",
+            StopReason::WindowClosed => "the job's window closed",
+            StopReason::TimedOut => "the job's timeout was over",
+            StopReason::LockLost => "the connection that holds the job's lock was lost",
+        }
+    }
+}
+
+/// The run's ear for a reason to stop; kinds look at it at each safe point.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<Option<StopReason>>);
+
+/// The other end: the first reason given stays.
+#[derive(Debug)]
+pub struct Stopper(watch::Sender<Option<StopReason>>);
+
+impl Stop {
+    pub fn pair() -> (Stopper, Stop) {
+        let (sender, receiver) = watch::channel(None);
+        (Stopper(sender), Stop(receiver))
+    }
+
+    /// The reason to stop now, if there is one.
+    pub fn requested(&self) -> Option<StopReason> {
+        *self.0.borrow()
+    }
+
+    /// Waits until there is a reason; for ever if there never is.
+    pub async fn requested_at_last(&self) -> StopReason {
+        let mut receiver = self.0.clone();
+        let reason = match receiver.wait_for(Option::is_some).await {
+            Ok(reason) => *reason,
+            Err(_) => None,
+        };
+        match reason {
+            Some(reason) => reason,
+            // The other end is gone without ever having asked: nobody will.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Stopper {
+    pub fn stop(&self, reason: StopReason) {
+        self.0.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert(reason);
+            first
+        });
+    }
+}
+
+/// The report of a run in progress. Shared, so that what was done is known even if the run is ended by force.
+#[derive(Debug, Clone, Default)]
+pub struct Reporter(Arc<Mutex<Report>>);
+
+impl Reporter {
+    pub fn lock(&self) -> MutexGuard<'_, Report> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn count(&self, what: Counted, table: &str, n: u64) {
+        self.lock().count(what, table, n);
+    }
+
+    pub fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        tracing::warn!("{text}");
+        self.lock().warn(text);
+    }
+
+    pub fn fail(&self, target: impl Into<String>, error: impl Into<String>) {
+        let (target, error) = (target.into(), error.into());
+        tracing::error!(target_object = %target, "{error}");
+        self.lock().fail(target, error);
+    }
+
+    /// What has been reported so far.
+    pub fn snapshot(&self) -> Report {
+        self.lock().clone()
+    }
+}

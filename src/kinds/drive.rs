@@ -1,0 +1,172 @@
+//! From plan to report: the one loop that all kinds are driven by.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::time::Instant;
+
+use super::{Applied, Context, Kind, StopReason};
+use crate::run::{Counted, Outcome, Step};
+
+/// Whether the plan is also applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Apply,
+    /// `plan`: says what would be done, in sessions that can only read.
+    Rehearse,
+}
+
+/// How the driving ended, before the runner turns it into an outcome.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Ended {
+    /// The plan, notes after actions.
+    pub steps: Vec<Step>,
+    pub done: usize,
+    pub failed: usize,
+    /// Actions whose lock was never had.
+    pub locked: usize,
+    pub stopped: Option<StopReason>,
+}
+
+impl Ended {
+    /// The one outcome this amounts to.
+    pub fn outcome(&self) -> Outcome {
+        match self.stopped {
+            Some(StopReason::Shutdown) => return Outcome::Cancelled,
+            Some(StopReason::TimedOut) => return Outcome::TimedOut,
+            Some(StopReason::LockLost) => return Outcome::Failed,
+            // Work that its window ended cleanly is in order, whatever of it is left.
+            Some(StopReason::WindowClosed) | None => {}
+        }
+        match (self.failed + self.locked, self.done) {
+            (0, _) => Outcome::Succeeded,
+            (_, 1..) => Outcome::Partial,
+            (_, 0) if self.failed == 0 => Outcome::TimedOut,
+            (_, 0) => Outcome::Failed,
+        }
+    }
+}
+
+/// Makes the plan, logs it, and applies it action by action. One action's failure stops no other; one whose lock is not
+/// had goes to the end of the queue and is tried in rounds until the run's time is over.
+///
+/// # Errors
+/// The plan could not be made.
+pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended> {
+    let plan = kind.plan(cx).await.context("make the plan")?;
+    let mut ended = Ended::default();
+    for action in &plan.actions {
+        let step = kind.step(action);
+        tracing::debug!(action = step.action, object = %step.target, "planned: {}", step.reason);
+        ended.steps.push(step);
+    }
+    for note in &plan.notes {
+        if note.action == "warn" && mode == Mode::Apply {
+            cx.report.warn(format!("{}: {}", note.target, note.reason));
+        }
+    }
+    ended.steps.extend(plan.notes);
+    if mode == Mode::Rehearse {
+        return Ok(ended);
+    }
+
+    let mut queue: VecDeque<(K::Action, Option<String>)> = plan.actions.into_iter().map(|action| (action, None)).collect();
+    let mut round = 0;
+    while !queue.is_empty() {
+        for _ in 0..queue.len() {
+            let Some((action, _)) = queue.pop_front() else { break };
+            if let Some(reason) = cx.stop.requested() {
+                queue.push_front((action, None));
+                return Ok(stopped(kind, cx, ended, reason, &queue));
+            }
+            let target = kind.step(&action).target;
+            match kind.apply(cx, &action).await {
+                Ok(Applied::Done) => ended.done += 1,
+                Ok(Applied::Locked(by)) => {
+                    cx.report.count(Counted::LockTimeouts, &target, 1);
+                    tracing::info!(object = %target, "lock not had in time, trying again later: {by}");
+                    queue.push_back((action, Some(by)));
+                }
+                Ok(Applied::Stopped(reason)) => {
+                    queue.push_front((action, None));
+                    return Ok(stopped(kind, cx, ended, reason, &queue));
+                }
+                Err(error) => {
+                    ended.failed += 1;
+                    cx.report.fail(target, format!("{error:#}"));
+                    if K::IN_ORDER {
+                        for (rest, _) in queue.drain(..) {
+                            cx.report.warn(format!("{}: not run, because an earlier one failed", kind.step(&rest).target));
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        if queue.is_empty() {
+            break;
+        }
+        round += 1;
+        let rest = backoff(round, cx.lock_timeout, cx.job.as_str());
+        if Instant::now() + rest >= cx.deadline {
+            break;
+        }
+        if let Some(reason) = cx.pause(rest).await {
+            return Ok(stopped(kind, cx, ended, reason, &queue));
+        }
+    }
+    for (action, by) in queue {
+        ended.locked += 1;
+        let by = by.unwrap_or_default();
+        cx.report.fail(kind.step(&action).target, format!("its lock was not had before the job's timeout: {by}"));
+    }
+    Ok(ended)
+}
+
+fn stopped<K: Kind>(
+    kind: &K,
+    cx: &Context,
+    mut ended: Ended,
+    reason: StopReason,
+    left: &VecDeque<(K::Action, Option<String>)>,
+) -> Ended {
+    let names: Vec<_> = left.iter().take(10).map(|(action, _)| kind.step(action).target).collect();
+    let more = if left.len() > 10 { format!(" and {} more", left.len() - 10) } else { String::new() };
+    cx.report.lock().left_for_next_time = Some(format!("{}; not finished: {}{more}", reason.sentence(), names.join(", ")));
+    ended.stopped = Some(reason);
+    ended
+}
+
+/// The rest before round `round`: growing, and different for each job, so that two daemons that want the same lock do not
+/// ask for it in step for ever.
+fn backoff(round: u32, lock_timeout: Duration, job: &str) -> Duration {
+    let base = lock_timeout.max(Duration::from_millis(50)) * 2u32.saturating_pow(round.min(6));
+    let jitter = crate::cron::stable_fraction(&format!("{job}#{round}"));
+    base.min(Duration::from_secs(15)).mul_f64(0.5 + jitter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(done: usize, failed: usize, locked: usize, stopped: Option<StopReason>) -> Outcome {
+        Ended { done, failed, locked, stopped, steps: Vec::new() }.outcome()
+    }
+
+    #[test]
+    fn an_outcome_never_says_better_than_it_was() {
+        assert_eq!(outcome(0, 0, 0, None), Outcome::Succeeded);
+        assert_eq!(outcome(3, 0, 0, None), Outcome::Succeeded);
+        assert_eq!(outcome(2, 1, 0, None), Outcome::Partial);
+        assert_eq!(outcome(0, 1, 0, None), Outcome::Failed);
+        assert_eq!(outcome(0, 1, 1, None), Outcome::Failed);
+        assert_eq!(outcome(1, 0, 1, None), Outcome::Partial);
+        assert_eq!(outcome(0, 0, 1, None), Outcome::TimedOut);
+        assert_eq!(outcome(5, 0, 0, Some(StopReason::Shutdown)), Outcome::Cancelled);
+        assert_eq!(outcome(5, 0, 0, Some(StopReason::LockLost)), Outcome::Failed);
+        assert_eq!(outcome(5, 0, 0, Some(StopReason::TimedOut)), Outcome::TimedOut);
+        assert_eq!(outcome(5, 0, 0, Some(StopReason::WindowClosed)), Outcome::Succeeded);
+        assert_eq!(outcome(5, 1, 0, Some(StopReason::WindowClosed)), Outcome::Partial);
+    }
+}

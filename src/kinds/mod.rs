@@ -1,0 +1,133 @@
+//! What a job can be. A kind decides ([`Kind::plan`]) and acts ([`Kind::apply`]); it never schedules, locks, times out,
+//! records, or knows whether it is a rehearsal.
+//!
+//! A new kind is one file here, and the lines that the compiler then asks for: a variant of [`Spec`] and its name in
+//! [`kinds!`](self). Parsing, validation, locking, rehearsal, history, metrics, CLI and schema follow by themselves.
+
+pub mod context;
+pub mod drive;
+pub mod expire;
+pub mod sql;
+
+use std::future::Future;
+
+use anyhow::Result;
+use schemars::{Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
+pub use context::{Context, Reporter, Stop, StopReason, Stopper};
+pub use drive::{Ended, Mode};
+
+use crate::run::{Finding, Plan, Step};
+
+/// How a running job of this kind is stopped on SIGTERM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopStyle {
+    /// It looks at [`Context::stop`] often enough: a batch, a partition.
+    AtSafePoint,
+    /// It has no safe point near: its statement is cancelled at once.
+    AtOnce,
+}
+
+/// How an action went, where it did not fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Done,
+    /// A lock was not had in time; try again after the others. The text names who holds it.
+    Locked(String),
+    /// Ended at a safe point because [`Context::stop`] asked for it; the next run goes on.
+    Stopped(StopReason),
+}
+
+/// The code of a kind of job. `self` is what the config says in the table named after the kind.
+pub trait Kind: DeserializeOwned + Send + Sync {
+    type Action: Send + Sync;
+
+    const STOP: StopStyle = StopStyle::AtSafePoint;
+    /// Whether a standby, where nothing can be written, is no place for it.
+    const WRITES: bool = true;
+    /// Whether actions build on each other, so that none is tried after one that failed.
+    const IN_ORDER: bool = false;
+
+    /// What the config cannot mean: mistakes to be seen before anything connects, with the bytes they stand at.
+    fn validate(&self) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    /// What there is to do now. Reads only: in a rehearsal the server refuses anything else.
+    fn plan(&self, cx: &Context) -> impl Future<Output = Result<Plan<Self::Action>>> + Send;
+
+    /// The line that stands for an action in `plan`, in logs and in failures.
+    fn step(&self, action: &Self::Action) -> Step;
+
+    /// Does one action. Called again for the same action when it said [`Applied::Locked`].
+    fn apply(&self, cx: &Context, action: &Self::Action) -> impl Future<Output = Result<Applied>> + Send;
+
+    /// What would go wrong: missing tables, columns, privileges, indexes. Reads only.
+    fn check(&self, cx: &Context) -> impl Future<Output = Result<Vec<Finding>>> + Send;
+}
+
+/// Declares the kinds: name in the config, variant, type.
+macro_rules! kinds {
+    ($($name:literal => $variant:ident($type:ty)),+ $(,)?) => {
+        /// What a job does, as the config says it.
+        #[derive(Debug, Clone)]
+        pub enum Spec { $($variant($type)),+ }
+
+        impl Spec {
+            /// Every kind there is, as the config names it.
+            pub const NAMES: &[&str] = &[$($name),+];
+
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Spec::$variant(_) => $name),+ }
+            }
+
+            /// Reads the table named after a kind.
+            ///
+            /// # Errors
+            /// The table does not fit the kind; the error knows where.
+            pub fn parse<'de, D: serde::Deserializer<'de>>(kind: &str, table: D) -> Result<Self, D::Error> {
+                match kind {
+                    $($name => <$type as serde::Deserialize>::deserialize(table).map(Spec::$variant),)+
+                    _ => Err(serde::de::Error::custom(format!("unknown kind of job {kind:?}; known are {}", Self::NAMES.join(", ")))),
+                }
+            }
+
+            /// The JSON Schema of each kind's table.
+            pub fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
+                vec![$(($name, generator.subschema_for::<$type>())),+]
+            }
+
+            pub fn validate(&self) -> Vec<Finding> {
+                match self { $(Spec::$variant(kind) => kind.validate()),+ }
+            }
+
+            pub const fn stop_style(&self) -> StopStyle {
+                match self { $(Spec::$variant(_) => <$type as Kind>::STOP),+ }
+            }
+
+            pub const fn writes(&self) -> bool {
+                match self { $(Spec::$variant(_) => <$type as Kind>::WRITES),+ }
+            }
+
+            /// # Errors
+            /// The database cannot be asked.
+            pub async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
+                match self { $(Spec::$variant(kind) => kind.check(cx).await),+ }
+            }
+
+            /// Plans, and unless it is a rehearsal applies.
+            ///
+            /// # Errors
+            /// The plan could not be made. What goes wrong after that is in the report.
+            pub async fn drive(&self, cx: &Context, mode: Mode) -> Result<Ended> {
+                match self { $(Spec::$variant(kind) => drive::drive(kind, cx, mode).await),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    "expire" => Expire(expire::Expire),
+    "sql" => Sql(sql::Sql),
+}

@@ -1,0 +1,227 @@
+//! Sessions with our settings: for work, from a pool; each holds its job's second key, so that a new run can tell that no
+//! statement of a lost one is still at work.
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio::time::Instant;
+
+use super::connect::Connector;
+use super::{Canceller, Conninfo};
+
+/// The oldest server whose catalogs and locks pgtend was tried on.
+pub const OLDEST_SERVER: i32 = 130_000;
+
+/// A database of the config: where it is, and a pool of connections for the runs that work in it.
+#[derive(Debug)]
+pub struct Database {
+    pub name: String,
+    pub conninfo: Conninfo,
+    pool: Pool,
+}
+
+/// What a session may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The server refuses every write: a rehearsal cannot change a thing even by mistake.
+    ReadOnly,
+    ReadWrite,
+}
+
+/// Opens the sessions of one run. Clones share the list of what is open, so that all of it can be cancelled.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    database: Arc<Database>,
+    application_name: String,
+    access: Access,
+    lock_timeout: Duration,
+    deadline: Instant,
+    /// Held shared by each session of the run.
+    work_key: Option<i64>,
+    open: Arc<Mutex<HashMap<u64, Canceller>>>,
+}
+
+/// A session from the pool. [`Session::close`] gives it back clean; dropping it closes its connection.
+pub struct Session {
+    object: Option<Object>,
+    /// `server_version_num`: 150018 is 15.18.
+    pub version: i32,
+    pub pid: i32,
+    pub is_standby: bool,
+    /// The lock time-out in force: the job's, or half the server's `deadlock_timeout` if that is less, so that in a
+    /// deadlock we give way and not the application.
+    pub lock_timeout: Duration,
+    number: u64,
+    open: Arc<Mutex<HashMap<u64, Canceller>>>,
+}
+
+impl Database {
+    /// # Errors
+    /// The pool cannot be made.
+    pub fn new(name: impl Into<String>, conninfo: Conninfo, max_connections: usize) -> Result<Self> {
+        let manager = Manager::from_connect(
+            tokio_postgres::Config::new(),
+            Connector(conninfo.clone()),
+            ManagerConfig { recycling_method: RecyclingMethod::Verified },
+        );
+        let pool = Pool::builder(manager).max_size(max_connections.max(1)).build().context("make a connection pool")?;
+        Ok(Self { name: name.into(), conninfo, pool })
+    }
+
+    /// Closes the connections that have been idle for `longer_than`; a daemon of many databases keeps none it does not use.
+    pub fn close_idle(&self, longer_than: Duration) {
+        self.pool.retain(|_, metrics| metrics.last_used() < longer_than);
+    }
+}
+
+impl Sessions {
+    pub fn new(database: Arc<Database>, job: &str, access: Access, lock_timeout: Duration, deadline: Instant) -> Self {
+        let application_name = format!("pgtend/{job}");
+        Self { database, application_name, access, lock_timeout, deadline, work_key: None, open: Arc::default() }
+    }
+
+    /// The same, with a key that every session holds shared.
+    #[must_use]
+    pub fn holding(mut self, work_key: i64) -> Self {
+        self.work_key = Some(work_key);
+        self
+    }
+
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// # Errors
+    /// No connection can be had, the server is too old, or a newer run of the job has begun.
+    pub async fn open(&self) -> Result<Session> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let object = self.database.pool.get().await.with_context(|| format!("connect to {}", self.database.conninfo.target()))?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let canceller = self.database.conninfo.canceller(&object);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, canceller);
+        // From here on an error drops the session, and with it the connection.
+        let mut session = Session {
+            object: Some(object),
+            version: 0,
+            pid: 0,
+            is_standby: false,
+            lock_timeout: self.lock_timeout,
+            number,
+            open: Arc::clone(&self.open),
+        };
+        let facts = session
+            .query_one(
+                "SELECT current_setting('server_version_num')::int, pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
+                        (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout')",
+                &[],
+            )
+            .await
+            .context("ask the server for its version")?;
+        session.version = facts.get(0);
+        session.pid = facts.get(1);
+        session.is_standby = facts.get(2);
+        let deadlock_timeout = Duration::from_millis(u64::try_from(facts.get::<_, i64>(3)).unwrap_or(1000));
+        session.lock_timeout = self.lock_timeout.min(deadlock_timeout / 2).max(Duration::from_millis(1));
+        if session.version < OLDEST_SERVER {
+            bail!(
+                "the server of database {} is PostgreSQL {}; pgtend needs 13 or newer, since it relies on catalogs and lock \
+                 behaviour that older ones do not have",
+                self.database.name,
+                session.version / 10_000
+            );
+        }
+        self.settle(&session).await?;
+        Ok(session)
+    }
+
+    /// Our settings, whatever the role or the database has as its own.
+    async fn settle(&self, session: &Session) -> Result<()> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        // The runner cancels at the deadline; the server's own limit is for the case that we are no longer there to do it.
+        let statement_timeout = left.saturating_add(Duration::from_secs(2)).as_millis().min(i32::MAX as u128);
+        let mut settings = vec![
+            ("application_name", self.application_name.chars().take(63).collect()),
+            ("TimeZone", "UTC".into()),
+            ("DateStyle", "ISO, MDY".into()),
+            ("IntervalStyle", "postgres".into()),
+            // A row that row security hides from us becomes an error (42501) instead of a silence.
+            ("row_security", "off".into()),
+            ("statement_timeout", statement_timeout.to_string()),
+            ("lock_timeout", session.lock_timeout.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", "60000".into()),
+            ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
+        ];
+        if session.version >= 140_000 {
+            settings.push(("client_connection_check_interval", "1000".into()));
+        }
+        let (names, values): (Vec<&str>, Vec<String>) = settings.into_iter().unzip();
+        session
+            .query(
+                "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)",
+                &[&names, &values],
+            )
+            .await
+            .context("set up the session")?;
+        if let Some(key) = self.work_key {
+            let row = session.query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key]).await?;
+            if !row.get::<_, bool>(0) {
+                bail!("another run of this job has begun, so this one has lost its lock");
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels what any session of the run has the server doing.
+    pub async fn cancel_all(&self) {
+        let cancellers: Vec<_> = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for canceller in cancellers {
+            match tokio::time::timeout(Duration::from_secs(5), canceller.cancel()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!("a running statement could not be cancelled: {error:#}"),
+                Err(_) => tracing::warn!("a running statement could not be cancelled: no answer from the server in 5 s"),
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.
+    pub async fn close(mut self) {
+        let clean = self
+            .batch_execute("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL")
+            .await;
+        if clean.is_ok() {
+            // The pool takes it back as it is dropped.
+            drop(self.object.take());
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        if let Some(object) = self.object.take() {
+            // Nobody knows what state it is in: out of the pool, and closed.
+            drop(Object::take(object));
+        }
+    }
+}
+
+impl Deref for Session {
+    type Target = tokio_postgres::Client;
+
+    fn deref(&self) -> &Self::Target {
+        self.object.as_ref().expect("a session has its connection until it is closed or dropped")
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.object.as_mut().expect("a session has its connection until it is closed or dropped")
+    }
+}

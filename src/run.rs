@@ -1,0 +1,291 @@
+//! The words: what a run is called, why it began, how it ended, what it reports. No behaviour beyond spelling.
+//!
+//! Each word is spelled one way everywhere: in the history column, the metric label, the log field and the JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A job in one database: `JOB`, or `JOB@DATABASE` where the job names several. This is what locks, history and metrics
+/// know a job by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobName(pub String);
+
+impl JobName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name in the config, without the database.
+    pub fn definition(&self) -> &str {
+        self.0.split('@').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $text)] $variant),+ }
+
+        impl $name {
+            pub const ALL: &[$name] = &[$($name::$variant),+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+
+            /// Reads the word back, from the history for instance.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|word| word.as_str() == text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What made a run begin.
+    Trigger {
+        Schedule = "schedule",
+        /// A scheduled time went by while no daemon ran, or none had the database.
+        CatchUp = "catch_up",
+        After = "after",
+        Signal = "signal",
+        Cli = "cli",
+        Http = "http",
+        /// `pgtend trigger`, through the database.
+        Notify = "notify",
+    }
+}
+
+words! {
+    /// How a run ended.
+    Outcome {
+        Succeeded = "succeeded",
+        /// Some targets failed, the others were done.
+        Partial = "partial",
+        Failed = "failed",
+        Skipped = "skipped",
+        Cancelled = "cancelled",
+        TimedOut = "timed_out",
+    }
+}
+
+impl Outcome {
+    /// Whether somebody should look: everything but done and nothing to do.
+    pub fn is_bad(self) -> bool {
+        !matches!(self, Outcome::Succeeded | Outcome::Skipped)
+    }
+}
+
+words! {
+    /// Why a run was skipped.
+    Skip {
+        /// The same job still runs in this daemon.
+        Overlap = "overlap",
+        /// The lock is held elsewhere.
+        Held = "held",
+        /// Another daemon has run this due time or request.
+        Done = "done",
+        /// The server is a standby and the job writes.
+        Standby = "standby",
+        /// The daemon is shutting down.
+        Shutdown = "shutdown",
+    }
+}
+
+/// The row of a run in `pgtend.run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One line of a plan: what would be done, to what, and why. Also what is kept or worth a warning, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Step {
+    /// `delete_rows`, `execute`, `keep`, `warn` …
+    pub action: &'static str,
+    pub target: String,
+    pub reason: String,
+    pub detail: Value,
+    /// The statement, where one says it.
+    pub sql: Option<String>,
+}
+
+impl Step {
+    pub fn warn(target: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { action: "warn", target: target.into(), reason: reason.into(), detail: Value::Object(Map::new()), sql: None }
+    }
+
+    pub fn keep(target: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { action: "keep", ..Self::warn(target, reason) }
+    }
+}
+
+/// What a kind decided: actions to apply in this order, and notes on what it leaves alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan<A> {
+    pub actions: Vec<A>,
+    pub notes: Vec<Step>,
+}
+
+impl<A> Default for Plan<A> {
+    fn default() -> Self {
+        Self { actions: Vec::new(), notes: Vec::new() }
+    }
+}
+
+/// What is counted by table; each is a metric `pgtend_<name>_total{table}` and a total in the report's details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counted {
+    RowsDeleted,
+    LockTimeouts,
+}
+
+impl Counted {
+    pub const ALL: &[Counted] = &[Counted::RowsDeleted, Counted::LockTimeouts];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Counted::RowsDeleted => "rows_deleted",
+            Counted::LockTimeouts => "lock_timeouts",
+        }
+    }
+}
+
+/// A target that could not be done.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Failure {
+    pub target: String,
+    pub error: String,
+}
+
+/// What a run has to say. The counters of the metrics come from here and from nowhere else.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    pub counts: BTreeMap<(Counted, String), u64>,
+    /// Fields of the kind's own, such as `rows_affected`.
+    pub fields: Map<String, Value>,
+    pub warnings: Vec<String>,
+    pub failures: Vec<Failure>,
+    /// Why the work ended before its end without being wrong: a window that closed, for instance.
+    pub left_for_next_time: Option<String>,
+}
+
+impl Report {
+    pub fn count(&mut self, what: Counted, table: &str, n: u64) {
+        *self.counts.entry((what, table.into())).or_default() += n;
+    }
+
+    pub fn total(&self, what: Counted) -> u64 {
+        self.counts.iter().filter(|((counted, _), _)| *counted == what).map(|(_, n)| n).sum()
+    }
+
+    pub fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    pub fn fail(&mut self, target: impl Into<String>, error: impl Into<String>) {
+        self.failures.push(Failure { target: target.into(), error: error.into() });
+    }
+
+    /// The object that the history and `run --json` call `details`.
+    pub fn details(&self) -> Value {
+        let mut details = self.fields.clone();
+        let mut tables: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+        for ((what, table), n) in &self.counts {
+            tables.entry(table).or_default().insert(what.as_str().into(), (*n).into());
+            details.insert(what.as_str().into(), self.total(*what).into());
+        }
+        if !tables.is_empty() {
+            details.insert("tables".into(), serde_json::json!(tables));
+        }
+        if !self.warnings.is_empty() {
+            details.insert("warnings".into(), self.warnings.clone().into());
+        }
+        if !self.failures.is_empty() {
+            details.insert("failures".into(), serde_json::json!(self.failures));
+        }
+        if let Some(why) = &self.left_for_next_time {
+            details.insert("left_for_next_time".into(), why.clone().into());
+        }
+        Value::Object(details)
+    }
+}
+
+/// A run as the history has it and `run --json` prints it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRecord {
+    pub id: Option<RunId>,
+    pub job: JobName,
+    pub kind: String,
+    pub database: String,
+    pub trigger: Trigger,
+    pub host: String,
+    pub pid: i32,
+    pub attempt: i32,
+    pub due_at: Option<DateTime<Utc>>,
+    pub started_at: DateTime<Utc>,
+    /// Nothing while the run is in progress.
+    pub finished_at: Option<DateTime<Utc>>,
+    pub duration_seconds: Option<f64>,
+    pub outcome: Option<Outcome>,
+    pub error: Option<String>,
+    pub details: Value,
+}
+
+/// Something `check` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub severity: Severity,
+    /// Which bytes of the job's file it is about.
+    pub span: Option<std::ops::Range<usize>>,
+    pub message: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+words! {
+    /// An error fails `check`, a warning does not.
+    Severity { Error = "error", Warning = "warning", Ok = "ok" }
+}
+
+impl Finding {
+    pub fn error(message: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, span: None, message: message.into(), mend: mend.into() }
+    }
+
+    pub fn warning(message: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message, mend) }
+    }
+
+    #[must_use]
+    pub fn at(mut self, span: std::ops::Range<usize>) -> Self {
+        self.span = Some(span);
+        self
+    }
+}
