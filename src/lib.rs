@@ -29,3 +29,4 @@ pub mod kinds;
 pub mod period;
 pub mod pg;
 pub mod run;
+pub mod testpoint;

@@ -107,6 +107,8 @@ words! {
         Standby = "standby",
         /// The daemon is shutting down.
         Shutdown = "shutdown",
+        /// The job's window is closed.
+        Window = "window",
     }
 }
 
@@ -256,6 +258,13 @@ pub struct RunRecord {
     pub outcome: Option<Outcome>,
     pub error: Option<String>,
     pub details: Value,
+}
+
+impl RunRecord {
+    /// Why it was skipped, if it was.
+    pub fn skip(&self) -> Option<Skip> {
+        self.details.get("skipped").and_then(Value::as_str).and_then(Skip::parse)
+    }
 }
 
 /// Something `check` found.

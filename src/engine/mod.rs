@@ -1,1 +1,9 @@
-//! engine
+//! From a ring to a record: lock, run, history, metrics. Knows no kind of job.
+
+pub mod history;
+pub mod lock;
+pub mod metrics;
+pub mod request;
+pub mod runner;
+
+pub use runner::{Ending, Engine, Ring, Shared, labels};

@@ -86,6 +86,10 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
                 Ok(Applied::Locked(by)) => {
                     cx.report.count(Counted::LockTimeouts, &target, 1);
                     tracing::info!(object = %target, "lock not had in time, trying again later: {by}");
+                    if K::IN_ORDER {
+                        queue.push_front((action, Some(by)));
+                        break;
+                    }
                     queue.push_back((action, Some(by)));
                 }
                 Ok(Applied::Stopped(reason)) => {

@@ -10,6 +10,7 @@ pub mod expire;
 pub mod sql;
 
 use std::future::Future;
+use std::path::Path;
 
 use anyhow::Result;
 use schemars::{Schema, SchemaGenerator};
@@ -54,6 +55,11 @@ pub trait Kind: DeserializeOwned + Send + Sync {
         Vec::new()
     }
 
+    /// Paths in the table are relative to the file they stand in, which lies in `folder`.
+    fn resolve(&mut self, folder: &Path) {
+        let _ = folder;
+    }
+
     /// What there is to do now. Reads only: in a rehearsal the server refuses anything else.
     fn plan(&self, cx: &Context) -> impl Future<Output = Result<Plan<Self::Action>>> + Send;
 
@@ -96,6 +102,10 @@ macro_rules! kinds {
             /// The JSON Schema of each kind's table.
             pub fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
                 vec![$(($name, generator.subschema_for::<$type>())),+]
+            }
+
+            pub fn resolve(&mut self, folder: &Path) {
+                match self { $(Spec::$variant(kind) => kind.resolve(folder)),+ }
             }
 
             pub fn validate(&self) -> Vec<Finding> {

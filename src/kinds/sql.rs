@@ -1,11 +1,206 @@
+//! Chores of a team's own, in SQL: under the same lock, history, metrics and alerts as everything else.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use anyhow::{Context as _, Result};
+use futures_util::TryStreamExt as _;
+use schemars::JsonSchema;
 use serde::Deserialize;
-#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
+use serde_json::json;
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
+
+use super::{Applied, Context, Kind, StopStyle};
+use crate::pg::{Session, split};
+use crate::run::{Finding, Plan, Step};
+
+/// Runs statements of your own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Sql { #[serde(default)] pub statements: Vec<String> }
-impl super::Kind for Sql {
-    type Action = String;
-    async fn plan(&self, _cx: &super::Context) -> anyhow::Result<crate::run::Plan<String>> { Ok(Default::default()) }
-    fn step(&self, _: &String) -> crate::run::Step { todo!() }
-    async fn apply(&self, _cx: &super::Context, _a: &String) -> anyhow::Result<super::Applied> { todo!() }
-    async fn check(&self, _cx: &super::Context) -> anyhow::Result<Vec<crate::run::Finding>> { Ok(vec![]) }
+pub struct Sql {
+    /// The statements, in order. Either these or `file`.
+    #[serde(default)]
+    pub statements: Vec<String>,
+    /// A file of statements, beside this config file; read again for each run. psql's backslash commands are not SQL.
+    pub file: Option<PathBuf>,
+    /// All statements in one transaction, so that either all happen or none (the default); with `false`, each on its own,
+    /// as VACUUM, CREATE INDEX CONCURRENTLY and the like need it: those that went well before one fails stay done.
+    #[serde(default = "yes")]
+    pub transaction: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Statements that are run as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The number of the first, counted from 1.
+    first: usize,
+    statements: Vec<String>,
+}
+
+impl Sql {
+    fn scripts(&self) -> Result<Vec<Script>> {
+        let text = match &self.file {
+            Some(file) => {
+                std::fs::read_to_string(file).with_context(|| format!("read the statements in {}", file.display()))?
+            }
+            None => String::new(),
+        };
+        let texts = self.statements.iter().map(String::as_str).chain([text.as_str()]);
+        let statements: Vec<String> = texts.flat_map(split::statements).map(Into::into).collect();
+        if self.transaction {
+            return Ok(if statements.is_empty() { Vec::new() } else { vec![Script { first: 1, statements }] });
+        }
+        Ok(statements.into_iter().enumerate().map(|(i, one)| Script { first: i + 1, statements: vec![one] }).collect())
+    }
+}
+
+impl Kind for Sql {
+    type Action = Script;
+
+    const STOP: StopStyle = StopStyle::AtOnce;
+    const IN_ORDER: bool = true;
+
+    fn resolve(&mut self, folder: &Path) {
+        self.file = self.file.take().map(|file| folder.join(file));
+    }
+
+    fn validate(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.statements.is_empty() == self.file.is_none() {
+            let which = if self.file.is_some() { "both `statements` and `file`" } else { "neither `statements` nor `file`" };
+            findings.push(Finding::error(format!("a sql job has {which}"), "give one of them"));
+            return findings;
+        }
+        let scripts = match self.scripts() {
+            Ok(scripts) => scripts,
+            Err(error) => {
+                findings.push(Finding::error(format!("{error:#}"), "the path is relative to the config file it stands in"));
+                return findings;
+            }
+        };
+        if scripts.is_empty() {
+            findings.push(Finding::error("a sql job has no statement in it", "write one, or take the job out"));
+        }
+        for (n, statement) in scripts.iter().flat_map(|script| script.statements.iter().enumerate().map(|(i, s)| (script.first + i, s))) {
+            let word = split::first_word(statement);
+            if matches!(word.as_str(), "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT") {
+                findings.push(Finding::error(
+                    format!("statement {n} is {word}, but transactions are pgtend's part"),
+                    "leave it out; `transaction = true` (the default) makes one transaction of all statements, `false` one of each",
+                ));
+            }
+        }
+        findings
+    }
+
+    async fn plan(&self, _: &Context) -> Result<Plan<Script>> {
+        Ok(Plan { actions: self.scripts()?, notes: Vec::new() })
+    }
+
+    fn step(&self, script: &Script) -> Step {
+        let n = script.statements.len();
+        let target = match n {
+            1 => format!("statement {}", script.first),
+            _ => format!("statements {} to {}", script.first, script.first + n - 1),
+        };
+        let reason = if n == 1 { "as the config says" } else { "as the config says, in one transaction" };
+        let detail = json!({ "statements": n, "transaction": self.transaction });
+        Step { action: "execute", target, reason: reason.into(), detail, sql: Some(script.statements.join(";\n")) }
+    }
+
+    async fn apply(&self, cx: &Context, script: &Script) -> Result<Applied> {
+        let session = cx.session().await?;
+        if self.transaction {
+            session.batch_execute("BEGIN").await?;
+        }
+        let mut rows = 0;
+        for (i, statement) in script.statements.iter().enumerate() {
+            match execute(&session, statement).await {
+                Ok(n) => rows += n,
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                    let waited = crate::period::human(session.lock_timeout);
+                    session.close().await;
+                    return Ok(Applied::Locked(format!("statement {} waited {waited} for a lock", script.first + i)));
+                }
+                Err(error) => {
+                    let hint = match error.code() {
+                        Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
+                        _ => "",
+                    };
+                    let undone = if self.transaction && script.statements.len() > 1 { ", so the whole transaction was undone" } else { "" };
+                    let number = script.first + i;
+                    session.close().await;
+                    return Err(error).with_context(|| format!("statement {number} failed{undone}{hint}"));
+                }
+            }
+        }
+        if self.transaction {
+            session.batch_execute("COMMIT").await.context("commit")?;
+        }
+        session.close().await;
+        let mut report = cx.report.lock();
+        let before = report.fields.get("rows_affected").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        report.fields.insert("rows_affected".into(), json!(before + rows));
+        let run = report.fields.get("statements").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        report.fields.insert("statements".into(), json!(run + script.statements.len() as u64));
+        Ok(Applied::Done)
+    }
+
+    async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
+        // The statements themselves cannot be tried without doing what they do; that there is a way in can.
+        cx.session().await?.close().await;
+        Ok(Vec::new())
+    }
+}
+
+/// Runs one statement as a message of its own; gives the rows it touched. Rows that it returns are read and let go.
+async fn execute(session: &Session, statement: &str) -> Result<u64, tokio_postgres::Error> {
+    let mut rows = 0;
+    let mut messages = pin!(session.simple_query_raw(statement).await?);
+    while let Some(message) = messages.try_next().await? {
+        if let SimpleQueryMessage::CommandComplete(n) = message {
+            rows += n;
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(toml: &str) -> Sql {
+        toml::from_str(toml).unwrap()
+    }
+
+    fn mistakes(toml: &str) -> String {
+        sql(toml).validate().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_job_says_either_statements_or_a_file() {
+        assert!(mistakes("").contains("neither"));
+        assert!(mistakes("statements = ['SELECT 1']\nfile = 'x.sql'").contains("both"));
+        assert!(mistakes("file = '/nowhere/x.sql'").contains("/nowhere/x.sql"));
+        assert!(mistakes("statements = [' -- nothing']").contains("no statement"));
+        assert_eq!(mistakes("statements = ['SELECT 1; SELECT 2']"), "");
+    }
+
+    #[test]
+    fn transactions_are_not_the_statements_part() {
+        assert!(mistakes("statements = ['SELECT 1', 'COMMIT']").contains("statement 2 is COMMIT"));
+        assert_eq!(mistakes("statements = ['DO $$ BEGIN COMMIT; END $$']"), "");
+    }
+
+    #[test]
+    fn one_transaction_is_one_action_and_otherwise_each_statement_is() {
+        assert_eq!(sql("statements = ['a; b', 'c']").scripts().unwrap().len(), 1);
+        let each = sql("statements = ['a; b', 'c']\ntransaction = false").scripts().unwrap();
+        assert_eq!(each.iter().map(|s| (s.first, s.statements[0].as_str())).collect::<Vec<_>>(), [(1, "a"), (2, "b"), (3, "c")]);
+    }
 }

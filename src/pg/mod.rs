@@ -3,7 +3,9 @@
 pub mod connect;
 pub mod conninfo;
 pub mod ident;
+pub mod pooler;
 pub mod session;
+pub mod split;
 
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;

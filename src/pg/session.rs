@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use super::connect::Connector;
-use super::{Canceller, Conninfo};
+use super::{Canceller, Conninfo, Link, connect, pooler};
 
 /// The oldest server whose catalogs and locks pgtend was tried on.
 pub const OLDEST_SERVER: i32 = 130_000;
@@ -23,6 +25,8 @@ pub struct Database {
     pub name: String,
     pub conninfo: Conninfo,
     pool: Pool,
+    /// Set once it is known that no pooler mixes up our sessions.
+    direct: OnceCell<()>,
 }
 
 /// What a session may do.
@@ -70,7 +74,27 @@ impl Database {
             ManagerConfig { recycling_method: RecyclingMethod::Verified },
         );
         let pool = Pool::builder(manager).max_size(max_connections.max(1)).build().context("make a connection pool")?;
-        Ok(Self { name: name.into(), conninfo, pool })
+        Ok(Self { name: name.into(), conninfo, pool, direct: OnceCell::new() })
+    }
+
+    /// A connection outside the pool: for a lock, or for listening.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn connect(&self, application_name: &str) -> Result<Link> {
+        connect(&self.conninfo, application_name).await.with_context(|| format!("database {}", self.name))
+    }
+
+    /// # Errors
+    /// A pooler in transaction mode stands in between, or the database cannot be reached.
+    pub async fn refuse_transaction_pooler(&self) -> Result<()> {
+        self.direct
+            .get_or_try_init(|| async {
+                let (first, second) = (self.connect("pgtend").await?, self.connect("pgtend").await?);
+                pooler::refuse_transaction_mode(&first, &second, &self.name).await
+            })
+            .await
+            .copied()
     }
 
     /// Closes the connections that have been idle for `longer_than`; a daemon of many databases keeps none it does not use.
@@ -114,27 +138,11 @@ impl Sessions {
             number,
             open: Arc::clone(&self.open),
         };
-        let facts = session
-            .query_one(
-                "SELECT current_setting('server_version_num')::int, pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
-                        (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout')",
-                &[],
-            )
-            .await
-            .context("ask the server for its version")?;
-        session.version = facts.get(0);
-        session.pid = facts.get(1);
-        session.is_standby = facts.get(2);
-        let deadlock_timeout = Duration::from_millis(u64::try_from(facts.get::<_, i64>(3)).unwrap_or(1000));
-        session.lock_timeout = self.lock_timeout.min(deadlock_timeout / 2).max(Duration::from_millis(1));
-        if session.version < OLDEST_SERVER {
-            bail!(
-                "the server of database {} is PostgreSQL {}; pgtend needs 13 or newer, since it relies on catalogs and lock \
-                 behaviour that older ones do not have",
-                self.database.name,
-                session.version / 10_000
-            );
-        }
+        let facts = facts(&session).await?;
+        session.version = facts.version;
+        session.pid = facts.pid;
+        session.is_standby = facts.is_standby;
+        session.lock_timeout = self.lock_timeout.min(facts.deadlock_timeout / 2).max(Duration::from_millis(1));
         self.settle(&session).await?;
         Ok(session)
     }
@@ -144,29 +152,15 @@ impl Sessions {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // The runner cancels at the deadline; the server's own limit is for the case that we are no longer there to do it.
         let statement_timeout = left.saturating_add(Duration::from_secs(2)).as_millis().min(i32::MAX as u128);
-        let mut settings = vec![
+        let settings = [
+            // The server keeps 63 bytes and would cut a name of many in the middle of a letter.
             ("application_name", self.application_name.chars().take(63).collect()),
-            ("TimeZone", "UTC".into()),
-            ("DateStyle", "ISO, MDY".into()),
-            ("IntervalStyle", "postgres".into()),
-            // A row that row security hides from us becomes an error (42501) instead of a silence.
-            ("row_security", "off".into()),
             ("statement_timeout", statement_timeout.to_string()),
             ("lock_timeout", session.lock_timeout.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "60000".into()),
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
-        if session.version >= 140_000 {
-            settings.push(("client_connection_check_interval", "1000".into()));
-        }
-        let (names, values): (Vec<&str>, Vec<String>) = settings.into_iter().unzip();
-        session
-            .query(
-                "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)",
-                &[&names, &values],
-            )
-            .await
-            .context("set up the session")?;
+        set(session, session.version, &settings).await?;
         if let Some(key) = self.work_key {
             let row = session.query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key]).await?;
             if !row.get::<_, bool>(0) {
@@ -187,6 +181,75 @@ impl Sessions {
             }
         }
     }
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    pub version: i32,
+    pub pid: i32,
+    pub is_standby: bool,
+    pub deadlock_timeout: Duration,
+}
+
+async fn facts(client: &Client) -> Result<Facts> {
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int, pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
+                    (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout')",
+            &[],
+        )
+        .await
+        .context("ask the server for its version")?;
+    let version = row.get(0);
+    if version < OLDEST_SERVER {
+        bail!(
+            "the server is PostgreSQL {}; pgtend needs 13 or newer, since it relies on catalogs and lock behaviour that \
+             older ones do not have",
+            version / 10_000
+        );
+    }
+    let deadlock_timeout = Duration::from_millis(u64::try_from(row.get::<_, i64>(3)).unwrap_or(1000));
+    Ok(Facts { version, pid: row.get(1), is_standby: row.get(2), deadlock_timeout })
+}
+
+/// Settings by name, for the session, with those that every session of ours has.
+async fn set(client: &Client, version: i32, settings: &[(&str, String)]) -> Result<()> {
+    let mut names = vec!["TimeZone", "DateStyle", "IntervalStyle", "row_security"];
+    // row_security: a row that is hidden from us becomes an error (42501) instead of a silence.
+    let mut values = vec!["UTC".into(), "ISO, MDY".into(), "postgres".into(), "off".into()];
+    if version >= 140_000 {
+        // A statement whose client was killed ends within a second; and the role's own idle limit is not for us.
+        names.extend(["client_connection_check_interval", "idle_session_timeout"]);
+        values.extend(["1000".into(), "0".into()]);
+    }
+    for (name, value) in settings {
+        names.push(name);
+        values.push(value.clone());
+    }
+    client
+        .query(
+            "SELECT pg_catalog.set_config(s.name, s.value, false) FROM unnest($1::text[], $2::text[]) AS s(name, value)",
+            &[&names, &values],
+        )
+        .await
+        .context("set up the session")?;
+    Ok(())
+}
+
+/// Our settings on a connection outside the pool.
+///
+/// # Errors
+/// The server is too old, or does not answer.
+pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_timeout: Duration) -> Result<Facts> {
+    let facts = facts(client).await?;
+    let settings = [
+        ("statement_timeout", statement_timeout.as_millis().to_string()),
+        ("lock_timeout", lock_timeout.as_millis().to_string()),
+        ("idle_in_transaction_session_timeout", "60000".into()),
+    ];
+    set(client, facts.version, &settings).await?;
+    Ok(facts)
 }
 
 impl Session {

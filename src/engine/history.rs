@@ -1,0 +1,250 @@
+//! The record of runs, in schema `pgtend` of each job's database.
+//!
+//! A history that cannot be written never fails a job; it is logged and counted.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
+
+use super::lock;
+use crate::run::{JobName, Outcome, RunId, RunRecord, Trigger};
+
+/// A run about to begin.
+#[derive(Debug, Clone)]
+pub struct Beginning<'a> {
+    pub job: &'a JobName,
+    pub kind: &'a str,
+    pub trigger: Trigger,
+    pub host: &'a str,
+    pub attempt: i32,
+    pub due_at: Option<DateTime<Utc>>,
+    pub request: Option<&'a str>,
+    pub started_at: DateTime<Utc>,
+}
+
+/// How a job stands, by its history.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standing {
+    pub last_started_at: Option<DateTime<Utc>>,
+    pub last_finished_at: Option<DateTime<Utc>>,
+    pub last_outcome: Option<Outcome>,
+    pub last_error: Option<String>,
+    pub last_trigger: Option<Trigger>,
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// The newest due time that any daemon has begun.
+    pub last_due_at: Option<DateTime<Utc>>,
+    pub running_since: Option<DateTime<Utc>>,
+    pub running_on: Option<String>,
+    pub consecutive_failures: i64,
+}
+
+/// Makes what is missing of schema `pgtend`.
+///
+/// # Errors
+/// The role may not create it; the text gives the GRANT to run.
+pub async fn ensure(client: &Client) -> Result<()> {
+    if exists(client).await? {
+        return Ok(());
+    }
+    // Two daemons that start together must not both create: IF NOT EXISTS does not protect from each other.
+    let statement = format!(
+        "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock({}); {} COMMIT",
+        lock::key(&JobName("pgtend schema".into())),
+        include_str!("schema.sql")
+    );
+    let made = client.batch_execute(&statement).await;
+    if made.is_err() {
+        // The multi-statement message ends with its error inside the transaction.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    match made {
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let role: String = client.query_one("SELECT pg_catalog.quote_ident(CURRENT_USER)", &[]).await?.get(0);
+            Err(error).with_context(|| {
+                format!(
+                    "schema pgtend, for history, holds and requests, is missing and may not be created; run: CREATE SCHEMA \
+                     pgtend AUTHORIZATION {role}"
+                )
+            })
+        }
+        other => other.context("create schema pgtend"),
+    }
+}
+
+/// Whether the history is there, whole.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn exists(client: &Client) -> Result<bool> {
+    let row = client
+        .query_one(
+            "SELECT to_regclass('pgtend.run') IS NOT NULL AND to_regclass('pgtend.hold') IS NOT NULL
+                    AND to_regclass('pgtend.request') IS NOT NULL",
+            &[],
+        )
+        .await
+        .context("look for schema pgtend")?;
+    Ok(row.get(0))
+}
+
+/// Closes what earlier runs of the job left open, and writes the row of the new one. The caller holds the job's lock.
+/// Nothing comes back where this due time, or this request, is in the history already.
+///
+/// # Errors
+/// The history cannot be written.
+pub async fn begin(client: &Client, run: &Beginning<'_>) -> Result<Option<RunId>> {
+    client
+        .execute(
+            "UPDATE pgtend.run
+             SET finished_at = $2, outcome = 'failed',
+                 error = format('the daemon that ran this (pid %s on %s) died or lost its connection before the end', pid, host)
+             WHERE job = $1 AND finished_at IS NULL",
+            &[&run.job.as_str(), &run.started_at],
+        )
+        .await
+        .context("close the runs that a dead daemon left open")?;
+    let row = client
+        .query_opt(
+            "INSERT INTO pgtend.run (job, kind, trigger, host, pid, attempt, due_at, request_id, started_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::uuid, $9)
+             ON CONFLICT DO NOTHING RETURNING id",
+            &[
+                &run.job.as_str(),
+                &run.kind,
+                &run.trigger.as_str(),
+                &run.host,
+                &i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+                &run.attempt,
+                &run.due_at,
+                &run.request,
+                &run.started_at,
+            ],
+        )
+        .await
+        .context("write the beginning of the run to the history")?;
+    Ok(row.map(|row| RunId(row.get(0))))
+}
+
+/// # Errors
+/// The history cannot be written.
+pub async fn finish(
+    client: &Client,
+    id: RunId,
+    at: DateTime<Utc>,
+    outcome: Outcome,
+    error: Option<&str>,
+    details: &Value,
+) -> Result<()> {
+    client
+        .execute(
+            "UPDATE pgtend.run SET finished_at = $2, outcome = $3, error = $4, details = $5 WHERE id = $1",
+            &[&id.0, &at, &outcome.as_str(), &error, &details],
+        )
+        .await
+        .context("write the end of the run to the history")?;
+    Ok(())
+}
+
+/// Closes the runs of `jobs` whose daemon is gone, without asking for their locks.
+///
+/// # Errors
+/// The history cannot be written.
+pub async fn close_dead(client: &Client, jobs: &[&JobName], at: DateTime<Utc>) -> Result<Vec<(RunId, JobName)>> {
+    let names: Vec<&str> = jobs.iter().map(|job| job.as_str()).collect();
+    let keys: Vec<i64> = jobs.iter().map(|job| lock::key(job)).collect();
+    let rows = client.query(include_str!("close_dead.sql"), &[&names, &keys, &at]).await.context("close runs of dead daemons")?;
+    Ok(rows.iter().map(|row| (RunId(row.get(0)), JobName(row.get(1)))).collect())
+}
+
+/// How each of `jobs` stands.
+///
+/// # Errors
+/// The history cannot be read.
+pub async fn standings(client: &Client, jobs: &[&JobName]) -> Result<HashMap<JobName, Standing>> {
+    let names: Vec<&str> = jobs.iter().map(|job| job.as_str()).collect();
+    let rows = client.query(include_str!("standing.sql"), &[&names]).await.context("read the history")?;
+    Ok(rows.iter().map(|row| (JobName(row.get("job")), standing(row))).collect())
+}
+
+fn standing(row: &Row) -> Standing {
+    let word = |column: &str| row.get::<_, Option<String>>(column);
+    Standing {
+        last_started_at: row.get("last_started_at"),
+        last_finished_at: row.get("last_finished_at"),
+        last_outcome: word("last_outcome").and_then(|word| Outcome::parse(&word)),
+        last_error: row.get("last_error"),
+        last_trigger: word("last_trigger").and_then(|word| Trigger::parse(&word)),
+        last_success_at: row.get("last_success_at"),
+        last_due_at: row.get("last_due_at"),
+        running_since: row.get("running_since"),
+        running_on: row.get("running_on"),
+        consecutive_failures: row.get("consecutive_failures"),
+    }
+}
+
+/// The newest runs, of one job or of all, newest first.
+///
+/// # Errors
+/// The history cannot be read.
+pub async fn recent(client: &Client, database: &str, job: Option<&str>, limit: i64) -> Result<Vec<RunRecord>> {
+    let rows = client
+        .query(
+            "SELECT id, job, kind, trigger, host, pid, attempt, due_at, started_at, finished_at, outcome, error, details
+             FROM pgtend.run
+             WHERE $1::text IS NULL OR job = $1 OR starts_with(job, $1 || '@')
+             ORDER BY started_at DESC, id DESC LIMIT $2",
+            &[&job, &limit],
+        )
+        .await
+        .context("read the history")?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let started_at: DateTime<Utc> = row.get("started_at");
+            let finished_at: Option<DateTime<Utc>> = row.get("finished_at");
+            RunRecord {
+                id: Some(RunId(row.get("id"))),
+                job: JobName(row.get("job")),
+                kind: row.get("kind"),
+                database: database.into(),
+                // A word that a newer version wrote is shown as the nearest we have.
+                trigger: Trigger::parse(row.get("trigger")).unwrap_or(Trigger::Schedule),
+                host: row.get("host"),
+                pid: row.get("pid"),
+                attempt: row.get("attempt"),
+                due_at: row.get("due_at"),
+                started_at,
+                finished_at,
+                duration_seconds: finished_at.map(|end| seconds(end - started_at)),
+                outcome: row.get::<_, Option<String>>("outcome").and_then(|word| Outcome::parse(&word)),
+                error: row.get("error"),
+                details: row.get("details"),
+            }
+        })
+        .collect())
+}
+
+/// Forgets what is older than `before`, a thousand rows at a time.
+///
+/// # Errors
+/// The history cannot be written.
+pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<i64> {
+    const AT_ONCE: i64 = 1000;
+    let mut gone = 0;
+    loop {
+        let n: i64 = client.query_one(include_str!("prune.sql"), &[&before, &AT_ONCE]).await.context("prune the history")?.get(0);
+        gone += n;
+        if n < AT_ONCE {
+            return Ok(gone);
+        }
+    }
+}
+
+/// Seconds with their fraction; never negative, whatever the clock did meanwhile.
+pub fn seconds(span: chrono::TimeDelta) -> f64 {
+    span.to_std().unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,135 @@
+//! One run of a job at a time, whoever starts it: a session advisory lock on a connection of its own.
+//!
+//! Keys are per database; see the manual, 13.3.5 "Advisory Locks". Besides the job's key there is a second one, which
+//! every working session of a run holds shared: a new run begins only after it has had that key exclusively, so that no
+//! statement of a run that lost its lock is still at work.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest, Sha256};
+use tokio_postgres::error::SqlState;
+
+use crate::pg::{Database, Link, session};
+use crate::run::JobName;
+
+/// How long a new run waits for the last statement of a lost one. The server ends such statements within a second or so
+/// of noticing that their client is gone.
+const LAST_STATEMENT: Duration = Duration::from_secs(20);
+
+/// The lock, for as long as this lives and [`JobLock::lost`] has not ended.
+pub struct JobLock {
+    link: Link,
+    key: i64,
+    pub work_key: i64,
+    pub is_standby: bool,
+}
+
+/// What came of asking for the lock.
+pub enum Asked {
+    Got(JobLock),
+    /// Somebody else has it; the text says who.
+    Held(String),
+}
+
+/// The advisory key of a job.
+pub fn key(job: &JobName) -> i64 {
+    hash("run", job)
+}
+
+fn hash(what: &str, job: &JobName) -> i64 {
+    let digest = Sha256::digest(format!("pgtend\0{what}\0{job}").as_bytes());
+    i64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
+}
+
+/// Asks for the job's lock, without waiting for whoever has it.
+///
+/// # Errors
+/// The database cannot be reached, or is reached through a pooler that hands out its sessions by the transaction.
+pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
+    database.refuse_transaction_pooler().await?;
+    let link = database.connect(&format!("pgtend/{job} (lock)")).await?;
+    let facts = session::settle_link(&link.client, LAST_STATEMENT + Duration::from_secs(10), LAST_STATEMENT).await?;
+    let (key, work_key) = (key(job), hash("work", job));
+    let got: bool = link.client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key]).await?.get(0);
+    if !got {
+        return Ok(Asked::Held(holder(&link, key).await));
+    }
+    match link.client.execute("SELECT pg_catalog.pg_advisory_lock($1)", &[&work_key]).await {
+        Ok(_) => {}
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            return Ok(Asked::Held(format!("a statement of an earlier run is still at work: {}", holder(&link, work_key).await)));
+        }
+        Err(error) => return Err(error).context("wait for the last statement of an earlier run"),
+    }
+    link.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&work_key]).await?;
+    Ok(Asked::Got(JobLock { link, key, work_key, is_standby: facts.is_standby }))
+}
+
+/// Who holds `key`, in words. Only for people: an empty answer is no error.
+async fn holder(link: &Link, key: i64) -> String {
+    let row = link
+        .client
+        .query_opt(
+            "SELECT format('held by pid %s (%s%s) since %s', a.pid, a.application_name,
+                           coalesce(', ' || host(a.client_addr), ''), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SSOF'))
+             FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+               AND l.classid::bigint = (($1::bigint >> 32) & 4294967295) AND l.objid::bigint = ($1::bigint & 4294967295)
+             LIMIT 1",
+            &[&key],
+        )
+        .await;
+    match row {
+        Ok(Some(row)) => row.get(0),
+        _ => "held by a session that has just ended".into(),
+    }
+}
+
+impl JobLock {
+    /// The lock's connection, for the run's records.
+    pub fn client(&self) -> &tokio_postgres::Client {
+        &self.link.client
+    }
+
+    /// Ends when the lock is lost, and not before. Asks the server now and then: a peer that vanished without a word is
+    /// noticed by nothing else, and firewalls forget idle connections.
+    pub async fn lost(&mut self) {
+        const ASK_EVERY: Duration = Duration::from_secs(15);
+        loop {
+            match tokio::time::timeout(ASK_EVERY, self.link.messages.recv()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    let answer = tokio::time::timeout(ASK_EVERY, self.link.client.simple_query("")).await;
+                    if !matches!(answer, Ok(Ok(_))) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the next one have it at once; dropping does the same as soon as the server notices.
+    pub async fn release(self) {
+        let unlock = async { self.link.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&self.key]).await };
+        if !matches!(tokio::time::timeout(Duration::from_secs(5), unlock).await, Ok(Ok(_))) {
+            tracing::debug!("the lock could not be released in words; closing its connection releases it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_job_are_the_same_in_every_version() {
+        // Two versions of the daemon side by side must exclude each other.
+        let job = JobName("sessions".into());
+        assert_eq!(key(&job), hash("run", &job));
+        assert_ne!(key(&job), hash("work", &job));
+        assert_ne!(key(&job), key(&JobName("sessions@main".into())));
+    }
+}

@@ -1,0 +1,277 @@
+//! What Prometheus is told. Counters of a run come from its report; gauges of the past come from the history, read each
+//! minute by every daemon, so that alerts flap neither after a restart nor on the replica that never gets the lock.
+//!
+//! The first line of each metric below is its help text.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::history::Standing;
+use crate::run::{Counted, Outcome, Report};
+
+const JOB: &[&str] = &["job", "kind", "database"];
+
+/// All of the daemon's metrics, in a registry of their own.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    up: IntGaugeVec,
+    config_last_reload_success: IntGauge,
+    history_write_errors: IntCounter,
+    runs: IntCounterVec,
+    duration: HistogramVec,
+    running: IntGaugeVec,
+    last_run: GaugeVec,
+    last_success: GaugeVec,
+    next_run: GaugeVec,
+    consecutive_failures: IntGaugeVec,
+    counted: HashMap<Counted, IntCounterVec>,
+}
+
+/// The labels of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Labels<'a> {
+    pub job: &'a str,
+    pub kind: &'a str,
+    pub database: &'a str,
+}
+
+impl Labels<'_> {
+    fn values(&self) -> [&str; 3] {
+        [self.job, self.kind, self.database]
+    }
+}
+
+/// A description that prometheus cannot refuse: names and labels are constants of this file.
+macro_rules! metric {
+    ($type:ident, $name:expr, $help:expr) => {
+        $type::new($name, $help).expect("a constant metric description")
+    };
+    ($type:ident, $name:expr, $help:expr, $labels:expr) => {
+        $type::new(Opts::new($name, $help), $labels).expect("a constant metric description")
+    };
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let with_table: Vec<&str> = JOB.iter().copied().chain(["table"]).collect();
+        let with_outcome: Vec<&str> = JOB.iter().copied().chain(["outcome"]).collect();
+        let counted = Counted::ALL.iter().map(|what| {
+            let (name, help) = match what {
+                Counted::RowsDeleted => ("pgtend_rows_deleted_total", "Rows deleted because they were past their time."),
+                Counted::LockTimeouts => ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout."),
+            };
+            (*what, metric!(IntCounterVec, name, help, &with_table))
+        });
+        let build = metric!(IntGaugeVec, "pgtend_build_info", "Always 1; the version stands in the label.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let duration = HistogramOpts::new("pgtend_job_duration_seconds", "How long runs took, from lock to release.")
+            .buckets(vec![0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0]);
+        let metrics = Self {
+            registry: Registry::new(),
+            up: metric!(IntGaugeVec, "pgtend_up", "Whether the database could be reached when last tried.", &["database"]),
+            config_last_reload_success: metric!(
+                IntGauge,
+                "pgtend_config_last_reload_success",
+                "Whether the config was valid when it was last read."
+            ),
+            history_write_errors: metric!(
+                IntCounter,
+                "pgtend_history_write_errors_total",
+                "Times a run could not be written to pgtend.run."
+            ),
+            runs: metric!(IntCounterVec, "pgtend_job_runs_total", "Runs of this daemon, by how they ended.", &with_outcome),
+            duration: HistogramVec::new(duration, JOB).expect("a constant metric description"),
+            running: metric!(IntGaugeVec, "pgtend_job_running", "Whether the job runs in this daemon now.", JOB),
+            last_run: metric!(
+                GaugeVec,
+                "pgtend_job_last_run_timestamp_seconds",
+                "When the job's newest run ended, in any daemon.",
+                JOB
+            ),
+            last_success: metric!(
+                GaugeVec,
+                "pgtend_job_last_success_timestamp_seconds",
+                "When the job last succeeded, in any daemon; 0 if never.",
+                JOB
+            ),
+            next_run: metric!(
+                GaugeVec,
+                "pgtend_job_next_run_timestamp_seconds",
+                "When the job is due next; absent without a schedule.",
+                JOB
+            ),
+            consecutive_failures: metric!(
+                IntGaugeVec,
+                "pgtend_job_consecutive_failures",
+                "Runs that went badly since the last one that succeeded, in any daemon.",
+                JOB
+            ),
+            counted: counted.collect(),
+        };
+        metrics.register(build);
+        metrics.register(metrics.up.clone());
+        metrics.register(metrics.config_last_reload_success.clone());
+        metrics.register(metrics.history_write_errors.clone());
+        metrics.register(metrics.runs.clone());
+        metrics.register(metrics.duration.clone());
+        metrics.register(metrics.running.clone());
+        metrics.register(metrics.last_run.clone());
+        metrics.register(metrics.last_success.clone());
+        metrics.register(metrics.next_run.clone());
+        metrics.register(metrics.consecutive_failures.clone());
+        for vec in metrics.counted.values() {
+            metrics.register(vec.clone());
+        }
+        metrics.register(prometheus::process_collector::ProcessCollector::for_self());
+        metrics
+    }
+
+    fn register(&self, collector: impl Collector + 'static) {
+        self.registry.register(Box::new(collector)).expect("each metric is registered once");
+    }
+
+    /// The text that a scrape gets.
+    pub fn text(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) => {
+                tracing::error!("metrics could not be written out: {error}");
+                String::new()
+            }
+        }
+    }
+
+    /// A job that is known: its series exist, at zero, before anything has happened, so that `rate` and alerts work.
+    pub fn know(&self, job: Labels<'_>) {
+        for outcome in Outcome::ALL {
+            let [name, kind, database] = job.values();
+            self.runs.with_label_values(&[name, kind, database, outcome.as_str()]);
+        }
+        self.running.with_label_values(&job.values());
+        self.consecutive_failures.with_label_values(&job.values());
+        self.last_success.with_label_values(&job.values());
+    }
+
+    /// A job that is gone from the config: a gauge that stands still would page for ever.
+    pub fn forget(&self, job: Labels<'_>) {
+        let values = job.values();
+        let _ = self.running.remove_label_values(&values);
+        let _ = self.last_run.remove_label_values(&values);
+        let _ = self.last_success.remove_label_values(&values);
+        let _ = self.next_run.remove_label_values(&values);
+        let _ = self.consecutive_failures.remove_label_values(&values);
+    }
+
+    pub fn up(&self, database: &str, up: bool) {
+        self.up.with_label_values(&[database]).set(up.into());
+    }
+
+    pub fn forget_database(&self, database: &str) {
+        let _ = self.up.remove_label_values(&[database]);
+    }
+
+    pub fn reloaded(&self, success: bool) {
+        self.config_last_reload_success.set(success.into());
+    }
+
+    pub fn history_write_failed(&self) {
+        self.history_write_errors.inc();
+    }
+
+    pub fn started(&self, job: Labels<'_>) {
+        self.running.with_label_values(&job.values()).set(1);
+    }
+
+    /// A run is over, having taken `seconds`.
+    pub fn finished(&self, job: Labels<'_>, outcome: Outcome, seconds: f64, report: &Report) {
+        self.running.with_label_values(&job.values()).set(0);
+        self.duration.with_label_values(&job.values()).observe(seconds);
+        self.ended(job, outcome);
+        let [name, kind, database] = job.values();
+        for ((what, table), n) in &report.counts {
+            if let Some(vec) = self.counted.get(what) {
+                vec.with_label_values(&[name, kind, database, table]).inc_by(*n);
+            }
+        }
+    }
+
+    /// A run is over that never began: skipped, or without a database.
+    pub fn ended(&self, job: Labels<'_>, outcome: Outcome) {
+        let [name, kind, database] = job.values();
+        self.runs.with_label_values(&[name, kind, database, outcome.as_str()]).inc();
+    }
+
+    /// The gauges that come from the history.
+    pub fn standing(&self, job: Labels<'_>, standing: &Standing) {
+        let set = |gauge: &GaugeVec, at: Option<DateTime<Utc>>| {
+            if let Some(at) = at {
+                gauge.with_label_values(&job.values()).set(timestamp(at));
+            }
+        };
+        set(&self.last_run, standing.last_finished_at);
+        set(&self.last_success, standing.last_success_at);
+        self.consecutive_failures.with_label_values(&job.values()).set(standing.consecutive_failures);
+    }
+
+    pub fn next_run(&self, job: Labels<'_>, at: Option<DateTime<Utc>>) {
+        match at {
+            Some(at) => self.next_run.with_label_values(&job.values()).set(timestamp(at)),
+            None => {
+                let _ = self.next_run.remove_label_values(&job.values());
+            }
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "whole seconds of this era are exact in an f64")]
+fn timestamp(at: DateTime<Utc>) -> f64 {
+    at.timestamp() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runs_counters_come_from_its_report() {
+        let metrics = Metrics::new();
+        let job = Labels { job: "sessions", kind: "expire", database: "main" };
+        metrics.know(job);
+        metrics.started(job);
+        let mut report = Report::default();
+        report.count(Counted::RowsDeleted, "public.sessions", 41);
+        report.count(Counted::RowsDeleted, "public.sessions", 1);
+        metrics.finished(job, Outcome::Succeeded, 0.2, &report);
+        let text = metrics.text();
+        let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        has("pgtend_rows_deleted_total{database=\"main\",job=\"sessions\",kind=\"expire\",table=\"public.sessions\"} 42");
+        has("pgtend_job_runs_total{database=\"main\",job=\"sessions\",kind=\"expire\",outcome=\"succeeded\"} 1");
+        has("pgtend_job_runs_total{database=\"main\",job=\"sessions\",kind=\"expire\",outcome=\"failed\"} 0");
+        has("pgtend_job_running{database=\"main\",job=\"sessions\",kind=\"expire\"} 0");
+    }
+
+    #[test]
+    fn a_job_that_is_gone_leaves_no_gauge_behind() {
+        let metrics = Metrics::new();
+        let job = Labels { job: "sessions", kind: "expire", database: "main" };
+        metrics.know(job);
+        metrics.next_run(job, Some(DateTime::UNIX_EPOCH));
+        assert!(metrics.text().contains("pgtend_job_next_run_timestamp_seconds{"));
+        metrics.forget(job);
+        assert!(!metrics.text().contains("pgtend_job_next_run_timestamp_seconds{"));
+        assert!(!metrics.text().contains("pgtend_job_consecutive_failures{"));
+    }
+}

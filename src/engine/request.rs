@@ -1,0 +1,112 @@
+//! Runs asked for through the database, so that `pgtend trigger` reaches a daemon wherever it runs.
+//!
+//! A request is a row, and a notification that there is one. Daemons that listen act at once; others find it when they
+//! look. The row is taken by exactly one of them.
+
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+use tokio_postgres::Client;
+
+use crate::run::{JobName, Outcome};
+
+/// The channel of the notifications.
+pub const CHANNEL: &str = "pgtend";
+
+/// A request that this daemon has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub id: String,
+    pub job: JobName,
+}
+
+/// How a request stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub taken_by: Option<String>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub outcome: Option<Outcome>,
+    pub error: Option<String>,
+}
+
+/// Asks whatever daemon there is to run `job`; gives the request's id.
+///
+/// # Errors
+/// The request cannot be written.
+pub async fn ask(client: &Client, job: &JobName) -> Result<String> {
+    let row = client
+        .query_one(
+            "WITH asked AS (INSERT INTO pgtend.request (job) VALUES ($1) RETURNING id)
+             SELECT id::text, pg_catalog.pg_notify($2, id::text) FROM asked",
+            &[&job.as_str(), &CHANNEL],
+        )
+        .await
+        .context("write the request")?;
+    Ok(row.get(0))
+}
+
+/// Withdraws a request that nobody took, so that no daemon runs it when nobody expects it any more. False where one has
+/// taken it after all.
+///
+/// # Errors
+/// The request cannot be written.
+pub async fn withdraw(client: &Client, id: &str) -> Result<bool> {
+    let n = client
+        .execute("DELETE FROM pgtend.request WHERE id = $1::text::uuid AND taken_at IS NULL", &[&id])
+        .await
+        .context("withdraw the request")?;
+    Ok(n == 1)
+}
+
+/// # Errors
+/// The request cannot be read, or is gone.
+pub async fn answer(client: &Client, id: &str) -> Result<Answer> {
+    let row = client
+        .query_one(
+            "SELECT taken_by, finished_at, outcome, error FROM pgtend.request WHERE id = $1::text::uuid",
+            &[&id],
+        )
+        .await
+        .context("read the request")?;
+    Ok(Answer {
+        taken_by: row.get(0),
+        finished_at: row.get(1),
+        outcome: row.get::<_, Option<String>>(2).and_then(|word| Outcome::parse(&word)),
+        error: row.get(3),
+    })
+}
+
+/// Takes the open requests for `jobs`. Those older than a minute were given up by whoever asked, and stay.
+///
+/// # Errors
+/// The requests cannot be read or written.
+pub async fn take(client: &Client, jobs: &[&JobName], taker: &str) -> Result<Vec<Request>> {
+    let names: Vec<&str> = jobs.iter().map(|job| job.as_str()).collect();
+    let rows = client
+        .query(
+            "UPDATE pgtend.request SET taken_at = pg_catalog.clock_timestamp(), taken_by = $2
+             WHERE id IN (SELECT q.id FROM pgtend.request q
+                          WHERE q.taken_at IS NULL AND q.job = ANY($1::text[])
+                            AND q.requested_at > pg_catalog.clock_timestamp() - interval '1 minute'
+                          ORDER BY q.requested_at LIMIT 100 FOR UPDATE SKIP LOCKED)
+             RETURNING id::text, job",
+            &[&names, &taker],
+        )
+        .await
+        .context("take the requests")?;
+    Ok(rows.iter().map(|row| Request { id: row.get(0), job: JobName(row.get(1)) }).collect())
+}
+
+/// Says how the request ended.
+///
+/// # Errors
+/// The request cannot be written.
+pub async fn close(client: &Client, id: &str, at: DateTime<Utc>, outcome: Outcome, error: Option<&str>) -> Result<()> {
+    client
+        .execute(
+            "UPDATE pgtend.request SET finished_at = $2, outcome = $3, error = $4 WHERE id = $1::text::uuid",
+            &[&id, &at, &outcome.as_str(), &error],
+        )
+        .await
+        .context("close the request")?;
+    Ok(())
+}

@@ -1,0 +1,484 @@
+//! From a ring to a record: the path that every run takes, in order.
+//!
+//! running here already? -> a place to run -> lock -> standby? -> in the history already? -> begin -> plan and apply,
+//! within the time limit, panics caught -> outcome -> history, metrics, one log line -> lock released.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::history::{self, Beginning};
+use super::lock::{self, Asked, JobLock};
+use super::metrics::{Labels, Metrics};
+use super::request;
+use crate::clock::Clock;
+use crate::config::{Config, Definition};
+use crate::kinds::{Context, Ended, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
+use crate::pg::{Access, Database, Sessions};
+use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
+use crate::testpoint;
+
+/// How long a run that was stopped by force may take to come to its end by itself.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+
+/// Something that is to be run now.
+#[derive(Debug, Clone)]
+pub struct Ring {
+    pub job: Arc<Definition>,
+    pub trigger: Trigger,
+    /// The scheduled time, before jitter; the same on every daemon.
+    pub due_at: Option<DateTime<Utc>>,
+    /// The request in `pgtend.request` that this answers.
+    pub request: Option<String>,
+    /// Counted from 1.
+    pub attempt: u32,
+}
+
+impl Ring {
+    pub fn by_hand(job: &Arc<Definition>, trigger: Trigger) -> Self {
+        Self { job: Arc::clone(job), trigger, due_at: None, request: None, attempt: 1 }
+    }
+}
+
+/// How the process that runs jobs comes to its end: first each run is let reach its next safe point, then it is made to.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    pub soft: CancellationToken,
+    pub hard: CancellationToken,
+}
+
+/// What outlives a reload of the config.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub metrics: Metrics,
+    pub clock: Clock,
+    running: Mutex<HashMap<JobName, DateTime<Utc>>>,
+}
+
+impl Shared {
+    /// Which jobs run here now, and since when.
+    pub fn running(&self) -> HashMap<JobName, DateTime<Utc>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A database, and how many runs may be at work in it at once: each needs a connection for its lock and one to work.
+#[derive(Debug)]
+struct Place {
+    database: Arc<Database>,
+    runs: Arc<Semaphore>,
+}
+
+/// Runs jobs, by one reading of the config.
+#[derive(Debug)]
+pub struct Engine {
+    pub shared: Arc<Shared>,
+    places: HashMap<String, Place>,
+    runs: Arc<Semaphore>,
+    host: String,
+}
+
+/// Takes the job off the list of what runs here, whatever way the run ends.
+struct RunningHere<'a>(&'a Shared, &'a JobName);
+
+impl Drop for RunningHere<'_> {
+    fn drop(&mut self) {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
+    }
+}
+
+/// What became of a run, before it is written down.
+struct Verdict {
+    outcome: Outcome,
+    error: Option<String>,
+    report: Report,
+}
+
+impl Engine {
+    /// # Errors
+    /// A connection pool cannot be made.
+    pub fn new(config: &Config, shared: Arc<Shared>) -> Result<Self> {
+        let mut places = HashMap::new();
+        for (name, database) in &config.databases {
+            let at_once = (database.max_connections / 2).max(1);
+            let pool = database.max_connections.saturating_sub(at_once).max(1);
+            let place = Place {
+                database: Arc::new(Database::new(name, database.conninfo.clone(), pool)?),
+                runs: Arc::new(Semaphore::new(at_once)),
+            };
+            places.insert(name.clone(), place);
+        }
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        Ok(Self { shared, places, runs: Arc::new(Semaphore::new(config.max_runs.max(1))), host })
+    }
+
+    /// This daemon, as other people's logs and requests name it.
+    pub fn name(&self) -> String {
+        format!("{} (pid {})", self.host, std::process::id())
+    }
+
+    /// # Errors
+    /// There is no such database; a config that was loaded names none like that.
+    pub fn database(&self, name: &str) -> Result<&Arc<Database>> {
+        Ok(&self.places.get(name).with_context(|| format!("no database {name:?} in the config"))?.database)
+    }
+
+    /// Connections that no run has used for a while are closed.
+    pub fn close_idle_connections(&self) {
+        for place in self.places.values() {
+            place.database.close_idle(Duration::from_secs(60));
+        }
+    }
+
+    /// Runs what the ring asks for, to its end. Never fails: what goes wrong is in the record.
+    pub async fn run(&self, ring: &Ring, ending: &Ending) -> RunRecord {
+        let started_at = self.shared.clock.host();
+        let record = self.run_here(ring, ending, started_at).await;
+        self.log(ring, &record);
+        if let Some(id) = &ring.request {
+            self.answer(ring, id, &record).await;
+        }
+        record
+    }
+
+    async fn run_here(&self, ring: &Ring, ending: &Ending, started_at: DateTime<Utc>) -> RunRecord {
+        let job = &ring.job;
+        {
+            let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(since) = running.get(&job.name) {
+                let since = since.format("%Y-%m-%d %H:%M:%SZ");
+                return self.skipped(ring, started_at, Skip::Overlap, format!("it has been running here since {since}"));
+            }
+            running.insert(job.name.clone(), started_at);
+        }
+        let _running = RunningHere(&self.shared, &job.name);
+        if let (Trigger::Schedule | Trigger::CatchUp | Trigger::After, Some(window)) = (ring.trigger, &job.window)
+            && !window.is_open(started_at, job.timezone)
+        {
+            return self.skipped(ring, started_at, Skip::Window, format!("its window {window} is closed"));
+        }
+        let _slots = tokio::select! {
+            slots = self.slots(&job.database) => slots,
+            () = ending.soft.cancelled() => {
+                return self.skipped(ring, started_at, Skip::Shutdown, "the daemon was asked to stop before it began".into());
+            }
+        };
+        match self.run_locked(ring, ending).await {
+            Ok(record) => record,
+            Err(error) => {
+                let error = format!("{error:#}");
+                self.shared.metrics.ended(labels(job), Outcome::Failed);
+                self.record(ring, started_at, None, &Verdict { outcome: Outcome::Failed, error: Some(error), report: Report::default() })
+            }
+        }
+    }
+
+    /// A place among the runs of the database, and among all.
+    async fn slots(&self, database: &str) -> (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>) {
+        // The database's first: whoever waits for a busy database must not keep a place from the others.
+        let place = match self.places.get(database) {
+            Some(place) => Arc::clone(&place.runs).acquire_owned().await.ok(),
+            None => None,
+        };
+        (place, Arc::clone(&self.runs).acquire_owned().await.ok())
+    }
+
+    /// # Errors
+    /// The database cannot be reached, or the lock cannot be asked for.
+    async fn run_locked(&self, ring: &Ring, ending: &Ending) -> Result<RunRecord> {
+        let job = &ring.job;
+        let database = self.database(&job.database)?;
+        let mut lock = match lock::ask(database, &job.name).await? {
+            Asked::Got(lock) => lock,
+            Asked::Held(by) => {
+                return Ok(self.skipped(ring, self.shared.clock.host(), Skip::Held, format!("its lock is {by}")));
+            }
+        };
+        let started_at = self.shared.clock.host();
+        if lock.is_standby && job.spec.writes() {
+            let why = format!("the server of database {} is a standby, where nothing can be written", job.database);
+            lock.release().await;
+            return Ok(self.skipped(ring, started_at, Skip::Standby, why));
+        }
+        let id = match self.begin(ring, &lock, started_at).await {
+            Ok(Some(id)) => Some(id),
+            Ok(None) => {
+                lock.release().await;
+                let why = "this due time, or this request, was run already, here or by another daemon".into();
+                return Ok(self.skipped(ring, started_at, Skip::Done, why));
+            }
+            Err(error) => {
+                self.history_failed(job, &error);
+                None
+            }
+        };
+        testpoint::reach("runner.begun").await;
+        self.shared.metrics.started(labels(job));
+        let clock = Instant::now();
+        let result = self.drive(ring, ending, &mut lock, database).await;
+        let record = self.record(ring, started_at, id, &result);
+        self.shared.metrics.finished(labels(job), result.outcome, clock.elapsed().as_secs_f64(), &result.report);
+        self.finish(ring, &lock, &record).await;
+        lock.release().await;
+        Ok(record)
+    }
+
+    async fn begin(&self, ring: &Ring, lock: &JobLock, started_at: DateTime<Utc>) -> Result<Option<RunId>> {
+        if lock.is_standby {
+            return Err(anyhow!("a standby takes no history"));
+        }
+        history::ensure(lock.client()).await?;
+        let beginning = Beginning {
+            job: &ring.job.name,
+            kind: ring.job.spec.kind(),
+            trigger: ring.trigger,
+            host: &self.host,
+            attempt: i32::try_from(ring.attempt).unwrap_or(i32::MAX),
+            due_at: ring.due_at,
+            request: ring.request.as_deref(),
+            started_at,
+        };
+        history::begin(lock.client(), &beginning).await
+    }
+
+    /// Plans and applies, and ends it when it must end.
+    async fn drive(&self, ring: &Ring, ending: &Ending, lock: &mut JobLock, database: &Arc<Database>) -> Verdict {
+        let job = &ring.job;
+        let deadline = Instant::now() + job.timeout;
+        let (stopper, stop) = Stop::pair();
+        let report = Reporter::default();
+        let sessions =
+            Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline).holding(lock.work_key);
+        let now = match self.shared.clock.database(lock.client(), job.spec.writes()).await {
+            Ok(now) => now,
+            Err(error) => return Verdict { outcome: Outcome::Failed, error: Some(format!("{error:#}")), report: Report::default() },
+        };
+        let cx = Context {
+            job: job.name.clone(),
+            now,
+            timezone: job.timezone,
+            pg: sessions.clone(),
+            stop,
+            report: report.clone(),
+            deadline,
+            lock_timeout: job.lock_timeout,
+        };
+        let by_hand = !matches!(ring.trigger, Trigger::Schedule | Trigger::CatchUp | Trigger::After);
+        let closes_in = job
+            .window
+            .filter(|_| !by_hand && job.spec.stop_style() == StopStyle::AtSafePoint)
+            .and_then(|window| window.closes_after(now, job.timezone))
+            .map_or(Duration::MAX, |end| (end - now).to_std().unwrap_or_default());
+
+        let work = AssertUnwindSafe(async {
+            testpoint::reach("runner.apply").await;
+            job.spec.drive(&cx, Mode::Apply).await
+        })
+        .catch_unwind();
+        tokio::pin!(work);
+        let finished = tokio::select! {
+            finished = &mut work => Some(finished),
+            () = stop_when_due(job, ending, lock, &stopper, deadline, closes_in) => {
+                // From here on it is made to end: what the server is doing for it is cancelled.
+                sessions.cancel_all().await;
+                tokio::time::timeout(LAST_BREATH, &mut work).await.ok()
+            }
+        };
+        judge(finished, cx.stop.requested(), report.snapshot())
+    }
+
+    /// Writes the end of the run; over a new connection where the lock's is gone.
+    async fn finish(&self, ring: &Ring, lock: &JobLock, record: &RunRecord) {
+        let (Some(id), Some(outcome), Some(at)) = (record.id, record.outcome, record.finished_at) else { return };
+        let write = async |client: &tokio_postgres::Client| {
+            let written = history::finish(client, id, at, outcome, record.error.as_deref(), &record.details);
+            tokio::time::timeout(Duration::from_secs(10), written).await.context("no answer from the server in 10 s")?
+        };
+        if write(lock.client()).await.is_ok() {
+            return;
+        }
+        let again = async {
+            let link = self.database(&ring.job.database)?.connect("pgtend").await?;
+            write(&link.client).await
+        };
+        if let Err(error) = again.await {
+            self.history_failed(&ring.job, &error);
+        }
+    }
+
+    fn history_failed(&self, job: &Definition, error: &anyhow::Error) {
+        self.shared.metrics.history_write_failed();
+        tracing::error!(job = %job.name, database = %job.database, "the run goes on without a record: {error:#}");
+    }
+
+    async fn answer(&self, ring: &Ring, id: &str, record: &RunRecord) {
+        let why = record.error.as_deref().or_else(|| record.details.get("reason").and_then(serde_json::Value::as_str));
+        let write = async {
+            let link = self.database(&ring.job.database)?.connect("pgtend").await?;
+            let at = record.finished_at.unwrap_or_else(|| self.shared.clock.host());
+            request::close(&link.client, id, at, record.outcome.unwrap_or(Outcome::Failed), why).await
+        };
+        if let Err(error) = write.await {
+            tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {error:#}");
+        }
+    }
+
+    fn skipped(&self, ring: &Ring, started_at: DateTime<Utc>, skip: Skip, why: String) -> RunRecord {
+        self.shared.metrics.ended(labels(&ring.job), Outcome::Skipped);
+        let mut report = Report::default();
+        report.fields.insert("skipped".into(), json!(skip));
+        report.fields.insert("reason".into(), json!(why));
+        self.record(ring, started_at, None, &Verdict { outcome: Outcome::Skipped, error: None, report })
+    }
+
+    fn record(&self, ring: &Ring, started_at: DateTime<Utc>, id: Option<RunId>, result: &Verdict) -> RunRecord {
+        let finished_at = self.shared.clock.host();
+        RunRecord {
+            id,
+            job: ring.job.name.clone(),
+            kind: ring.job.spec.kind().into(),
+            database: ring.job.database.clone(),
+            trigger: ring.trigger,
+            host: self.host.clone(),
+            pid: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
+            attempt: i32::try_from(ring.attempt).unwrap_or(i32::MAX),
+            due_at: ring.due_at,
+            started_at,
+            finished_at: Some(finished_at),
+            duration_seconds: Some(history::seconds(finished_at - started_at)),
+            outcome: Some(result.outcome),
+            error: result.error.clone(),
+            details: result.report.details(),
+        }
+    }
+
+    /// The one line that a run leaves in the log.
+    fn log(&self, ring: &Ring, record: &RunRecord) {
+        let outcome = record.outcome.unwrap_or(Outcome::Failed);
+        let seconds = record.duration_seconds.unwrap_or_default();
+        let (job, kind, database, trigger) = (&record.job, &record.kind, &record.database, record.trigger);
+        let attempt = ring.attempt;
+        match (&record.error, record.details.get("reason").and_then(serde_json::Value::as_str)) {
+            (Some(error), _) if outcome.is_bad() => {
+                tracing::error!(%job, kind, database, %trigger, attempt, %outcome, seconds, details = %record.details, "{error}");
+            }
+            (_, Some(reason)) => tracing::info!(%job, kind, database, %trigger, %outcome, "{reason}"),
+            _ => tracing::info!(%job, kind, database, %trigger, %outcome, seconds, details = %record.details, "done"),
+        }
+    }
+
+    /// What the job would do now, or as of `at`; the sessions it gets can only read.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or the plan cannot be made.
+    pub async fn rehearse(&self, job: &Definition, at: Option<DateTime<Utc>>) -> Result<(Ended, Report)> {
+        let cx = self.read_only(job, at).await?;
+        let ended = job.spec.drive(&cx, Mode::Rehearse).await?;
+        Ok((ended, cx.report.snapshot()))
+    }
+
+    /// A context for looking: read-only sessions, no lock, no history.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn read_only(&self, job: &Definition, at: Option<DateTime<Utc>>) -> Result<Context> {
+        let database = self.database(&job.database)?;
+        database.refuse_transaction_pooler().await?;
+        let deadline = Instant::now() + job.timeout;
+        let pg = Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadOnly, job.lock_timeout, deadline);
+        let session = pg.open().await?;
+        let clock = at.map_or(self.shared.clock, Clock::Fixed);
+        let now = clock.database(&session, false).await?;
+        session.close().await;
+        let (_, stop) = Stop::pair();
+        let report = Reporter::default();
+        let (job_name, timezone, lock_timeout) = (job.name.clone(), job.timezone, job.lock_timeout);
+        Ok(Context { job: job_name, now, timezone, pg, stop, report, deadline, lock_timeout })
+    }
+}
+
+/// The labels of a job's metrics.
+pub fn labels(job: &Definition) -> Labels<'_> {
+    Labels { job: job.name.as_str(), kind: job.spec.kind(), database: &job.database }
+}
+
+/// Gives the run its reasons to stop as they come; comes back when it is to be stopped by force.
+async fn stop_when_due(
+    job: &Definition,
+    ending: &Ending,
+    lock: &mut JobLock,
+    stopper: &Stopper,
+    deadline: Instant,
+    closes_in: Duration,
+) {
+    let closes_at = Instant::now().checked_add(closes_in);
+    let window_closes = async {
+        match closes_at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    let gently = async {
+        tokio::select! {
+            () = window_closes => stopper.stop(StopReason::WindowClosed),
+            () = ending.soft.cancelled() => {
+                stopper.stop(StopReason::Shutdown);
+                if job.spec.stop_style() == StopStyle::AtOnce {
+                    return;
+                }
+            }
+        }
+        ending.hard.cancelled().await;
+    };
+    tokio::select! {
+        () = lock.lost() => stopper.stop(StopReason::LockLost),
+        () = tokio::time::sleep_until(deadline) => stopper.stop(StopReason::TimedOut),
+        () = gently => {}
+        () = ending.hard.cancelled() => stopper.stop(StopReason::Shutdown),
+    }
+}
+
+type Finished = std::result::Result<Result<Ended>, Box<dyn Any + Send>>;
+
+/// Turns whatever happened into one outcome.
+fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Report) -> Verdict {
+    let by_reason = |reason: StopReason| Ended { stopped: Some(reason), ..Ended::default() }.outcome();
+    let (outcome, error) = match (finished, stopped) {
+        // It did all it had to, whatever was asked of it meanwhile.
+        (Some(Ok(Ok(ended))), _) if ended.stopped.is_none() && ended.outcome() == Outcome::Succeeded => (Outcome::Succeeded, None),
+        (Some(Ok(Ok(ended))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
+            let failed = failures(&report).filter(|_| ended.stopped.is_some()).map(|f| format!("; {f}")).unwrap_or_default();
+            (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
+        }
+        (Some(Ok(Ok(ended))), _) => (ended.outcome(), failures(&report)),
+        (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed)) => (Outcome::Failed, Some(format!("{error:#}"))),
+        (Some(Err(panic)), _) => (Outcome::Failed, Some(format!("pgtend's own code panicked, which is a bug: {}", message(&*panic)))),
+        (Some(Ok(Err(_))) | None, Some(reason)) => (by_reason(reason), Some(reason.sentence().into())),
+        (None, None) => (Outcome::Failed, Some("the run was given up without a reason, which is a bug of pgtend".into())),
+    };
+    Verdict { outcome, error, report }
+}
+
+/// The failures of a report in one line.
+fn failures(report: &Report) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut lines: Vec<_> = report.failures.iter().take(SHOWN).map(|f| format!("{}: {}", f.target, f.error)).collect();
+    if report.failures.len() > SHOWN {
+        lines.push(format!("and {} more in details.failures", report.failures.len() - SHOWN));
+    }
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
