@@ -156,7 +156,10 @@ pub async fn finish(
 pub async fn close_dead(client: &Client, jobs: &[&JobName], at: DateTime<Utc>) -> Result<Vec<(RunId, JobName)>> {
     let names: Vec<&str> = jobs.iter().map(|job| job.as_str()).collect();
     let keys: Vec<i64> = jobs.iter().map(|job| lock::key(job)).collect();
-    let rows = client.query(include_str!("close_dead.sql"), &[&names, &keys, &at]).await.context("close runs of dead daemons")?;
+    let rows = client
+        .query(include_str!("close_dead.sql"), &[&names, &keys, &at])
+        .await
+        .context("close runs of dead daemons")?;
     Ok(rows.iter().map(|row| (RunId(row.get(0)), JobName(row.get(1)))).collect())
 }
 
@@ -236,7 +239,11 @@ pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<i64> {
     const AT_ONCE: i64 = 1000;
     let mut gone = 0;
     loop {
-        let n: i64 = client.query_one(include_str!("prune.sql"), &[&before, &AT_ONCE]).await.context("prune the history")?.get(0);
+        let n: i64 = client
+            .query_one(include_str!("prune.sql"), &[&before, &AT_ONCE])
+            .await
+            .context("prune the history")?
+            .get(0);
         gone += n;
         if n < AT_ONCE {
             return Ok(gone);

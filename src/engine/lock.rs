@@ -58,7 +58,10 @@ pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
     match link.client.execute("SELECT pg_catalog.pg_advisory_lock($1)", &[&work_key]).await {
         Ok(_) => {}
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-            return Ok(Asked::Held(format!("a statement of an earlier run is still at work: {}", holder(&link, work_key).await)));
+            return Ok(Asked::Held(format!(
+                "a statement of an earlier run is still at work: {}",
+                holder(&link, work_key).await
+            )));
         }
         Err(error) => return Err(error).context("wait for the last statement of an earlier run"),
     }

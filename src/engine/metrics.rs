@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::history::Standing;
@@ -69,18 +70,28 @@ impl Metrics {
         let with_outcome: Vec<&str> = JOB.iter().copied().chain(["outcome"]).collect();
         let counted = Counted::ALL.iter().map(|what| {
             let (name, help) = match what {
-                Counted::RowsDeleted => ("pgtend_rows_deleted_total", "Rows deleted because they were past their time."),
-                Counted::LockTimeouts => ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout."),
+                Counted::RowsDeleted => {
+                    ("pgtend_rows_deleted_total", "Rows deleted because they were past their time.")
+                }
+                Counted::LockTimeouts => {
+                    ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout.")
+                }
             };
             (*what, metric!(IntCounterVec, name, help, &with_table))
         });
-        let build = metric!(IntGaugeVec, "pgtend_build_info", "Always 1; the version stands in the label.", &["version"]);
+        let build =
+            metric!(IntGaugeVec, "pgtend_build_info", "Always 1; the version stands in the label.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let duration = HistogramOpts::new("pgtend_job_duration_seconds", "How long runs took, from lock to release.")
             .buckets(vec![0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0]);
         let metrics = Self {
             registry: Registry::new(),
-            up: metric!(IntGaugeVec, "pgtend_up", "Whether the database could be reached when last tried.", &["database"]),
+            up: metric!(
+                IntGaugeVec,
+                "pgtend_up",
+                "Whether the database could be reached when last tried.",
+                &["database"]
+            ),
             config_last_reload_success: metric!(
                 IntGauge,
                 "pgtend_config_last_reload_success",
@@ -91,7 +102,12 @@ impl Metrics {
                 "pgtend_history_write_errors_total",
                 "Times a run could not be written to pgtend.run."
             ),
-            runs: metric!(IntCounterVec, "pgtend_job_runs_total", "Runs of this daemon, by how they ended.", &with_outcome),
+            runs: metric!(
+                IntCounterVec,
+                "pgtend_job_runs_total",
+                "Runs of this daemon, by how they ended.",
+                &with_outcome
+            ),
             duration: HistogramVec::new(duration, JOB).expect("a constant metric description"),
             running: metric!(IntGaugeVec, "pgtend_job_running", "Whether the job runs in this daemon now.", JOB),
             last_run: metric!(
@@ -257,7 +273,9 @@ mod tests {
         metrics.finished(job, Outcome::Succeeded, 0.2, &report);
         let text = metrics.text();
         let has = |line: &str| assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
-        has("pgtend_rows_deleted_total{database=\"main\",job=\"sessions\",kind=\"expire\",table=\"public.sessions\"} 42");
+        has(
+            "pgtend_rows_deleted_total{database=\"main\",job=\"sessions\",kind=\"expire\",table=\"public.sessions\"} 42",
+        );
         has("pgtend_job_runs_total{database=\"main\",job=\"sessions\",kind=\"expire\",outcome=\"succeeded\"} 1");
         has("pgtend_job_runs_total{database=\"main\",job=\"sessions\",kind=\"expire\",outcome=\"failed\"} 0");
         has("pgtend_job_running{database=\"main\",job=\"sessions\",kind=\"expire\"} 0");

@@ -61,10 +61,7 @@ pub async fn withdraw(client: &Client, id: &str) -> Result<bool> {
 /// The request cannot be read, or is gone.
 pub async fn answer(client: &Client, id: &str) -> Result<Answer> {
     let row = client
-        .query_one(
-            "SELECT taken_by, finished_at, outcome, error FROM pgtend.request WHERE id = $1::text::uuid",
-            &[&id],
-        )
+        .query_one("SELECT taken_by, finished_at, outcome, error FROM pgtend.request WHERE id = $1::text::uuid", &[&id])
         .await
         .context("read the request")?;
     Ok(Answer {

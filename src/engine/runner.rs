@@ -157,7 +157,12 @@ impl Engine {
             let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(since) = running.get(&job.name) {
                 let since = since.format("%Y-%m-%d %H:%M:%SZ");
-                return self.skipped(ring, started_at, Skip::Overlap, format!("it has been running here since {since}"));
+                return self.skipped(
+                    ring,
+                    started_at,
+                    Skip::Overlap,
+                    format!("it has been running here since {since}"),
+                );
             }
             running.insert(job.name.clone(), started_at);
         }
@@ -178,7 +183,12 @@ impl Engine {
             Err(error) => {
                 let error = format!("{error:#}");
                 self.shared.metrics.ended(labels(job), Outcome::Failed);
-                self.record(ring, started_at, None, &Verdict { outcome: Outcome::Failed, error: Some(error), report: Report::default() })
+                self.record(
+                    ring,
+                    started_at,
+                    None,
+                    &Verdict { outcome: Outcome::Failed, error: Some(error), report: Report::default() },
+                )
             }
         }
     }
@@ -258,10 +268,17 @@ impl Engine {
         let (stopper, stop) = Stop::pair();
         let report = Reporter::default();
         let sessions =
-            Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline).holding(lock.work_key);
+            Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
+                .holding(lock.work_key);
         let now = match self.shared.clock.database(lock.client(), job.spec.writes()).await {
             Ok(now) => now,
-            Err(error) => return Verdict { outcome: Outcome::Failed, error: Some(format!("{error:#}")), report: Report::default() },
+            Err(error) => {
+                return Verdict {
+                    outcome: Outcome::Failed,
+                    error: Some(format!("{error:#}")),
+                    report: Report::default(),
+                };
+            }
         };
         let cx = Context {
             job: job.name.clone(),
@@ -455,16 +472,23 @@ fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Report
     let by_reason = |reason: StopReason| Ended { stopped: Some(reason), ..Ended::default() }.outcome();
     let (outcome, error) = match (finished, stopped) {
         // It did all it had to, whatever was asked of it meanwhile.
-        (Some(Ok(Ok(ended))), _) if ended.stopped.is_none() && ended.outcome() == Outcome::Succeeded => (Outcome::Succeeded, None),
+        (Some(Ok(Ok(ended))), _) if ended.stopped.is_none() && ended.outcome() == Outcome::Succeeded => {
+            (Outcome::Succeeded, None)
+        }
         (Some(Ok(Ok(ended))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
-            let failed = failures(&report).filter(|_| ended.stopped.is_some()).map(|f| format!("; {f}")).unwrap_or_default();
+            let failed =
+                failures(&report).filter(|_| ended.stopped.is_some()).map(|f| format!("; {f}")).unwrap_or_default();
             (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
         }
         (Some(Ok(Ok(ended))), _) => (ended.outcome(), failures(&report)),
         (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed)) => (Outcome::Failed, Some(format!("{error:#}"))),
-        (Some(Err(panic)), _) => (Outcome::Failed, Some(format!("pgtend's own code panicked, which is a bug: {}", message(&*panic)))),
+        (Some(Err(panic)), _) => {
+            (Outcome::Failed, Some(format!("pgtend's own code panicked, which is a bug: {}", message(&*panic))))
+        }
         (Some(Ok(Err(_))) | None, Some(reason)) => (by_reason(reason), Some(reason.sentence().into())),
-        (None, None) => (Outcome::Failed, Some("the run was given up without a reason, which is a bug of pgtend".into())),
+        (None, None) => {
+            (Outcome::Failed, Some("the run was given up without a reason, which is a bug of pgtend".into()))
+        }
     };
     Verdict { outcome, error, report }
 }
@@ -480,5 +504,9 @@ fn failures(report: &Report) -> Option<String> {
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

@@ -72,21 +72,25 @@ impl Kind for Sql {
     fn validate(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if self.statements.is_empty() == self.file.is_none() {
-            let which = if self.file.is_some() { "both `statements` and `file`" } else { "neither `statements` nor `file`" };
+            let which =
+                if self.file.is_some() { "both `statements` and `file`" } else { "neither `statements` nor `file`" };
             findings.push(Finding::error(format!("a sql job has {which}"), "give one of them"));
             return findings;
         }
         let scripts = match self.scripts() {
             Ok(scripts) => scripts,
             Err(error) => {
-                findings.push(Finding::error(format!("{error:#}"), "the path is relative to the config file it stands in"));
+                findings
+                    .push(Finding::error(format!("{error:#}"), "the path is relative to the config file it stands in"));
                 return findings;
             }
         };
         if scripts.is_empty() {
             findings.push(Finding::error("a sql job has no statement in it", "write one, or take the job out"));
         }
-        for (n, statement) in scripts.iter().flat_map(|script| script.statements.iter().enumerate().map(|(i, s)| (script.first + i, s))) {
+        for (n, statement) in
+            scripts.iter().flat_map(|script| script.statements.iter().enumerate().map(|(i, s)| (script.first + i, s)))
+        {
             let word = split::first_word(statement);
             if matches!(word.as_str(), "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT") {
                 findings.push(Finding::error(
@@ -132,7 +136,11 @@ impl Kind for Sql {
                         Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
                         _ => "",
                     };
-                    let undone = if self.transaction && script.statements.len() > 1 { ", so the whole transaction was undone" } else { "" };
+                    let undone = if self.transaction && script.statements.len() > 1 {
+                        ", so the whole transaction was undone"
+                    } else {
+                        ""
+                    };
                     let number = script.first + i;
                     session.close().await;
                     return Err(error).with_context(|| format!("statement {number} failed{undone}{hint}"));
@@ -201,6 +209,9 @@ mod tests {
     fn one_transaction_is_one_action_and_otherwise_each_statement_is() {
         assert_eq!(sql("statements = ['a; b', 'c']").scripts().unwrap().len(), 1);
         let each = sql("statements = ['a; b', 'c']\ntransaction = false").scripts().unwrap();
-        assert_eq!(each.iter().map(|s| (s.first, s.statements[0].as_str())).collect::<Vec<_>>(), [(1, "a"), (2, "b"), (3, "c")]);
+        assert_eq!(
+            each.iter().map(|s| (s.first, s.statements[0].as_str())).collect::<Vec<_>>(),
+            [(1, "a"), (2, "b"), (3, "c")]
+        );
     }
 }

@@ -158,8 +158,13 @@ mod tests {
         assert_eq!(statements("DO $$ BEGIN NULL; END $$; SELECT $1;"), ["DO $$ BEGIN NULL; END $$", "SELECT $1"]);
         assert_eq!(statements("SELECT $ω$ ; $$ ; $ω$;"), ["SELECT $ω$ ; $$ ; $ω$"]);
         assert_eq!(
-            statements("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3"),
-            ["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END", "SELECT 3"]
+            statements(
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3"
+            ),
+            [
+                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END",
+                "SELECT 3"
+            ]
         );
         assert_eq!(statements("BEGIN; SELECT 1; END;"), ["BEGIN", "SELECT 1", "END"]);
     }
