@@ -1,1 +1,374 @@
-//! daemon
+//! The long-running process: signals, beats, requests and finished runs come in; runs go out. All decisions are made in
+//! one loop, so that there is no moment at which two of them disagree.
+
+mod board;
+mod http;
+mod notify;
+mod page;
+mod signals;
+mod tending;
+mod watch;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use signals::{Signals, Wish};
+
+use crate::config::{self, Config, Definition};
+use crate::engine::schedule::{Heartbeat, Rota, missed};
+use crate::engine::{Ending, Engine, Ring, Shared, labels};
+use crate::run::{JobName, Outcome, RunRecord, Trigger};
+use board::Board;
+use http::{Wanted, Web};
+use tending::Tending;
+use watch::Sight;
+
+/// Of `shutdown_timeout`, what is kept for runs that have to be made to end, and for writing that down.
+const FOR_THE_END: Duration = Duration::from_secs(8);
+
+/// What the loop hears besides beats and signals.
+enum Event {
+    Over(Ring, RunRecord),
+    Again(Ring),
+}
+
+struct Daemon {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    board: Arc<Board>,
+    /// By the config as it was last read.
+    tending: Tending,
+    rota: Rota,
+    runs: TaskTracker,
+    ending: Ending,
+    events: mpsc::UnboundedSender<Event>,
+    sights: mpsc::Sender<Sight>,
+    wanted: mpsc::Sender<Wanted>,
+    /// For jobs that come after several others: which of those have succeeded since its last run.
+    succeeded: HashSet<(JobName, JobName)>,
+}
+
+/// Runs the daemon until a signal ends it. `signals` were caught before anything else.
+///
+/// # Errors
+/// The config cannot be used, or the HTTP address cannot be had. Databases that are out of reach are waited for.
+pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<()> {
+    let (events, mut heard) = mpsc::unbounded_channel();
+    let (sights, mut seen) = mpsc::channel(64);
+    let (wanted, mut wishes) = mpsc::channel(16);
+    let shared = Arc::new(Shared::default());
+    let board = Arc::new(Board::default());
+    let mut heartbeat = Heartbeat::start().await?;
+    let config = Arc::new(config);
+    let mut daemon = Daemon {
+        tending: Tending::new(&config, &shared)?,
+        rota: Rota::new(&config.jobs, &Default::default(), shared.clock.host()),
+        path,
+        shared,
+        board,
+        runs: TaskTracker::new(),
+        ending: Ending::default(),
+        events,
+        sights,
+        wanted,
+        succeeded: HashSet::new(),
+    };
+    let listener = daemon.bind(&config).await?;
+    daemon.tend(listener);
+    daemon.shared.metrics.reloaded(true);
+    notify::ready();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), jobs = config.jobs.len(), databases = config.databases.len(), "pgtend tends");
+
+    let mut watchdog = notify::Watchdog::new();
+    loop {
+        tokio::select! {
+            () = heartbeat.beat() => {
+                daemon.beat();
+                watchdog.beat();
+            }
+            wish = signals.next() => match wish {
+                Wish::Stop => break,
+                Wish::Reload => daemon.reload().await,
+                Wish::RunAll => daemon.ring_where(|job| job.enabled, Trigger::Signal, "SIGUSR1"),
+                Wish::Run(n) => daemon.ring_where(|job| job.signal == Some(n), Trigger::Signal, &format!("SIGRTMIN+{n}")),
+                Wish::LogStatus => daemon.log_status(),
+            },
+            Some(event) = heard.recv() => daemon.hear(event),
+            Some(sight) = seen.recv() => daemon.see(sight),
+            Some(wanted) = wishes.recv() => daemon.want(wanted),
+        }
+    }
+    daemon.drain(signals, &mut heard).await;
+    Ok(())
+}
+
+impl Daemon {
+    fn config(&self) -> &Config {
+        &self.tending.config
+    }
+
+    /// Takes the address before anything depends on having it.
+    async fn bind(&self, config: &Config) -> Result<Option<TcpListener>> {
+        let Some(http) = &config.http else { return Ok(None) };
+        let listener = TcpListener::bind(http.listen).await;
+        let listener = listener.with_context(|| {
+            format!("listen on {}: give [http] another `listen`, or \"off\" if nothing is to be served", http.listen)
+        })?;
+        tracing::info!(address = %http.listen, "metrics and status are served");
+        Ok(Some(listener))
+    }
+
+    /// Begins to tend by `self.tending`: its databases are watched, its jobs known, its address served.
+    fn tend(&mut self, listener: Option<TcpListener>) {
+        self.tending.begin(&self.board, &self.sights);
+        for job in &self.config().jobs {
+            self.shared.metrics.know(labels(job));
+        }
+        if let Some(listener) = listener {
+            let web = Web {
+                shared: Arc::clone(&self.shared),
+                board: Arc::clone(&self.board),
+                wanted: self.wanted.clone(),
+                host: self.tending.engine.name(),
+            };
+            self.tending.serve(http::serve(listener, web, CancellationToken::clone(&self.tending.serving)));
+        }
+        self.show_next();
+    }
+
+    /// The gauges and pages of when jobs run next.
+    fn show_next(&self) {
+        let next = self.rota.next_times();
+        for job in &self.config().jobs {
+            self.shared.metrics.next_run(labels(job), next.get(&job.name).copied());
+        }
+        self.board.write().next = next;
+    }
+
+    fn beat(&mut self) {
+        let rings = self.rota.tick(self.shared.clock.host());
+        if rings.is_empty() {
+            return;
+        }
+        for ring in rings {
+            if let Some(job) = self.job(&ring.job) {
+                self.start(Ring { job, trigger: ring.trigger, due_at: Some(ring.due_at), request: None, attempt: 1 });
+            }
+        }
+        self.show_next();
+    }
+
+    fn job(&self, name: &JobName) -> Option<Arc<Definition>> {
+        self.config().jobs.iter().find(|job| job.name == *name).cloned()
+    }
+
+    fn start(&self, ring: Ring) {
+        let (engine, ending, events) = (Arc::clone(&self.tending.engine), self.ending.clone(), self.events.clone());
+        self.runs.spawn(async move {
+            let record = engine.run(&ring, &ending).await;
+            let _ = events.send(Event::Over(ring, record));
+        });
+        self.tell_systemd();
+    }
+
+    /// Starts every job that `which` names, for somebody who asked for it.
+    fn ring_where(&self, which: impl Fn(&Definition) -> bool, trigger: Trigger, who: &str) {
+        let jobs: Vec<_> = self.config().jobs.iter().filter(|job| which(job)).cloned().collect();
+        if jobs.is_empty() {
+            tracing::warn!("{who}: no job of this config is meant by it");
+        }
+        for job in &jobs {
+            tracing::info!(job = %job.name, "{who}: runs now");
+            self.start(Ring::by_hand(job, trigger));
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Over(ring, record) => {
+                self.tending.nudge(&ring.job.database);
+                self.retry(&ring, &record);
+                if record.outcome == Some(Outcome::Succeeded) {
+                    self.follow(&ring.job.name);
+                }
+                self.tell_systemd();
+            }
+            // The definition may have changed, or gone, since.
+            Event::Again(ring) => {
+                if let Some(job) = self.job(&ring.job.name) {
+                    self.start(Ring { job, ..ring });
+                }
+            }
+        }
+    }
+
+    /// A scheduled run that went badly is tried again, after a rest that grows.
+    fn retry(&self, ring: &Ring, record: &RunRecord) {
+        let retry = ring.job.retry;
+        let bad = matches!(record.outcome, Some(Outcome::Failed | Outcome::Partial | Outcome::TimedOut));
+        if !bad || !matches!(ring.trigger, Trigger::Schedule | Trigger::CatchUp) || ring.attempt >= retry.attempts {
+            return;
+        }
+        let doublings = 2u32.saturating_pow((ring.attempt - 1).min(20));
+        let wait = retry.wait.saturating_mul(doublings).min(retry.max_wait);
+        let again = Ring { attempt: ring.attempt + 1, ..ring.clone() };
+        tracing::info!(job = %ring.job.name, attempt = again.attempt, of = retry.attempts, "tried again in {}", crate::period::human(wait));
+        let (events, soft) = (self.events.clone(), self.ending.soft.clone());
+        self.runs.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => { let _ = events.send(Event::Again(again)); }
+                () = soft.cancelled() => {}
+            }
+        });
+    }
+
+    /// Starts the jobs that come after `done`, once all that they come after have succeeded.
+    fn follow(&mut self, done: &JobName) {
+        let followers: Vec<_> = self.config().jobs.iter().filter(|job| job.enabled && job.after.contains(done)).cloned().collect();
+        for job in followers {
+            self.succeeded.insert((job.name.clone(), done.clone()));
+            let complete = job.after.iter().all(|before| self.succeeded.contains(&(job.name.clone(), before.clone())));
+            if complete {
+                self.succeeded.retain(|(follower, _)| *follower != job.name);
+                self.start(Ring::by_hand(&job, Trigger::After));
+            }
+        }
+    }
+
+    fn see(&mut self, sight: Sight) {
+        match sight {
+            Sight::Came { database, standings } => {
+                let now = self.shared.clock.host();
+                for job in self.config().jobs.iter().filter(|job| job.database == database && job.enabled && job.catch_up) {
+                    let Some(standing) = standings.get(&job.name) else { continue };
+                    // Whatever ran the job last, it saw all that was there to do until then.
+                    let last = standing.last_due_at.max(standing.last_started_at);
+                    let owed = job.schedule.as_ref().zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now));
+                    if let Some(due_at) = owed {
+                        tracing::info!(job = %job.name, %due_at, "a scheduled time went by; caught up now");
+                        let job = Arc::clone(job);
+                        self.start(Ring { job, trigger: Trigger::CatchUp, due_at: Some(due_at), request: None, attempt: 1 });
+                    }
+                }
+            }
+            Sight::Asked(requests) => {
+                for request in requests {
+                    if let Some(job) = self.job(&request.job) {
+                        self.start(Ring { request: Some(request.id), ..Ring::by_hand(&job, Trigger::Notify) });
+                    }
+                }
+            }
+        }
+    }
+
+    fn want(&self, wanted: Wanted) {
+        let jobs = self.config().instances(&wanted.job);
+        let answer = if jobs.is_empty() {
+            Err(format!("no job {:?} in the config", wanted.job))
+        } else {
+            for job in &jobs {
+                self.start(Ring::by_hand(job, Trigger::Http));
+            }
+            Ok(jobs.iter().map(|job| job.name.clone()).collect())
+        };
+        let _ = wanted.answer.send(answer);
+    }
+
+    /// Reads the config again; one that is not valid, or not to be had, is refused whole and the old one goes on.
+    async fn reload(&mut self) {
+        notify::reloading();
+        match self.try_reload().await {
+            Ok(()) => {
+                self.shared.metrics.reloaded(true);
+                tracing::info!(jobs = self.config().jobs.len(), "config reloaded");
+            }
+            Err(error) => {
+                self.shared.metrics.reloaded(false);
+                tracing::error!("the config was not reloaded, the old one goes on: {error:#}");
+            }
+        }
+        notify::ready();
+    }
+
+    async fn try_reload(&mut self) -> Result<()> {
+        let config = Arc::new(config::load(&self.path)?);
+        let moved = config.http.as_ref().map(|http| http.listen) != self.config().http.as_ref().map(|http| http.listen);
+        // What can fail comes first.
+        let listener = if moved { self.bind(&config).await? } else { None };
+        let next = Tending::new(&config, &self.shared)?;
+        let old = self.tending.replace(next, moved);
+        for job in old.jobs.iter().filter(|job| !config.jobs.iter().any(|new| labels(new) == labels(job))) {
+            self.shared.metrics.forget(labels(job));
+        }
+        for gone in old.databases.keys().filter(|name| !config.databases.contains_key(*name)) {
+            self.shared.metrics.forget_database(gone);
+        }
+        self.rota.replace(&config.jobs, self.shared.clock.host());
+        self.tend(listener);
+        Ok(())
+    }
+
+    fn log_status(&self) {
+        for job in self.board.jobs(&self.shared.running(), &self.tending.engine.name(), self.shared.clock.host()) {
+            let stamp = |at: Option<chrono::DateTime<chrono::Utc>>| at.map(|at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+            tracing::info!(
+                job = %job.job, kind = job.kind, database = job.database,
+                running_since = stamp(job.running_since), last_outcome = job.last_outcome.map(Outcome::as_str),
+                last_finished_at = stamp(job.last_finished_at), last_success_at = stamp(job.last_success_at),
+                next_run_at = stamp(job.next_run_at), consecutive_failures = job.consecutive_failures,
+                "status"
+            );
+        }
+    }
+
+    fn tell_systemd(&self) {
+        let running = self.shared.running().len();
+        let next = self.board.read().next.iter().min_by_key(|(_, at)| **at).map(|(job, at)| (job.clone(), *at));
+        let next = next.map_or_else(String::new, |(job, at)| format!("; next {job} at {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
+        notify::status(&format!("{} jobs, {running} running{next}", self.config().jobs.len()));
+    }
+
+    /// Lets every run come to its next safe point, then makes it.
+    async fn drain(mut self, mut signals: Signals, heard: &mut mpsc::UnboundedReceiver<Event>) {
+        notify::stopping();
+        let limit = self.config().shutdown_timeout;
+        tracing::info!(running = self.shared.running().len(), "stopping, within {}", crate::period::human(limit));
+        self.ending.soft.cancel();
+        self.runs.close();
+        let gently = limit.saturating_sub(FOR_THE_END.min(limit / 2));
+        let hard = self.ending.hard.clone();
+        let drained = async {
+            if tokio::time::timeout(gently, self.runs.wait()).await.is_err() {
+                tracing::warn!("runs that came to no safe point in time are cancelled");
+                hard.cancel();
+                self.runs.wait().await;
+            }
+        };
+        let end = async {
+            tokio::select! {
+                drained = tokio::time::timeout(limit, drained) => {
+                    if drained.is_err() {
+                        tracing::error!("some runs did not end in time; the next daemon closes their records");
+                    }
+                }
+                wish = async { loop { if signals.next().await == Wish::Stop { break } } } => {
+                    let () = wish;
+                    tracing::warn!("a second signal: ending at once");
+                    std::process::exit(1);
+                }
+            }
+        };
+        end.await;
+        while heard.try_recv().is_ok() {}
+        self.tending.end().await;
+        tracing::info!("stopped");
+    }
+}

@@ -5,5 +5,8 @@ pub mod lock;
 pub mod metrics;
 pub mod request;
 pub mod runner;
+pub mod schedule;
+pub mod status;
 
 pub use runner::{Ending, Engine, Ring, Shared, labels};
+pub use status::JobStatus;

@@ -1,0 +1,119 @@
+//! Everything that belongs to one reading of the config, and ends with it: the engine, the watchers, the HTTP server.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::board::{Board, Reach};
+use super::watch::{Sight, Watcher};
+use crate::config::Config;
+use crate::engine::{Engine, Shared};
+
+/// With more databases than this none is listened to: each is looked at every few seconds instead.
+const LISTENED_TO: usize = 50;
+/// How many databases are looked at in the same moment.
+const LOOKS_AT_ONCE: usize = 4;
+
+pub struct Tending {
+    pub config: Arc<Config>,
+    pub engine: Arc<Engine>,
+    /// Ends the HTTP server; it outlives a reload that leaves its address alone.
+    pub serving: CancellationToken,
+    server: TaskTracker,
+    watchers: TaskTracker,
+    watching: CancellationToken,
+    nudges: HashMap<String, Arc<Notify>>,
+}
+
+impl Tending {
+    /// # Errors
+    /// A connection pool cannot be made.
+    pub fn new(config: &Arc<Config>, shared: &Arc<Shared>) -> Result<Self> {
+        Ok(Self {
+            engine: Arc::new(Engine::new(config, Arc::clone(shared))?),
+            config: Arc::clone(config),
+            serving: CancellationToken::new(),
+            server: TaskTracker::new(),
+            watchers: TaskTracker::new(),
+            watching: CancellationToken::new(),
+            nudges: HashMap::new(),
+        })
+    }
+
+    /// Puts what the config says on the board, and watches its databases.
+    pub fn begin(&mut self, board: &Arc<Board>, sights: &mpsc::Sender<Sight>) {
+        {
+            let mut facts = board.write();
+            facts.jobs.clone_from(&self.config.jobs);
+            facts.token = self.config.http.as_ref().and_then(|http| http.token.clone());
+            facts.standings.retain(|name, _| self.config.jobs.iter().any(|job| job.name == *name));
+            let reach = |name: &String| (name.clone(), facts.databases.get(name).cloned().unwrap_or_default());
+            let databases: std::collections::BTreeMap<String, Reach> = self.config.databases.keys().map(reach).collect();
+            facts.databases = databases;
+        }
+        let polling = (self.config.databases.len() > LISTENED_TO).then(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE)));
+        for name in self.config.databases.keys() {
+            let nudge = Arc::new(Notify::new());
+            self.nudges.insert(name.clone(), Arc::clone(&nudge));
+            let watcher = Watcher {
+                database: name.clone(),
+                jobs: self.config.jobs.iter().filter(|job| job.database == *name).cloned().collect(),
+                engine: Arc::clone(&self.engine),
+                board: Arc::clone(board),
+                sights: sights.clone(),
+                history_keep: self.config.history_keep,
+                polling: polling.clone(),
+                nudge,
+                ending: self.watching.clone(),
+            };
+            self.watchers.spawn(watcher.watch());
+        }
+        let (engine, ending) = (Arc::clone(&self.engine), self.watching.clone());
+        self.watchers.spawn(async move {
+            while tokio::time::timeout(Duration::from_secs(30), ending.cancelled()).await.is_err() {
+                engine.close_idle_connections();
+            }
+        });
+    }
+
+    pub fn serve(&self, server: impl Future<Output = ()> + Send + 'static) {
+        self.server.spawn(server);
+    }
+
+    /// The gauges of the database are worth reading now.
+    pub fn nudge(&self, database: &str) {
+        if let Some(nudge) = self.nudges.get(database) {
+            nudge.notify_one();
+        }
+    }
+
+    /// Puts `next` in the place of this one, and gives the config that it was. Watching by the old config ends; runs that
+    /// began by it go on to their end. The HTTP server ends only where `moved`.
+    pub fn replace(&mut self, next: Self, moved: bool) -> Arc<Config> {
+        let old = std::mem::replace(self, next);
+        old.watching.cancel();
+        if moved {
+            old.serving.cancel();
+        } else {
+            self.serving = old.serving;
+            self.server = old.server;
+        }
+        old.config
+    }
+
+    pub async fn end(&mut self) {
+        self.watching.cancel();
+        self.serving.cancel();
+        self.watchers.close();
+        self.server.close();
+        // A client that keeps its connection open must not keep the daemon.
+        let all = async { tokio::join!(self.watchers.wait(), self.server.wait()) };
+        let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
+    }
+}

@@ -1,0 +1,256 @@
+//! One watcher a database: keeps it in sight, reads the gauges each minute, takes the runs that were asked for, and keeps
+//! its history short. It works for the daemon, not for any run.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::AsyncMessage;
+use tokio_util::sync::CancellationToken;
+
+use super::board::{Board, Reach};
+use crate::config::Definition;
+use crate::cron::stable_fraction;
+use crate::engine::history::{self, Standing};
+use crate::engine::request::{self, Request};
+use crate::engine::{Engine, labels};
+use crate::period::Period;
+use crate::pg::{Link, session};
+use crate::run::JobName;
+
+/// How often the gauges are read.
+const MINUTE: Duration = Duration::from_secs(60);
+/// How often a database is looked at that nobody listens to; well within the 10 s that `trigger` waits.
+const LOOK: Duration = Duration::from_secs(4);
+/// How long a look may take before the server counts as gone.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The first and the longest wait between tries to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+
+/// What a watcher tells the daemon's loop.
+#[derive(Debug)]
+pub enum Sight {
+    /// The database has come, or come back: what was missed may be caught up.
+    Came { database: String, standings: HashMap<JobName, Standing> },
+    Asked(Vec<Request>),
+}
+
+/// What a watcher needs.
+pub struct Watcher {
+    pub database: String,
+    pub jobs: Vec<Arc<Definition>>,
+    pub engine: Arc<Engine>,
+    pub board: Arc<Board>,
+    pub sights: mpsc::Sender<Sight>,
+    pub history_keep: Period,
+    /// For a daemon of many databases: looks now and then, at most so many at once, instead of listening in each.
+    pub polling: Option<Arc<Semaphore>>,
+    /// A run of the database has ended here: its gauges are worth reading now.
+    pub nudge: Arc<Notify>,
+    pub ending: CancellationToken,
+}
+
+impl Watcher {
+    /// Watches until told to end.
+    pub async fn watch(mut self) {
+        let ending = self.ending.clone();
+        tokio::select! {
+            () = ending.cancelled() => {}
+            () = self.watch_on() => {}
+        }
+    }
+
+    async fn watch_on(&mut self) {
+        let mut wait = BACKOFF.0;
+        let mut told = false;
+        loop {
+            let began = Instant::now();
+            if let Err(error) = self.watch_once(&mut told).await {
+                let error = format!("{error:#}");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(database = %self.database, "out of reach, trying again until it comes back: {error}");
+                }
+                self.reach(Reach { up: false, standby: false, error: Some(error) });
+            }
+            if began.elapsed() > MINUTE {
+                wait = BACKOFF.0;
+            }
+            // Daemons that lost the same server do not all come back in the same moment.
+            tokio::time::sleep(wait.mul_f64(0.75 + stable_fraction(&self.engine.name()) / 2.0)).await;
+            wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+
+    fn reach(&self, reach: Reach) {
+        self.engine.shared.metrics.up(&self.database, reach.up);
+        self.board.write().databases.insert(self.database.clone(), reach);
+    }
+
+    /// One connection, from its beginning to its end. `told`: whether the log knows that the database is out of reach.
+    async fn watch_once(&self, told: &mut bool) -> Result<()> {
+        let (mut link, standby) = self.connect().await?;
+        if std::mem::replace(told, false) {
+            tracing::info!(database = %self.database, "within reach again");
+        }
+        self.reach(Reach { up: true, standby, error: None });
+        if !standby {
+            if let Err(error) = history::ensure(&link.client).await {
+                self.engine.shared.metrics.history_write_failed();
+                tracing::error!(database = %self.database, "runs go unrecorded, and no trigger reaches this database: {error:#}");
+            } else {
+                self.close_dead(&link).await?;
+            }
+        }
+        let standings = self.standings(&link).await?;
+        self.tell(Sight::Came { database: self.database.clone(), standings }).await?;
+        match &self.polling {
+            Some(places) => {
+                drop(link);
+                self.look_now_and_then(places, standby).await
+            }
+            None => self.listen(&mut link, standby).await,
+        }
+    }
+
+    async fn connect(&self) -> Result<(Link, bool)> {
+        let link = self.engine.database(&self.database)?.connect("pgtend").await?;
+        let facts = session::settle_link(&link.client, PATIENCE, Duration::from_secs(2)).await?;
+        Ok((link, facts.is_standby))
+    }
+
+    async fn tell(&self, sight: Sight) -> Result<()> {
+        self.sights.send(sight).await.ok().context("the daemon is ending")
+    }
+
+    /// Listens on one connection, for as long as it lives.
+    async fn listen(&self, link: &mut Link, standby: bool) -> Result<()> {
+        // A standby takes no LISTEN; nor are there requests on it.
+        if !standby {
+            link.client.batch_execute(&format!("LISTEN {}", request::CHANNEL)).await.context("listen for triggers")?;
+            self.take(link).await?;
+        }
+        let mut minute = self.each_minute();
+        let mut pruned = None;
+        loop {
+            tokio::select! {
+                message = link.messages.recv() => match message {
+                    Some(AsyncMessage::Notification(_)) => self.take(link).await?,
+                    Some(_) => {}
+                    None => bail!("the connection to database {} has ended", self.database),
+                },
+                () = self.nudge.notified() => {
+                    timeout(PATIENCE, self.standings(link)).await.context("no answer from the server")??;
+                }
+                _ = minute.tick() => {
+                    timeout(PATIENCE, self.minute(link, standby, &mut pruned)).await.context("no answer from the server")??;
+                }
+            }
+        }
+    }
+
+    /// Looks every few seconds over a connection made for it.
+    async fn look_now_and_then(&self, places: &Semaphore, standby: bool) -> Result<()> {
+        let mut minute = self.each_minute();
+        let mut pruned = None;
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK.mul_f64(stable_fraction(&self.database)), LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let gauges = tokio::select! {
+                _ = look.tick() => false,
+                _ = minute.tick() => true,
+                () = self.nudge.notified() => true,
+            };
+            let _place = places.acquire().await;
+            let looked = async {
+                let (link, is_standby) = self.connect().await?;
+                if is_standby != standby {
+                    bail!("database {} has changed between primary and standby", self.database);
+                }
+                if gauges {
+                    self.minute(&link, standby, &mut pruned).await
+                } else if standby {
+                    Ok(())
+                } else {
+                    self.take(&link).await
+                }
+            };
+            timeout(PATIENCE, looked).await.context("no answer from the server")??;
+        }
+    }
+
+    /// A tick a minute, at another second for each database.
+    fn each_minute(&self) -> tokio::time::Interval {
+        let mut minute = tokio::time::interval_at(Instant::now() + MINUTE.mul_f64(stable_fraction(&self.database).max(0.1)), MINUTE);
+        minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        minute
+    }
+
+    async fn minute(&self, link: &Link, standby: bool, pruned: &mut Option<Instant>) -> Result<()> {
+        let recovering: bool = link.client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?.get(0);
+        if recovering != standby {
+            bail!("database {} has changed between primary and standby", self.database);
+        }
+        self.standings(link).await?;
+        if standby {
+            return Ok(());
+        }
+        // Notifications are not lost while a session lives, but one that was sent before it listened is.
+        self.take(link).await?;
+        self.close_dead(link).await?;
+        if pruned.is_none_or(|at| at.elapsed() > 60 * MINUTE) {
+            *pruned = Some(Instant::now());
+            let now = self.engine.shared.clock.host();
+            if let Some(before) = self.history_keep.before(now, chrono_tz::UTC) {
+                let gone = history::prune(&link.client, before).await?;
+                if gone > 0 {
+                    tracing::info!(database = %self.database, rows = gone, "old history pruned");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> Vec<&JobName> {
+        self.jobs.iter().map(|job| &job.name).collect()
+    }
+
+    /// Reads the gauges of all the database's jobs, whoever ran them.
+    async fn standings(&self, link: &Link) -> Result<HashMap<JobName, Standing>> {
+        if !history::exists(&link.client).await? {
+            return Ok(HashMap::new());
+        }
+        let standings = history::standings(&link.client, &self.names()).await?;
+        for job in &self.jobs {
+            if let Some(standing) = standings.get(&job.name) {
+                self.engine.shared.metrics.standing(labels(job), standing);
+            }
+        }
+        self.board.write().standings.extend(standings.clone());
+        Ok(standings)
+    }
+
+    async fn take(&self, link: &Link) -> Result<()> {
+        if !history::exists(&link.client).await? {
+            return Ok(());
+        }
+        let requests = request::take(&link.client, &self.names(), &self.engine.name()).await?;
+        if !requests.is_empty() {
+            self.tell(Sight::Asked(requests)).await?;
+        }
+        Ok(())
+    }
+
+    async fn close_dead(&self, link: &Link) -> Result<()> {
+        if !history::exists(&link.client).await? {
+            return Ok(());
+        }
+        let now = self.engine.shared.clock.host();
+        for (id, job) in history::close_dead(&link.client, &self.names(), now).await? {
+            tracing::warn!(%job, run = %id, database = %self.database, "closed a run whose daemon had died");
+        }
+        Ok(())
+    }
+}
