@@ -37,14 +37,18 @@ pub struct Cron {
 /// Why a text is not a schedule; the text says what would be one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
-    #[error("a schedule is empty: write five fields, such as \"30 2 * * *\", or @daily; leave the key out to run by hand only")]
+    #[error(
+        "a schedule is empty: write five fields, such as \"30 2 * * *\", or @daily; leave the key out to run by hand only"
+    )]
     Empty,
     #[error(
         "{text:?} has {count} fields: a schedule has five (minute, hour, day of month, month, day of week) or six, \
          with the second first; every five minutes is \"*/5 * * * *\""
     )]
     Fields { text: String, count: usize },
-    #[error("\"@reboot\" is not a time: leave the schedule out and trigger the job, or give it a time; missed times are caught up")]
+    #[error(
+        "\"@reboot\" is not a time: leave the schedule out and trigger the job, or give it a time; missed times are caught up"
+    )]
     Reboot,
     #[error("{0:?} is not known: @hourly, @daily, @midnight, @weekly, @monthly, @yearly and @annually are")]
     Alias(String),

@@ -27,7 +27,14 @@ const FIELDS: [Field; 6] = [
         names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
         example: "1,4,7,10",
     },
-    Field { name: "day of week", min: 0, max: 7, last: 6, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"], example: "MON-FRI" },
+    Field {
+        name: "day of week",
+        min: 0,
+        max: 7,
+        last: 6,
+        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+        example: "MON-FRI",
+    },
 ];
 const DAY_OF_MONTH: usize = 3;
 const DAY_OF_WEEK: usize = 5;
@@ -41,12 +48,10 @@ pub(super) fn split(text: &str) -> Result<Vec<&str>, CronError> {
     for (index, value) in (FIELDS.len() - values.len()..).zip(&values) {
         let entries: Vec<String> = value.split(',').map(str::to_ascii_lowercase).collect();
         let all = entries.len() > 1 && entries.iter().any(|entry| entry == "*" || entry == "?");
-        let alone = if all { Err("a star means every value, so nothing can stand beside it".to_owned()) } else { Ok(()) };
-        alone.and_then(|()| entries.iter().try_for_each(|entry| check(index, entry))).map_err(|mend| CronError::Field {
-            text: text.into(),
-            field: FIELDS[index].name,
-            value: (*value).into(),
-            mend,
+        let alone =
+            if all { Err("a star means every value, so nothing can stand beside it".to_owned()) } else { Ok(()) };
+        alone.and_then(|()| entries.iter().try_for_each(|entry| check(index, entry))).map_err(|mend| {
+            CronError::Field { text: text.into(), field: FIELDS[index].name, value: (*value).into(), mend }
         })?;
     }
     Ok(values)
