@@ -67,17 +67,22 @@ impl Rota {
     }
 
     fn with(alarms: BTreeMap<JobName, Alarm>, last_due: &HashMap<JobName, DateTime<Utc>>, now: DateTime<Utc>) -> Self {
-        let turns = alarms.into_iter().map(|(job, alarm)| {
-            let turn = match last_due.get(&job) {
-                Some(last) => Turn::new(alarm, *last, true),
-                None => Turn::new(alarm, now, false),
-            };
-            (job, turn)
-        });
+        let turns = alarms.into_iter().map(|(job, alarm)| (job, Turn::new(alarm, now, false)));
         let mut rota = Self { turns: turns.collect(), now };
-        // The history may be from a clock that was ahead of this one.
-        rota.turns.values_mut().for_each(|turn| turn.clock_set_back(now));
+        rota.recall(last_due, now);
         rota
+    }
+
+    /// Takes up the history of jobs that have not rung yet: of those whose database was not there at first, or that came
+    /// with a reload.
+    pub fn recall(&mut self, last_due: &HashMap<JobName, DateTime<Utc>>, now: DateTime<Utc>) {
+        for (job, turn) in self.turns.iter_mut().filter(|(_, turn)| !turn.rung) {
+            if let Some(last) = last_due.get(job) {
+                turn.settle(*last, true);
+                // It may have been written by a clock that was ahead of this one.
+                turn.clock_set_back(now);
+            }
+        }
     }
 
     /// What is due by `now`, each job at most once.
@@ -138,14 +143,14 @@ impl Turn {
         let due_at = missed(&self.alarm.cron, self.alarm.zone, self.settled, now - self.alarm.delay)?;
         self.settle(due_at, true);
         let on_time = now - due_at - self.alarm.delay <= ON_TIME;
-        if oldest < due_at {
-            tracing::info!(%job, %oldest, newest = %due_at, "several due times went by; they are one run");
-        }
         match (on_time, self.alarm.catch_up) {
             (true, _) => Some(Ring { job: job.clone(), due_at, trigger: Trigger::Schedule }),
-            (false, true) => Some(Ring { job: job.clone(), due_at, trigger: Trigger::CatchUp }),
+            (false, true) => {
+                tracing::info!(%job, %oldest, newest = %due_at, "due times went by; they are caught up in one run");
+                Some(Ring { job: job.clone(), due_at, trigger: Trigger::CatchUp })
+            }
             (false, false) => {
-                tracing::info!(%job, %due_at, "a due time went by, and catch_up is false: it waits for its next time");
+                tracing::info!(%job, %oldest, newest = %due_at, "due times went by, and catch_up is false: none is made up for");
                 None
             }
         }
@@ -232,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn history_that_is_read_late_is_caught_up_all_the_same_but_never_after_a_ring() {
+        let history = HashMap::from([(JobName("job".into()), at("01T02:00:00"))]);
+        let mut rota = rota(alarm("0 * * * *"), None, "01T09:30:00");
+        assert_eq!(tick(&mut rota, "01T09:31:00"), None);
+        rota.recall(&history, at("01T09:32:00"));
+        assert_eq!(tick(&mut rota, "01T09:32:00"), some("01T09:00:00 catch_up"));
+        rota.recall(&history, at("01T09:33:00"));
+        assert_eq!(tick(&mut rota, "01T09:33:00"), None);
+    }
+
+    #[test]
     fn a_restart_right_after_a_due_time_that_ran_rings_nothing() {
         let mut rota = rota(alarm("0 * * * *"), Some("01T09:00:00"), "01T09:00:05");
         assert_eq!(tick(&mut rota, "01T09:00:05"), None);
@@ -269,6 +285,9 @@ mod tests {
         assert_eq!(tick(&mut rota, "01T10:19:59"), None);
         assert_eq!(tick(&mut rota, "01T10:20:00"), some("01T10:00:00 schedule"));
         assert_eq!(tick(&mut rota, "01T11:00:00"), None);
+        // 13:00 is over, its ring is not: the newest that is to ring by now is noon.
+        assert_eq!(tick(&mut rota, "01T13:10:00"), some("01T12:00:00 catch_up"));
+        assert_eq!(tick(&mut rota, "01T13:20:00"), some("01T13:00:00 schedule"));
     }
 
     #[test]
@@ -289,7 +308,7 @@ mod tests {
         // Nor where the history is all that is left of it, or where nothing has rung yet.
         let mut restarted = self::rota(alarm("0 * * * *"), Some("28T10:00:00"), "01T09:15:00");
         assert_eq!(tick(&mut restarted, "01T10:00:00"), some("01T10:00:00 schedule"));
-        let mut quiet = self::rota(alarm("0 * * * *"), None, "02T09:30:00");
+        let mut quiet = self::rota(alarm("0 * * * *"), None, "02T10:30:00");
         assert_eq!(tick(&mut quiet, "02T09:15:00"), None);
         assert_eq!(tick(&mut quiet, "02T10:00:00"), some("02T10:00:00 schedule"));
     }
@@ -322,5 +341,6 @@ mod tests {
         let last = at("01T00:00:00") - TimeDelta::days(365);
         assert_eq!(missed(&cron, Tz::UTC, last, at("01T00:00:00.7")), Some(at("01T00:00:00")));
         assert_eq!(missed(&cron, Tz::UTC, at("01T00:00:00"), at("01T00:00:00.7")), None);
+        assert_eq!(missed(&cron, Tz::UTC, at("01T00:00:00"), at("01T00:00:02")), Some(at("01T00:00:02")));
     }
 }
