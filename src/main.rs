@@ -1,1 +1,52 @@
-fn main() {}
+//! Arguments, logging, exit status.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use pgtend::cli::{self, Args, LogFormat};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = log(&args) {
+        eprintln!("pgtend: {error}");
+        return ExitCode::from(cli::USAGE);
+    }
+    // Two threads carry any number of jobs: their work is done by the server.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(cli::execute(args));
+            // What is left is blocking work that nobody waits for.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("pgtend: the runtime cannot be started: {error}");
+            ExitCode::from(cli::FAILED)
+        }
+    }
+}
+
+/// Logs go to stderr; a panic is a log line too.
+fn log(args: &Args) -> Result<(), String> {
+    let wanted = args.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()));
+    let wanted = wanted.unwrap_or_else(|| args.default_level().into());
+    // The cron crate says at info what is our own affair.
+    let filter = EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{wanted}"))
+        .map_err(|error| format!("the log level {wanted:?} is none: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // The journal has the time already.
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal();
+    match args.log_format {
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Text if journal => builder.with_ansi(false).without_time().init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "{}", panic.payload_as_str().unwrap_or("panic"));
+    }));
+    Ok(())
+}

@@ -289,6 +289,7 @@ impl Engine {
             report: report.clone(),
             deadline,
             lock_timeout: job.lock_timeout,
+            kept: Arc::default(),
         };
         let by_hand = !matches!(ring.trigger, Trigger::Schedule | Trigger::CatchUp | Trigger::After);
         let closes_in = job
@@ -420,7 +421,7 @@ impl Engine {
         let (_, stop) = Stop::pair();
         let report = Reporter::default();
         let (job_name, timezone, lock_timeout) = (job.name.clone(), job.timezone, job.lock_timeout);
-        Ok(Context { job: job_name, now, timezone, pg, stop, report, deadline, lock_timeout })
+        Ok(Context { job: job_name, now, timezone, pg, stop, report, deadline, lock_timeout, kept: Arc::default() })
     }
 }
 

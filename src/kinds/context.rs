@@ -24,6 +24,8 @@ pub struct Context {
     pub deadline: Instant,
     /// At most this long is waited for any one lock; also the length of a round of tries.
     pub lock_timeout: Duration,
+    /// A session that one action leaves to the next, for work in which they build on each other.
+    pub kept: Arc<tokio::sync::Mutex<Option<Session>>>,
 }
 
 impl Context {

@@ -118,39 +118,31 @@ impl Kind for Sql {
     }
 
     async fn apply(&self, cx: &Context, script: &Script) -> Result<Applied> {
-        let session = cx.session().await?;
-        if self.transaction {
-            session.batch_execute("BEGIN").await?;
-        }
-        let mut rows = 0;
-        for (i, statement) in script.statements.iter().enumerate() {
-            match execute(&session, statement).await {
-                Ok(n) => rows += n,
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                    let waited = crate::period::human(session.lock_timeout);
-                    session.close().await;
-                    return Ok(Applied::Locked(format!("statement {} waited {waited} for a lock", script.first + i)));
-                }
-                Err(error) => {
-                    let hint = match error.code() {
-                        Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
-                        _ => "",
-                    };
-                    let undone = if self.transaction && script.statements.len() > 1 {
-                        ", so the whole transaction was undone"
-                    } else {
-                        ""
-                    };
-                    let number = script.first + i;
-                    session.close().await;
-                    return Err(error).with_context(|| format!("statement {number} failed{undone}{hint}"));
-                }
+        // One session for all: a SET is meant for the statements after it.
+        let mut kept = cx.kept.lock().await;
+        let session = match kept.take() {
+            Some(session) => session,
+            None => cx.session().await?,
+        };
+        let rows = match self.run(&session, script).await {
+            Ok(rows) => rows,
+            Err((n, error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                session.batch_execute("ROLLBACK").await?;
+                let waited = crate::period::human(session.lock_timeout);
+                *kept = Some(session);
+                return Ok(Applied::Locked(format!("statement {n} waited {waited} for a lock")));
             }
-        }
-        if self.transaction {
-            session.batch_execute("COMMIT").await.context("commit")?;
-        }
-        session.close().await;
+            Err((n, error)) => {
+                let hint = match error.code() {
+                    Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
+                    _ => "",
+                };
+                let undone = if self.transaction && script.statements.len() > 1 { ", so the whole transaction was undone" } else { "" };
+                session.close().await;
+                return Err(error).with_context(|| format!("statement {n} failed{undone}{hint}"));
+            }
+        };
+        *kept = Some(session);
         let mut report = cx.report.lock();
         let before = report.fields.get("rows_affected").and_then(serde_json::Value::as_u64).unwrap_or_default();
         report.fields.insert("rows_affected".into(), json!(before + rows));
@@ -163,6 +155,25 @@ impl Kind for Sql {
         // The statements themselves cannot be tried without doing what they do; that there is a way in can.
         cx.session().await?.close().await;
         Ok(Vec::new())
+    }
+}
+
+impl Sql {
+    /// Runs a script; gives the rows it touched, or the number of the statement that failed.
+    async fn run(&self, session: &Session, script: &Script) -> Result<u64, (usize, tokio_postgres::Error)> {
+        let last = script.first + script.statements.len() - 1;
+        if self.transaction {
+            session.batch_execute("BEGIN").await.map_err(|error| (script.first, error))?;
+        }
+        let mut rows = 0;
+        for (i, statement) in script.statements.iter().enumerate() {
+            rows += execute(session, statement).await.map_err(|error| (script.first + i, error))?;
+        }
+        if self.transaction {
+            // What is deferred to the commit fails here.
+            session.batch_execute("COMMIT").await.map_err(|error| (last, error))?;
+        }
+        Ok(rows)
     }
 }
 

@@ -1,0 +1,166 @@
+//! `pgtend check`: what would go wrong, where it is written, and what mends it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{DONE, FAILED, output};
+use crate::clock::MAX_SKEW;
+use crate::config::{Config, ConfigErrors, Definition, Origin};
+use crate::engine::{Engine, Shared, history};
+use crate::pg::session;
+use crate::run::{Finding, Severity};
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Only what can be seen without a database
+    #[arg(long)]
+    offline: bool,
+    /// One JSON object a finding, a line each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A finding and what it is about.
+struct Found<'a> {
+    finding: Finding,
+    origin: &'a Origin,
+    database: Option<&'a str>,
+    job: Option<&'a Definition>,
+}
+
+/// # Errors
+/// A connection pool cannot be made.
+pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
+    let mut found: Vec<Found<'_>> = Vec::new();
+    for warning in &config.warnings {
+        let finding = Finding::warning(warning.message.clone(), warning.mend.clone());
+        found.push(Found { finding, origin: &warning.origin, database: None, job: None });
+    }
+    if !args.offline {
+        let engine = Engine::new(config, Arc::new(Shared::default()))?;
+        for (name, database) in &config.databases {
+            let findings = match look_at(&engine, name).await {
+                Ok(findings) => findings,
+                Err(error) => {
+                    let mend = "see that the server runs and that this host may connect to it (url, password, pg_hba.conf)";
+                    vec![Finding::error(format!("{error:#}"), mend)]
+                }
+            };
+            let reachable = findings.iter().all(|finding| finding.severity != Severity::Error);
+            found.extend(
+                findings.into_iter().map(|finding| Found { finding, origin: &database.origin, database: Some(name), job: None }),
+            );
+            for job in config.jobs.iter().filter(|job| job.database == *name && reachable) {
+                let findings = match look_at_job(&engine, job).await {
+                    Ok(findings) => findings,
+                    Err(error) => vec![Finding::error(format!("{error:#}"), "mend that, then check again")],
+                };
+                let about = |finding| Found { finding, origin: &job.origin, database: Some(name), job: Some(job) };
+                found.extend(findings.into_iter().map(about));
+            }
+        }
+    }
+    for one in &found {
+        print(one, args.json);
+    }
+    let errors = count(&found, Severity::Error);
+    if !args.json {
+        let (jobs, databases) = (config.jobs.len(), config.databases.len());
+        let how = if args.offline { ", seen without a database" } else { "" };
+        let warnings = count(&found, Severity::Warning);
+        output::line(&format!("{jobs} jobs in {databases} databases{how}: {errors} errors, {warnings} warnings"));
+    }
+    Ok(if errors > 0 { FAILED } else { DONE })
+}
+
+fn count(found: &[Found<'_>], severity: Severity) -> usize {
+    found.iter().filter(|one| one.finding.severity == severity).count()
+}
+
+async fn look_at_job(engine: &Engine, job: &Definition) -> Result<Vec<Finding>> {
+    job.spec.check(&engine.read_only(job, None).await?).await
+}
+
+/// The database itself: the way in, the server, the clocks, and whether there is room for the history.
+async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
+    let database = engine.database(name)?;
+    database.refuse_transaction_pooler().await?;
+    let link = database.connect("pgtend/check").await?;
+    let facts = session::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1)).await?;
+    let mut findings = Vec::new();
+    if facts.is_standby {
+        let mend = "add target_session_attrs=read-write, and the primary's host, to the url";
+        findings.push(Finding::warning(format!("database {name} is on a standby: jobs that write are skipped there"), mend));
+    }
+    let now = engine.shared.clock.host();
+    let skew = (engine.shared.clock.database(&link.client, false).await? - now).abs();
+    if skew > MAX_SKEW {
+        let apart = crate::period::human(skew.to_std().unwrap_or_default());
+        let mend = "set the wrong one right (chronyc tracking, timedatectl)";
+        findings.push(Finding::error(format!("the clocks of this host and of database {name} are {apart} apart"), mend));
+    }
+    if history::exists(&link.client).await? {
+        let row = link
+            .client
+            .query_one(
+                "SELECT pg_catalog.quote_ident(CURRENT_USER),
+                        has_schema_privilege('pgtend', 'USAGE')
+                        AND has_table_privilege('pgtend.run', 'SELECT')
+                        AND has_table_privilege('pgtend.run', 'INSERT')
+                        AND has_table_privilege('pgtend.run', 'UPDATE')
+                        AND has_table_privilege('pgtend.run', 'DELETE')
+                        AND has_table_privilege('pgtend.request', 'SELECT')
+                        AND has_table_privilege('pgtend.request', 'UPDATE')
+                        AND has_table_privilege('pgtend.hold', 'SELECT')",
+                &[],
+            )
+            .await?;
+        if !row.get::<_, bool>(1) {
+            let role: String = row.get(0);
+            let mend = format!("GRANT USAGE ON SCHEMA pgtend TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA pgtend TO {role}");
+            findings.push(Finding::error(format!("role {role} may not write the history in schema pgtend of {name}"), mend));
+        }
+    } else {
+        let row = link
+            .client
+            .query_one(
+                "SELECT pg_catalog.quote_ident(CURRENT_USER), has_database_privilege(current_database(), 'CREATE')",
+                &[],
+            )
+            .await?;
+        if !row.get::<_, bool>(1) && !facts.is_standby {
+            let role: String = row.get(0);
+            let mend = format!("CREATE SCHEMA pgtend AUTHORIZATION {role}");
+            let message = format!("schema pgtend, for the history, is missing in {name}, and role {role} may not create it");
+            findings.push(Finding::error(message, mend));
+        }
+    }
+    Ok(findings)
+}
+
+fn print(one: &Found<'_>, json: bool) {
+    let (file, line) = one.origin.place(one.finding.span.as_ref());
+    let Finding { severity, message, mend, .. } = &one.finding;
+    if json {
+        output::json(&json!({
+            "severity": severity, "job": one.job.map(|job| &job.name), "database": one.database,
+            "file": file, "line": line, "message": message, "mend": mend,
+        }));
+    } else {
+        let job = one.job.map(|job| format!("job {}: ", job.name)).unwrap_or_default();
+        output::line(&format!("{}:{line}: {severity}: {job}{message}\n    {mend}", file.display()));
+    }
+}
+
+/// The mistakes of a config that cannot be used, for programs.
+pub fn print_config_errors(errors: &ConfigErrors) {
+    for error in &errors.0 {
+        output::json(&json!({
+            "severity": Severity::Error, "job": null, "database": null,
+            "file": error.path, "line": error.line, "message": error.message, "mend": null,
+        }));
+    }
+}

@@ -1,0 +1,42 @@
+//! Results on stdout: tables for people, a JSON object a line for programs.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use chrono::{DateTime, Utc};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// A line on stdout. A reader that has gone away is no error of ours.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// One JSON object, on a line of its own.
+pub fn json(value: &impl Serialize) {
+    line(&serde_json::to_string(value).unwrap_or_default());
+}
+
+/// A table, as wide as the terminal, or as wide as it needs to be where there is none.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header.to_vec());
+    if std::io::stdout().is_terminal() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    line(&table.trim_fmt());
+}
+
+/// A time for people, in UTC.
+pub fn stamp(at: Option<DateTime<Utc>>) -> String {
+    at.map_or_else(|| "-".into(), |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string())
+}
+
+/// The first line of a text, cut where a table would be spoilt by more.
+pub fn brief(text: &str) -> String {
+    const MOST: usize = 160;
+    let first = text.lines().next().unwrap_or_default();
+    if first.chars().count() <= MOST { first.into() } else { first.chars().take(MOST - 1).chain(['…']).collect() }
+}
