@@ -9,18 +9,6 @@ pub struct Cron {
     text: String,
 }
 
-impl std::str::FromStr for Cron {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let fields = text.split_whitespace().count();
-        if matches!(fields, 5 | 6) || text.starts_with('@') {
-            return Ok(Self { text: text.into() });
-        }
-        Err(format!("{text:?} is not a schedule"))
-    }
-}
-
 impl Cron {
     /// The first time after `after`.
     pub fn next_after(&self, _after: DateTime<Utc>, _zone: Tz) -> Option<DateTime<Utc>> {

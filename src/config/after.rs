@@ -16,7 +16,9 @@ pub fn connect(drafts: Vec<Draft>, problems: &mut Problems) -> Vec<Arc<Definitio
 
     let instances: BTreeMap<String, Vec<(JobName, String)>> = drafts
         .iter()
-        .map(|draft| (draft.name.clone(), draft.instances.iter().map(|one| (one.name.clone(), one.database.clone())).collect()))
+        .map(|draft| {
+            (draft.name.clone(), draft.instances.iter().map(|one| (one.name.clone(), one.database.clone())).collect())
+        })
         .collect();
     let mut jobs = Vec::new();
     for draft in drafts {
@@ -52,7 +54,11 @@ fn edges(drafts: &[Draft], problems: &mut Problems) -> Edges {
                 Some(other) => {
                     if !other.enabled && draft.enabled {
                         let message = format!("the job `{}` runs after `{name}`, which is not enabled", draft.name);
-                        problems.warn(place.clone(), message, "it will run when somebody runs the other by hand, and otherwise never");
+                        problems.warn(
+                            place.clone(),
+                            message,
+                            "it will run when somebody runs the other by hand, and otherwise never",
+                        );
                     }
                     if known.iter().all(|(earlier, _)| earlier != name) {
                         known.push((name.clone(), place.clone()));
@@ -62,7 +68,10 @@ fn edges(drafts: &[Draft], problems: &mut Problems) -> Edges {
                 None if problems.unread => {}
                 None => {
                     let others: Vec<&str> = names.iter().copied().filter(|other| *other != draft.name).collect();
-                    problems.error(place, format!("there is no job {}{}", shown(place, name), near::advice(name, &others, "other job")));
+                    problems.error(
+                        place,
+                        format!("there is no job {}{}", shown(place, name), near::advice(name, &others, "other job")),
+                    );
                 }
             }
         }
@@ -92,7 +101,10 @@ fn circles(edges: &Edges, problems: &mut Problems) {
         };
         let circle: Vec<String> = way[begin..].iter().map(|name| (*name).clone()).collect();
         let said: Vec<_> = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect();
-        problems.error(place, format!("jobs run in a circle, {}, and would set each other off for ever", said.join(" after ")));
+        problems.error(
+            place,
+            format!("jobs run in a circle, {}, and would set each other off for ever", said.join(" after ")),
+        );
         for name in circle {
             left.remove(&name);
         }

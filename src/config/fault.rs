@@ -20,8 +20,14 @@ pub struct Fault {
 
 #[derive(Debug)]
 pub enum What {
-    UnknownKey { key: String, known: Vec<&'static str> },
-    UnknownWord { word: String, known: Vec<&'static str> },
+    UnknownKey {
+        key: String,
+        known: Vec<&'static str>,
+    },
+    UnknownWord {
+        word: String,
+        known: Vec<&'static str>,
+    },
     Missing(&'static str),
     /// Not of this type, or out of its range.
     Expected(String),
@@ -36,7 +42,7 @@ impl Fault {
     }
 
     /// What to tell, for the value `node` of the key `key`.
-    pub fn message(&self, node: &Node, key: &str, more_keys: &[&'static str]) -> String {
+    pub fn message(&self, node: &Node, key: &str, kinds: &[&'static str]) -> String {
         let variables = node.variables();
         let hidden = !self.at_key && !variables.is_empty();
         let from = || {
@@ -46,17 +52,29 @@ impl Fault {
         };
         match &self.what {
             What::UnknownKey { key, known } => {
-                let known: Vec<_> = known.iter().chain(more_keys).copied().collect();
-                format!("unknown key `{key}`{}", near::advice(key, &known, "key here"))
+                let all: Vec<_> = known.iter().chain(kinds).copied().collect();
+                match near::nearest(key, all) {
+                    Some(meant) => format!("unknown key `{key}`; did you mean `{meant}`?"),
+                    // A table was meant to be a kind, anything else to be a key.
+                    None if node.is_table() && !kinds.is_empty() => {
+                        format!("unknown key `{key}`: it is not a kind of job; kinds are {}", near::list(kinds))
+                    }
+                    None => format!("unknown key `{key}`; known are {}", near::list(known)),
+                }
             }
             What::UnknownWord { known, .. } if hidden => {
                 format!("`{key}`: what {} stands for is not known here; known are {}", from(), near::list(known))
             }
-            What::UnknownWord { word, known } => format!("`{key}`: unknown {word:?}{}", near::advice(word, known, "choice")),
+            What::UnknownWord { word, known } => {
+                format!("`{key}`: unknown {word:?}{}", near::advice(word, known, "choice"))
+            }
             What::Missing(missing) => format!("the key `{missing}` is missing"),
             What::Expected(expected) => format!("`{key}`: expected {}, found {}", plain(expected), found(node)),
             What::Said(_) if hidden => {
-                format!("`{key}` is not valid with what {} stands for, which is not shown because it may be secret", from())
+                format!(
+                    "`{key}` is not valid with what {} stands for, which is not shown because it may be secret",
+                    from()
+                )
             }
             What::Said(text) => format!("`{key}`: {text}"),
             What::Nothing => String::new(),
@@ -70,6 +88,7 @@ fn plain(expected: &str) -> String {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0".into(),
         "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
+        "a boolean" => "true or false".into(),
         "a map" => "a table".into(),
         "a sequence" => "an array".into(),
         "path string" => "a string".into(),

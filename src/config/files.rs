@@ -30,9 +30,16 @@ pub fn locate(flag: Option<&Path>) -> Result<PathBuf, NoConfig> {
     locate_among(flag, named, Path::exists)
 }
 
-fn locate_among(flag: Option<&Path>, named: Option<PathBuf>, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, NoConfig> {
+fn locate_among(
+    flag: Option<&Path>,
+    named: Option<PathBuf>,
+    exists: impl Fn(&Path) -> bool,
+) -> Result<PathBuf, NoConfig> {
     let usual = || PLACES.iter().map(PathBuf::from).find(|path| exists(path));
-    flag.map(PathBuf::from).or(named).or_else(usual).ok_or_else(|| NoConfig(PLACES.map(|place| absolute(Path::new(place))).to_vec()))
+    flag.map(PathBuf::from)
+        .or(named)
+        .or_else(usual)
+        .ok_or_else(|| NoConfig(PLACES.map(|place| absolute(Path::new(place))).to_vec()))
 }
 
 /// In full, so that the reader of a message need not know the working directory.
@@ -144,7 +151,9 @@ mod tests {
     use super::*;
 
     fn found(flag: Option<&str>, named: Option<&str>, there: &[&str]) -> String {
-        match locate_among(flag.map(Path::new), named.map(PathBuf::from), |path| there.iter().any(|p| Path::new(p) == path)) {
+        match locate_among(flag.map(Path::new), named.map(PathBuf::from), |path| {
+            there.iter().any(|p| Path::new(p) == path)
+        }) {
             Ok(path) => path.display().to_string(),
             Err(error) => error.to_string(),
         }

@@ -51,18 +51,27 @@ pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     match name.chars().find(|c| !allowed(*c)) {
         _ if name.is_empty() => Err(format!("the name of a {what} cannot be empty")),
         Some(c) => Err(format!("{c:?} cannot be in the name of a {what}; letters, digits, `_`, `.` and `-` can")),
-        None if name.len() > 63 => Err(format!("the name of this {what} is {} bytes long; at most 63 are allowed", name.len())),
+        None if name.len() > 63 => {
+            Err(format!("the name of this {what} is {} bytes long; at most 63 are allowed", name.len()))
+        }
         None => Ok(()),
     }
 }
 
 /// A value for a message: as it is written where variables are in it, since what they stand for may be secret.
 pub fn shown(place: &Origin, value: &str) -> String {
-    if place.has_variables() { format!("`{}`", place.written().trim_matches(['"', '\''])) } else { format!("`{value}`") }
+    if place.has_variables() {
+        format!("`{}`", place.written().trim_matches(['"', '\'']))
+    } else {
+        format!("`{value}`")
+    }
 }
 
 /// Reads all jobs of a file.
 pub fn take(node: Node, source: &Arc<Source>, problems: &mut Problems, jobs: &mut BTreeMap<String, WrittenJob>) {
+    if !node.is_table() {
+        problems.at(source, &node.span, "`jobs`: expected tables, [jobs.NAME]");
+    }
     for Entry { key: name, key_span, node } in node.entries() {
         let place = origin(source, key_span);
         if let Err(message) = check_name("job", &name) {
@@ -70,7 +79,10 @@ pub fn take(node: Node, source: &Arc<Source>, problems: &mut Problems, jobs: &mu
         }
         if let Some(first) = jobs.get(&name) {
             let (path, line) = first.origin.place(None);
-            problems.error(&place, format!("the job `{name}` is there already, in {}:{line}; rename one of them", path.display()));
+            problems.error(
+                &place,
+                format!("the job `{name}` is there already, in {}:{line}; rename one of them", path.display()),
+            );
         }
         let job = read_job(&name, place, node, problems);
         jobs.entry(name).or_insert(job);
@@ -86,7 +98,7 @@ fn read_job(name: &str, place: Origin, mut node: Node, problems: &mut Problems) 
     let keys = read(node, name, Spec::NAMES, source, problems, |node| JobKeys::deserialize(node));
     match kinds.as_slice() {
         // A table with an unknown name was meant to be the kind, and has been reported.
-        [] if readable && keys.unknown_tables == 0 => problems.error(
+        [] if readable && keys.unknown_kinds == 0 => problems.error(
             &place,
             format!("the job `{name}` does not say what it does; add a table named after its kind, such as [jobs.{name}.{}]; kinds are {known}", Spec::NAMES[0]),
         ),
@@ -110,7 +122,13 @@ fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> Opti
     for finding in spec.validate() {
         let place = origin(source, finding.span.clone().unwrap_or(kind.key_span.clone()));
         let (message, mend) = if may_show_variables(&node, finding.span.as_ref()) {
-            (format!("`{}` is not right with what its variables stand for, which is not shown because it may be secret", kind.key), String::new())
+            (
+                format!(
+                    "`{}` is not right with what its variables stand for, which is not shown because it may be secret",
+                    kind.key
+                ),
+                String::new(),
+            )
         } else {
             (finding.message, finding.mend)
         };
@@ -130,14 +148,20 @@ fn may_show_variables(node: &Node, span: Option<&Range<usize>>) -> bool {
         Value::Table(entries) => entries.iter().any(|entry| may_show_variables(&entry.node, span)),
         Value::Array(items) => items.iter().any(|item| may_show_variables(item, span)),
         Value::Text(text) => {
-            !text.variables.is_empty() && span.is_none_or(|span| span.start < node.span.end && node.span.start < span.end)
+            !text.variables.is_empty()
+                && span.is_none_or(|span| span.start < node.span.end && node.span.start < span.end)
         }
         _ => false,
     }
 }
 
 /// Fills in defaults, finds the databases, checks what one job's keys say together.
-pub fn define(jobs: BTreeMap<String, WrittenJob>, defaults: &Layer, databases: &BTreeSet<String>, problems: &mut Problems) -> Vec<Draft> {
+pub fn define(
+    jobs: BTreeMap<String, WrittenJob>,
+    defaults: &Layer,
+    databases: &BTreeSet<String>,
+    problems: &mut Problems,
+) -> Vec<Draft> {
     one_of_database_and_databases(defaults, problems);
     let mut signals: HashMap<u8, (String, Origin)> = HashMap::new();
     let mut drafts = Vec::new();
@@ -147,7 +171,10 @@ pub fn define(jobs: BTreeMap<String, WrittenJob>, defaults: &Layer, databases: &
         if let Some((Text(signal), place)) = keys.pick(|keys| &keys.signal) {
             if let Some((other, first)) = signals.get(&signal.0) {
                 let (path, line) = first.place(None);
-                problems.error(&place, format!("RTMIN+{} runs the job `{other}` already, see {}:{line}", signal.0, path.display()));
+                problems.error(
+                    &place,
+                    format!("RTMIN+{} runs the job `{other}` already, see {}:{line}", signal.0, path.display()),
+                );
             } else {
                 signals.insert(signal.0, (name.clone(), place));
             }
@@ -186,12 +213,22 @@ impl<'a> Keys<'a> {
 
 fn one_of_database_and_databases(layer: &Layer, problems: &mut Problems) {
     if let (Some(_), Some(several)) = (&layer.keys.database, &layer.keys.databases) {
-        problems.at(&layer.source, &several.span(), "`database` is given as well; keep one of `database` and `databases`");
+        problems.at(
+            &layer.source,
+            &several.span(),
+            "`database` is given as well; keep one of `database` and `databases`",
+        );
     }
 }
 
 /// The databases of a job, with the names of its instances.
-fn targets(job: &str, place: &Origin, keys: &Keys, databases: &BTreeSet<String>, problems: &mut Problems) -> Vec<(JobName, String)> {
+fn targets(
+    job: &str,
+    place: &Origin,
+    keys: &Keys,
+    databases: &BTreeSet<String>,
+    problems: &mut Problems,
+) -> Vec<(JobName, String)> {
     let known: Vec<&str> = databases.iter().map(String::as_str).collect();
     if known.is_empty() {
         // That there is none has been said once.
@@ -222,7 +259,11 @@ fn targets(job: &str, place: &Origin, keys: &Keys, databases: &BTreeSet<String>,
     if let [only] = known.as_slice() {
         return vec![(JobName(job.into()), (*only).into())];
     }
-    let message = format!("the job `{job}` does not say which database it works in; add `database = \"{}\"` or another of {}", known[0], near::list(&known));
+    let message = format!(
+        "the job `{job}` does not say which database it works in; add `database = \"{}\"` or another of {}",
+        known[0],
+        near::list(&known)
+    );
     problems.error(place, message);
     Vec::new()
 }
@@ -249,7 +290,8 @@ fn matching(pattern: &str, place: &Origin, known: &[&str], problems: &mut Proble
     };
     let names: Vec<String> = known.iter().filter(|name| glob.matches(name)).map(|name| (*name).into()).collect();
     if names.is_empty() {
-        problems.error(place, format!("{} matches no database; known are {}", shown(place, pattern), near::list(known)));
+        problems
+            .error(place, format!("{} matches no database; known are {}", shown(place, pattern), near::list(known)));
     }
     names
 }
@@ -275,19 +317,27 @@ fn common(keys: &Keys, problems: &mut Problems) -> Common {
         jitter: keys.value(|keys| &keys.jitter).unwrap_or_default().0,
         enabled: keys.value(|keys| &keys.enabled).unwrap_or(true),
         timeout: keys.value(|keys| &keys.timeout).map_or(Duration::from_secs(3600), |Positive(span)| span.0),
-        retry: keys.pick(|keys| &keys.retry).map_or_else(Retry::default, |(retry, place)| self::retry(retry, &place, problems)),
+        retry: keys
+            .pick(|keys| &keys.retry)
+            .map_or_else(Retry::default, |(retry, place)| self::retry(retry, &place, problems)),
         catch_up: keys.value(|keys| &keys.catch_up).unwrap_or(true),
         window: keys.value(|keys| &keys.window),
         lock_timeout: keys.value(|keys| &keys.lock_timeout).map_or(Duration::from_millis(300), |Positive(span)| span.0),
         signal: keys.value(|keys| &keys.signal).map(|Text(signal)| signal.0),
     };
-    if let (Some(cron), Some((_, place)), false) = (&common.schedule, keys.pick(|keys| &keys.jitter), common.jitter.is_zero())
+    if let (Some(cron), Some((_, place)), false) =
+        (&common.schedule, keys.pick(|keys| &keys.jitter), common.jitter.is_zero())
         && let Some(gap) = shortest_gap(cron, common.timezone)
         && common.jitter >= gap
     {
         problems.warn(
             place,
-            format!("jitter of up to {} is no shorter than the {} between two runs of \"{}\"", human(common.jitter), human(gap), cron.as_str()),
+            format!(
+                "jitter of up to {} is no shorter than the {} between two runs of \"{}\"",
+                human(common.jitter),
+                human(gap),
+                cron.as_str()
+            ),
             "make it shorter, or runs may be skipped because the one before has not begun",
         );
     }
@@ -299,7 +349,10 @@ fn retry(keys: &RetryKeys, place: &Origin, problems: &mut Problems) -> Retry {
     let wait = keys.wait.map_or(usual.wait, |span| span.0);
     let max_wait = keys.max_wait.map_or(usual.max_wait.max(wait), |span| span.0);
     if keys.wait.is_some() && max_wait < wait {
-        problems.error(place, format!("`retry`: `max_wait` ({}) is shorter than `wait` ({})", human(max_wait), human(wait)));
+        problems.error(
+            place,
+            format!("`retry`: `max_wait` ({}) is shorter than `wait` ({})", human(max_wait), human(wait)),
+        );
     }
     Retry { attempts: keys.attempts.map_or(usual.attempts, |Count(n)| n), wait: wait.min(max_wait), max_wait }
 }

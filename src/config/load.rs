@@ -13,7 +13,7 @@ use super::definition::{Config, DatabaseConfig, HttpConfig, Source};
 use super::errors::{ConfigErrors, Problems, origin};
 use super::jobs::{self, Layer};
 use super::read::read;
-use super::tree::{self, Env, Node, Value};
+use super::tree::{self, Env, Node};
 use super::written::{Count, DatabaseKeys, HttpKeys, JobKeys, Positive, Text, Top};
 use super::{after, files};
 use crate::period::Period;
@@ -47,11 +47,8 @@ pub fn load_with(path: &Path, env: Env) -> Result<Config, ConfigErrors> {
 fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     let main = files::source(path, None, problems)?;
     let mut tree = tree::parse(&main, env, problems)?;
-    let mut piece = |key: &str| {
-        let empty = || Node { span: 0..0, value: Value::Table(Vec::new()) };
-        tree.take(key).map_or_else(empty, |entry| entry.node)
-    };
-    let (databases, defaults, job_nodes) = (piece("databases"), piece("defaults"), piece("jobs"));
+    let [databases, defaults, job_nodes] =
+        ["databases", "defaults", "jobs"].map(|key| tree.take(key).map_or_else(Node::empty, |entry| entry.node));
     let top = read(tree, "config", &[], &main, problems, |node| Top::deserialize(node)).value?;
 
     let (databases, names) = self::databases(databases, &main, problems);
@@ -93,12 +90,18 @@ fn only_jobs(mut tree: Node, source: &Source, main: &Source, problems: &mut Prob
         };
         problems.at(source, &entry.key_span, message);
     }
-    jobs.unwrap_or(Node { span: 0..0, value: Value::Table(Vec::new()) })
+    jobs.unwrap_or_else(Node::empty)
 }
 
 /// The databases, and the names of all of them: also of those that something is wrong with.
-fn databases(node: Node, main: &Arc<Source>, problems: &mut Problems) -> (BTreeMap<String, DatabaseConfig>, BTreeSet<String>) {
-    let read = read(node, "databases", &[], main, problems, |node| BTreeMap::<Spanned<String>, DatabaseKeys>::deserialize(node));
+fn databases(
+    node: Node,
+    main: &Arc<Source>,
+    problems: &mut Problems,
+) -> (BTreeMap<String, DatabaseConfig>, BTreeSet<String>) {
+    let read = read(node, "databases", &[], main, problems, |node| {
+        BTreeMap::<Spanned<String>, DatabaseKeys>::deserialize(node)
+    });
     let mut names: BTreeSet<String> = read.lost.into_iter().collect();
     let written = read.value.unwrap_or_default();
     names.extend(written.keys().map(|name| name.get_ref().clone()));

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_spanned::de::{SpannedDeserializer, is_spanned};
 
@@ -25,23 +25,23 @@ pub struct Read<T> {
     /// Keys of the piece that were cut out, and those that cut-out ones were probably meant to be: what is missing of them
     /// has been said.
     pub lost: HashSet<String>,
-    /// Unknown keys whose values are tables.
-    pub unknown_tables: usize,
+    /// Unknown keys that were probably meant to be kinds.
+    pub unknown_kinds: usize,
     /// Nothing was wrong, anywhere in it.
     pub clean: bool,
 }
 
-/// Reads `node`, which `key` leads to. `more_keys` are known in it besides those that its type knows.
+/// Reads `node`, which `key` leads to. `kinds` are known in it besides the keys that its type knows.
 pub fn read<T>(
     mut node: Node,
     key: &str,
-    more_keys: &[&'static str],
+    kinds: &[&'static str],
     source: &Arc<Source>,
     problems: &mut Problems,
     parse: impl Fn(&Node) -> Result<T, Fault>,
 ) -> Read<T> {
     let mut lost: HashSet<(Range<usize>, String)> = HashSet::new();
-    let (mut clean, mut unknown_tables) = (true, 0);
+    let (mut clean, mut unknown_kinds) = (true, 0);
     let value = loop {
         let mut fault = match parse(&node) {
             Ok(value) => break Some(value),
@@ -54,32 +54,32 @@ pub fn read<T>(
         if let (true, Some(entry)) = (fault.at_key, entry) {
             place = entry.key_span.clone();
         }
-        let more = if fault.path.len() == 1 { more_keys } else { &[] };
+        let kinds = if fault.path.len() == 1 { kinds } else { &[] };
         let follows = match &fault.what {
             What::Missing(key) => lost.contains(&(spot.span.clone(), (*key).into())),
             What::Nothing => true,
             _ => false,
         };
         if !follows {
-            problems.at(source, &place, fault.message(spot, name, more));
+            problems.at(source, &place, fault.message(spot, name, kinds));
         }
-        let unknown_table = matches!(fault.what, What::UnknownKey { .. }) && fault.path.len() == 1 && spot.is_table();
-        unknown_tables += usize::from(unknown_table);
+        let was_table = spot.is_table();
         let Some((table, key)) = (match node.remove(&fault.path) {
             None if fault.path.is_empty() => break None,
             removed => removed,
         }) else {
             continue;
         };
-        if let What::UnknownKey { known, .. } = &fault.what
-            && let Some(meant) = near::nearest(&key, known.iter().copied())
-        {
-            lost.insert((table.clone(), meant.into()));
+        if let What::UnknownKey { known, .. } = &fault.what {
+            match near::nearest(&key, known.iter().chain(kinds).copied()) {
+                Some(meant) if !kinds.contains(&meant) => drop(lost.insert((table.clone(), meant.into()))),
+                _ => unknown_kinds += usize::from(was_table),
+            }
         }
         lost.insert((table, key));
     };
     let lost = lost.into_iter().filter(|(table, _)| *table == node.span).map(|(_, key)| key).collect();
-    Read { value, lost, unknown_tables, clean }
+    Read { value, lost, unknown_kinds, clean }
 }
 
 impl<'de> Deserializer<'de> for &'de Node {
@@ -95,7 +95,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             },
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Date => Err(Fault::invalid_type(Unexpected::Other("date"), &visitor)),
+            Value::Date => Err(Fault::new(What::Expected("quotes".into()))),
             Value::Array(items) => visitor.visit_seq(Items(items.iter().enumerate())),
             Value::Table(entries) => visitor.visit_map(Entries::new(entries)),
             Value::Faulty => Err(Fault::new(What::Nothing)),
@@ -130,7 +130,9 @@ impl<'de> Deserializer<'de> for &'de Node {
     ) -> Result<V::Value, Fault> {
         match &self.value {
             Value::Text(text) => visitor.visit_enum(StrDeserializer::new(&text.text)),
-            Value::Table(entries) if entries.len() == 1 => visitor.visit_enum(MapAccessDeserializer::new(Entries::new(entries))),
+            Value::Table(entries) if entries.len() == 1 => {
+                visitor.visit_enum(MapAccessDeserializer::new(Entries::new(entries)))
+            }
             Value::Faulty => Err(Fault::new(What::Nothing)),
             _ => Err(Fault::new(What::Expected(format!("one of {}", near::list(variants))))),
         }

@@ -141,14 +141,22 @@ impl Builder<'_> {
             rest = &from[end + 1..];
             if !is_variable(name) {
                 let place = self.place(reference, span);
-                self.faulty(&place, format!("`{reference}` is not the name of an environment variable; a literal `${{` is written `$${{`"));
+                self.faulty(
+                    &place,
+                    format!(
+                        "`{reference}` is not the name of an environment variable; a literal `${{` is written `$${{`"
+                    ),
+                );
                 faulty = true;
             } else if let Some(value) = (self.env)(name) {
                 text.push_str(&value);
                 variables.push(name.to_owned());
             } else {
                 let place = self.place(reference, span);
-                self.faulty(&place, format!("the environment variable {name} is not set; a literal `${{` is written `$${{`"));
+                self.faulty(
+                    &place,
+                    format!("the environment variable {name} is not set; a literal `${{` is written `$${{`"),
+                );
                 faulty = true;
             }
         }
@@ -164,10 +172,16 @@ impl Builder<'_> {
 }
 
 fn is_variable(name: &str) -> bool {
-    name.bytes().enumerate().all(|(i, b)| b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit())) && !name.is_empty()
+    name.bytes().enumerate().all(|(i, b)| b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()))
+        && !name.is_empty()
 }
 
 impl Node {
+    /// A table that is not there.
+    pub fn empty() -> Self {
+        Self { span: 0..0, value: Value::Table(Vec::new()) }
+    }
+
     /// The values of which variables are in here.
     pub fn variables(&self) -> Vec<&str> {
         match &self.value {

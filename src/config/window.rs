@@ -134,7 +134,17 @@ mod tests {
 
     #[test]
     fn what_is_no_window_is_refused() {
-        for text in ["", "22:00", "22-06", "22:00-25:00", "22:00-06:60", "22:00–06:00", "+1:00-02:00", "022:00-06:00", "24:01-06:00"] {
+        for text in [
+            "",
+            "22:00",
+            "22-06",
+            "22:00-25:00",
+            "22:00-06:60",
+            "22:00–06:00",
+            "+1:00-02:00",
+            "022:00-06:00",
+            "24:01-06:00",
+        ] {
             assert!(text.parse::<Window>().unwrap_err().to_string().contains("HH:MM"), "{text}");
         }
         assert!("06:00-6:00".parse::<Window>().unwrap_err().to_string().contains("same time"));

@@ -201,7 +201,7 @@ pub struct Positive<T>(pub T);
 impl<'de, T: Deserialize<'de> + Default + PartialEq> Deserialize<'de> for Positive<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match T::deserialize(deserializer)? {
-            length if length == T::default() => Err(Error::custom("must be longer than nothing")),
+            length if length == T::default() => Err(Error::custom("must be longer than 0")),
             length => Ok(Self(length)),
         }
     }
@@ -233,8 +233,11 @@ impl FromStr for Listen {
         if text == "off" {
             return Ok(Self(None));
         }
-        let advice = "write it like \"127.0.0.1:9934\", \"[::1]:9934\", \"0.0.0.0:9934\" for all interfaces, or \"off\"";
-        text.parse().map(|address| Self(Some(address))).map_err(|_| format!("{text:?} is no address with a port; {advice}"))
+        let advice =
+            "write it like \"127.0.0.1:9934\", \"[::1]:9934\", \"0.0.0.0:9934\" for all interfaces, or \"off\"";
+        text.parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|_| format!("{text:?} is no address with a port; {advice}"))
     }
 }
 
@@ -248,9 +251,13 @@ impl FromStr for RealTime {
     fn from_str(text: &str) -> Result<Self, String> {
         let n = match text.strip_prefix("RTMIN") {
             Some("") => Some(0),
-            Some(rest) => rest.strip_prefix('+').filter(|n| n.bytes().all(|b| b.is_ascii_digit())).and_then(|n| n.parse().ok()),
+            Some(rest) => {
+                rest.strip_prefix('+').filter(|n| n.bytes().all(|b| b.is_ascii_digit())).and_then(|n| n.parse().ok())
+            }
             None => None,
         };
-        n.filter(|n| *n <= 30).map(Self).ok_or_else(|| format!("{text:?} is no signal for a job; write \"RTMIN+0\" to \"RTMIN+30\""))
+        n.filter(|n| *n <= 30)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no signal for a job; write \"RTMIN+0\" to \"RTMIN+30\""))
     }
 }

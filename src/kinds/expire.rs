@@ -1,7 +1,7 @@
 use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Expire { #[serde(default)] pub statements: Vec<String> }
+pub struct Expire { #[serde(default)] pub tables: Vec<std::collections::BTreeMap<String, String>> }
 impl super::Kind for Expire {
     type Action = String;
     async fn plan(&self, _cx: &super::Context) -> anyhow::Result<crate::run::Plan<String>> { Ok(Default::default()) }
