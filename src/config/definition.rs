@@ -2,6 +2,7 @@
 //! of its databases.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -18,8 +19,7 @@ use crate::period::Period;
 use crate::pg::Conninfo;
 use crate::run::JobName;
 
-/// A file of the config, kept to say where things stand.
-#[derive(Debug)]
+/// A file of the config, kept to say where things stand. `Debug` leaves the text out: a password may stand in it.
 pub struct Source {
     pub path: PathBuf,
     pub text: String,
@@ -28,7 +28,24 @@ pub struct Source {
 impl Source {
     /// The line of a byte, counted from 1.
     pub fn line(&self, byte: usize) -> usize {
-        self.text.as_bytes().iter().take(byte).filter(|b| **b == b'\n').count() + 1
+        self.before(byte).iter().filter(|b| **b == b'\n').count() + 1
+    }
+
+    /// The column of a byte, counted from 1, in characters.
+    pub fn column(&self, byte: usize) -> usize {
+        let line = self.before(byte).rsplit(|b| *b == b'\n').next().unwrap_or_default();
+        // Every byte of UTF-8 that does not continue a character begins one.
+        line.iter().filter(|b| **b & 0b1100_0000 != 0b1000_0000).count() + 1
+    }
+
+    fn before(&self, byte: usize) -> &[u8] {
+        &self.text.as_bytes()[..byte.min(self.text.len())]
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({})", self.path.display())
     }
 }
 
@@ -44,6 +61,25 @@ impl Origin {
     pub fn place(&self, span: Option<&Range<usize>>) -> (PathBuf, usize) {
         (self.source.path.clone(), self.source.line(span.unwrap_or(&self.span).start))
     }
+
+    /// The text that stands there.
+    pub(super) fn written(&self) -> &str {
+        self.source.text.get(self.span.clone()).unwrap_or_default()
+    }
+
+    /// Whether `${VAR}` stands in it: then what it came to may be secret.
+    pub(super) fn has_variables(&self) -> bool {
+        self.written().contains("${")
+    }
+}
+
+/// Something that is allowed, and probably not meant.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    pub origin: Origin,
+    pub message: String,
+    /// What to do about it.
+    pub mend: String,
 }
 
 /// The whole config.
@@ -60,6 +96,7 @@ pub struct Config {
     pub history_keep: Period,
     /// One for each job and database, sorted by name.
     pub jobs: Vec<Arc<Definition>>,
+    pub warnings: Vec<Warning>,
 }
 
 #[derive(Debug, Clone)]

@@ -1,7 +1,32 @@
 //! Files -> [`Config`]: every mistake reported at once, each with its file and line, before anything is touched.
+//!
+//! | step | where |
+//! |---|---|
+//! | which files | `files` |
+//! | text -> tree, `${VAR}` filled in | `tree` |
+//! | tree -> types; every mistake, not the first | `read`, `fault` |
+//! | the keys as they are written | `written` |
+//! | names that refer to each other -> one [`Definition`] a job and database | `jobs`, `after` |
 
+mod after;
 mod definition;
+mod errors;
+mod fault;
+mod files;
+mod jobs;
+mod load;
+mod near;
+mod read;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod window;
+mod written;
 
-pub use definition::{Config, DatabaseConfig, Definition, HttpConfig, Origin, Retry, Source};
-pub use window::Window;
+pub use definition::{Config, DatabaseConfig, Definition, HttpConfig, Origin, Retry, Source, Warning};
+pub use errors::{ConfigError, ConfigErrors};
+pub use files::{NoConfig, locate};
+pub use load::{load, load_with};
+pub use schema::schema;
+pub use window::{Window, WindowError};
