@@ -1,9 +1,9 @@
 //! Results on stdout: tables for people, a JSON object a line for programs.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Table, presets};
 use serde::Serialize;
 
 /// A line on stdout. A reader that has gone away is no error of ours.
@@ -16,13 +16,10 @@ pub fn json(value: &impl Serialize) {
     line(&serde_json::to_string(value).unwrap_or_default());
 }
 
-/// A table, as wide as the terminal, or as wide as it needs to be where there is none.
+/// A table as wide as it needs to be: lines that were folded could neither be searched nor copied.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.to_vec());
-    if std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    }
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
     for row in rows {
         table.add_row(row);
     }

@@ -99,6 +99,13 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
+impl Config {
+    /// The instances that `name` means: one by `JOB@DATABASE`, all of the job's by `JOB`.
+    pub fn instances(&self, name: &str) -> Vec<Arc<Definition>> {
+        self.jobs.iter().filter(|job| job.name.as_str() == name || job.name.definition() == name).cloned().collect()
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
     pub conninfo: Conninfo,

@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::definition::{Definition, Origin, Retry, Source};
 use super::errors::{Problems, origin};
+use super::files::folder;
 use super::near;
 use super::read::read;
 use super::tree::{Entry, Node, Value};
@@ -118,7 +119,8 @@ fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> Opti
     let node = kind.node.clone();
     let spec = read(kind.node, &kind.key, &[], source, problems, |node| Spec::parse(&kind.key, node));
     // What is left after a mistake is not what was meant; judging it would only add to the noise.
-    let spec = spec.value.filter(|_| spec.clean)?;
+    let mut spec = spec.value.filter(|_| spec.clean)?;
+    spec.resolve(folder(&source.path));
     for finding in spec.validate() {
         let place = origin(source, finding.span.clone().unwrap_or(kind.key_span.clone()));
         let (message, mend) = if may_show_variables(&node, finding.span.as_ref()) {

@@ -24,7 +24,7 @@ pub use signals::{Signals, Wish};
 
 use crate::config::{self, Config, Definition};
 use crate::engine::schedule::{Heartbeat, Rota, missed};
-use crate::engine::{Ending, Engine, Ring, Shared, labels};
+use crate::engine::{Ending, Ring, Shared, labels};
 use crate::run::{JobName, Outcome, RunRecord, Trigger};
 use board::Board;
 use http::{Wanted, Web};
