@@ -38,7 +38,10 @@ impl Clock {
             return Ok(*at);
         }
         let before = self.host();
-        let row = client.query_one("SELECT pg_catalog.clock_timestamp()", &[]).await.context("ask the database for its time")?;
+        let row = client
+            .query_one("SELECT pg_catalog.clock_timestamp()", &[])
+            .await
+            .context("ask the database for its time")?;
         let now: DateTime<Utc> = row.get(0);
         let after = self.host();
         // The answer was given at some moment between the two looks at our own clock.

@@ -86,9 +86,12 @@ impl FromStr for Period {
             if name.is_empty() {
                 return Err(if rest.is_empty() { PeriodError::NoUnit(text.trim().into()) } else { malformed() });
             }
-            match unit(&name.to_lowercase()).ok_or_else(|| PeriodError::Unit { text: text.into(), unit: name.into() })? {
+            match unit(&name.to_lowercase())
+                .ok_or_else(|| PeriodError::Unit { text: text.into(), unit: name.into() })?
+            {
                 Unit::Months(n) => {
-                    period.months = count.checked_mul(n).and_then(|m| period.months.checked_add(m)).ok_or_else(too_long)?;
+                    period.months =
+                        count.checked_mul(n).and_then(|m| period.months.checked_add(m)).ok_or_else(too_long)?;
                 }
                 Unit::Days(n) => {
                     period.days = count.checked_mul(n).and_then(|d| period.days.checked_add(d)).ok_or_else(too_long)?;
@@ -121,7 +124,8 @@ impl Period {
     /// earlier, "1 month" before it is 28 or 29 February.
     pub fn before(&self, at: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
         let local = at.with_timezone(&zone).naive_local();
-        let moved = local.checked_sub_months(Months::new(self.months))?.checked_sub_days(Days::new(self.days.into()))?;
+        let moved =
+            local.checked_sub_months(Months::new(self.months))?.checked_sub_days(Days::new(self.days.into()))?;
         // An untouched calendar part must not run through the clock of the zone: that could move an ambiguous hour.
         let instant = if moved == local { at } else { instant(moved, zone) };
         instant.checked_sub_signed(TimeDelta::microseconds(self.micros))

@@ -135,7 +135,13 @@ pub struct Step {
 
 impl Step {
     pub fn warn(target: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { action: "warn", target: target.into(), reason: reason.into(), detail: Value::Object(Map::new()), sql: None }
+        Self {
+            action: "warn",
+            target: target.into(),
+            reason: reason.into(),
+            detail: Value::Object(Map::new()),
+            sql: None,
+        }
     }
 
     pub fn keep(target: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -71,7 +71,8 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
         return Ok(ended);
     }
 
-    let mut queue: VecDeque<(K::Action, Option<String>)> = plan.actions.into_iter().map(|action| (action, None)).collect();
+    let mut queue: VecDeque<(K::Action, Option<String>)> =
+        plan.actions.into_iter().map(|action| (action, None)).collect();
     let mut round = 0;
     while !queue.is_empty() {
         for _ in 0..queue.len() {
@@ -97,7 +98,8 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
                     cx.report.fail(target, format!("{error:#}"));
                     if K::IN_ORDER {
                         for (rest, _) in queue.drain(..) {
-                            cx.report.warn(format!("{}: not run, because an earlier one failed", kind.step(&rest).target));
+                            cx.report
+                                .warn(format!("{}: not run, because an earlier one failed", kind.step(&rest).target));
                         }
                         break;
                     }
@@ -133,7 +135,8 @@ fn stopped<K: Kind>(
 ) -> Ended {
     let names: Vec<_> = left.iter().take(10).map(|(action, _)| kind.step(action).target).collect();
     let more = if left.len() > 10 { format!(" and {} more", left.len() - 10) } else { String::new() };
-    cx.report.lock().left_for_next_time = Some(format!("{}; not finished: {}{more}", reason.sentence(), names.join(", ")));
+    cx.report.lock().left_for_next_time =
+        Some(format!("{}; not finished: {}{more}", reason.sentence(), names.join(", ")));
     ended.stopped = Some(reason);
     ended
 }

@@ -1,11 +1,22 @@
 use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Expire { #[serde(default)] pub statements: Vec<String> }
+pub struct Expire {
+    #[serde(default)]
+    pub statements: Vec<String>,
+}
 impl super::Kind for Expire {
     type Action = String;
-    async fn plan(&self, _cx: &super::Context) -> anyhow::Result<crate::run::Plan<String>> { Ok(Default::default()) }
-    fn step(&self, _: &String) -> crate::run::Step { todo!() }
-    async fn apply(&self, _cx: &super::Context, _a: &String) -> anyhow::Result<super::Applied> { todo!() }
-    async fn check(&self, _cx: &super::Context) -> anyhow::Result<Vec<crate::run::Finding>> { Ok(vec![]) }
+    async fn plan(&self, _cx: &super::Context) -> anyhow::Result<crate::run::Plan<String>> {
+        Ok(Default::default())
+    }
+    fn step(&self, _: &String) -> crate::run::Step {
+        todo!()
+    }
+    async fn apply(&self, _cx: &super::Context, _a: &String) -> anyhow::Result<super::Applied> {
+        todo!()
+    }
+    async fn check(&self, _cx: &super::Context) -> anyhow::Result<Vec<crate::run::Finding>> {
+        Ok(vec![])
+    }
 }

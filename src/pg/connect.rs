@@ -47,7 +47,8 @@ impl Conninfo {
 pub async fn connect(info: &Conninfo, application_name: &str) -> Result<Link> {
     let mut config = info.config.clone();
     config.application_name(application_name);
-    let (client, mut connection) = config.connect(NoTls).await.with_context(|| format!("connect to {}", info.target()))?;
+    let (client, mut connection) =
+        config.connect(NoTls).await.with_context(|| format!("connect to {}", info.target()))?;
     let (sender, messages) = mpsc::unbounded_channel();
     #[allow(clippy::disallowed_methods, reason = "it ends with its client")]
     tokio::spawn(async move {
@@ -68,7 +69,8 @@ impl deadpool_postgres::Connect for Connector {
     fn connect(
         &self,
         _: &tokio_postgres::Config,
-    ) -> Pin<Box<dyn Future<Output = Result<(Client, tokio::task::JoinHandle<()>), tokio_postgres::Error>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, tokio::task::JoinHandle<()>), tokio_postgres::Error>> + Send + '_>>
+    {
         Box::pin(async move {
             let (client, connection) = self.0.config.connect(NoTls).await?;
             #[allow(clippy::disallowed_methods, reason = "it ends with its client")]

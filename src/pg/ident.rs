@@ -65,7 +65,10 @@ impl FromStr for Ident {
     fn from_str(text: &str) -> Result<Self, IdentError> {
         match split(text)?.as_slice() {
             [one] => Ok(one.clone()),
-            _ => Err(IdentError::Malformed(text.into(), "one name was expected, without a dot; quote it if the dot is part of it")),
+            _ => Err(IdentError::Malformed(
+                text.into(),
+                "one name was expected, without a dot; quote it if the dot is part of it",
+            )),
         }
     }
 }
@@ -109,7 +112,8 @@ impl FromStr for TableName {
 }
 
 fn plain(ident: &Ident) -> String {
-    let simple = ident.0.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
+    let simple =
+        ident.0.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
     if simple { ident.0.clone() } else { ident.to_string() }
 }
 
@@ -147,7 +151,9 @@ fn split(text: &str) -> Result<Vec<Ident>, IdentError> {
         if after.is_empty() {
             return Ok(parts);
         }
-        rest = after.strip_prefix('.').ok_or_else(|| IdentError::Malformed(text.into(), "something follows the closing quote"))?;
+        rest = after
+            .strip_prefix('.')
+            .ok_or_else(|| IdentError::Malformed(text.into(), "something follows the closing quote"))?;
     }
 }
 

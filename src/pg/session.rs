@@ -100,7 +100,12 @@ impl Sessions {
     /// No connection can be had, the server is too old, or a newer run of the job has begun.
     pub async fn open(&self) -> Result<Session> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let object = self.database.pool.get().await.with_context(|| format!("connect to {}", self.database.conninfo.target()))?;
+        let object = self
+            .database
+            .pool
+            .get()
+            .await
+            .with_context(|| format!("connect to {}", self.database.conninfo.target()))?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let canceller = self.database.conninfo.canceller(&object);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, canceller);
@@ -183,7 +188,9 @@ impl Sessions {
             match tokio::time::timeout(Duration::from_secs(5), canceller.cancel()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!("a running statement could not be cancelled: {error:#}"),
-                Err(_) => tracing::warn!("a running statement could not be cancelled: no answer from the server in 5 s"),
+                Err(_) => {
+                    tracing::warn!("a running statement could not be cancelled: no answer from the server in 5 s")
+                }
             }
         }
     }
@@ -192,9 +199,7 @@ impl Sessions {
 impl Session {
     /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.
     pub async fn close(mut self) {
-        let clean = self
-            .batch_execute("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL")
-            .await;
+        let clean = self.batch_execute("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL").await;
         if clean.is_ok() {
             // The pool takes it back as it is dropped.
             drop(self.object.take());
