@@ -2,5 +2,6 @@
 
 mod support;
 
+mod fixtures;
 mod support_works;
 mod walls;
