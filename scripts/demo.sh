@@ -19,9 +19,16 @@ chapter() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 
 tell() { printf '%s\n' "$*"; }
 
-# Shows a command, then runs it.
+# Shows a command, as one would type it, then runs it.
 show() {
-    printf '\n%s$ %s%s\n' "$dim" "$*" "$plain"
+    local word typed=
+    for word in "$@"; do
+        case $word in
+        *[\ \*\;]*) typed+=" \"$word\"" ;;
+        *) typed+=" $word" ;;
+        esac
+    done
+    printf '\n%s$%s%s\n' "$dim" "$typed" "$plain"
     "$@"
 }
 
@@ -45,12 +52,15 @@ end_process() {
 clean_up() {
     local status=$?
     trap '' INT TERM
-    if [ "$status" -ne 0 ] && [ -s "$folder/daemon.log" ]; then
-        printf '\nThe demo ended early (%s). The end of the daemon'"'"'s log:\n' "$status" >&2
-        tail -n 30 "$folder/daemon.log" >&2
-    elif [ "$status" -ne 0 ] && [ -s "$folder/server.log" ]; then
-        printf '\nThe demo ended early (%s). The end of the server'"'"'s log:\n' "$status" >&2
-        tail -n 15 "$folder/server.log" >&2
+    # Above 128 somebody interrupted it, and needs no explanation.
+    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ]; then
+        local log
+        for log in server.log daemon.log; do
+            if [ -s "$folder/$log" ]; then
+                printf '\ndemo: it ended early (status %s); %s ends so:\n' "$status" "$log" >&2
+                tail -n 20 "$folder/$log" >&2
+            fi
+        done
     fi
     [ -z "$daemon" ] || end_process "$daemon" TERM KILL
     [ -z "$server" ] || end_process "$server" QUIT KILL
@@ -127,9 +137,9 @@ show psql -X -f sessions.sql
 
 chapter "What the daemon is to do"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-# The application's own job file, hurried: every two seconds instead of every hour.
+# The application's own job file, hurried, and without its comments.
 mkdir jobs
-sed -e 's/^schedule = "@hourly"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
+sed -e '/^#/d' -e '/^$/d' -e 's/^schedule = "@hourly"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
 cat >pgtend.toml <<CONFIG
 include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour
 shutdown_timeout = "10s"
@@ -159,7 +169,7 @@ statements = ["ANALYZE sessions"]
 CONFIG
 export PGTEND_CONFIG=$folder/pgtend.toml
 show cat pgtend.toml
-show grep -v '^ *#' jobs/lukhas.toml
+show cat jobs/lukhas.toml
 
 chapter "Before anything runs"
 tell "Is everything there that the jobs need?"

@@ -94,7 +94,7 @@ apt_install() {
 }
 
 # Package lists may be absent (a fresh container) or stale (the version they name is gone): then update, once.
-install() {
+install_packages() {
     if ! apt_install "$@"; then
         "${as_root[@]}" apt-get update -qq
         apt_install "$@" || {
@@ -115,7 +115,7 @@ say "installing ${missing[*]}"
 
 case " ${missing[*]} " in
 *" postgresql "*)
-    install postgresql-common
+    install_packages postgresql-common
     cp "$createcluster" "$scratch/createcluster.conf"
     { grep -v '^ *create_main_cluster' "$scratch/createcluster.conf" || true; } >"$scratch/without-main.conf"
     echo 'create_main_cluster = false' >>"$scratch/without-main.conf"
@@ -123,7 +123,7 @@ case " ${missing[*]} " in
     ;;
 esac
 
-install "${missing[@]}"
+install_packages "${missing[@]}"
 
 for service in pgbouncer prometheus; do
     case " ${missing[*]} " in

@@ -50,7 +50,8 @@ async fn lukhas_is_the_same_each_time_on_each_major_with_the_index_or_without() 
         let digest = "select md5(string_agg(s.token || extract(epoch from expires_at), ' ' order by id)) \
                       from sessions s";
         for db in [db, with_index] {
-            digests.borrow_mut().push(db.scalar::<String>(digest).await);
+            let digest: String = db.scalar(digest).await;
+            digests.borrow_mut().push(digest);
         }
     })
     .await;
