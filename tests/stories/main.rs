@@ -1,1 +1,7 @@
+//! The stories: what pgtend does for whoever runs it, told with the real program on real servers.
 
+mod support;
+
+mod fixtures;
+mod support_works;
+mod walls;

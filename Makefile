@@ -1,0 +1,31 @@
+# What there is to do here, for people and for CI. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench deps clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand
+	@scripts/demo.sh
+
+test: ## install what the tests need, and run them all, on every PostgreSQL major there is
+	@scripts/test.sh
+
+lint: ## formatting, clippy, shell scripts
+	@scripts/lint.sh
+
+fmt: ## format the Rust sources
+	@cargo fmt
+
+bench: ## measure: prints ratios and versions, asserts nothing; takes minutes
+	@if [ -x scripts/bench.sh ]; then scripts/bench.sh; else cargo bench --locked; fi
+
+deps: ## install what the tests need: Debian packages, and newer PostgreSQL majors into .cache
+	@scripts/deps.sh
+	@scripts/majors.sh
+
+clean: ## remove what was built and fetched
+	@cargo clean --quiet
+	@if [ -L .cache/majors ]; then rm -rf "$$(readlink .cache/majors)"; fi
+	@rm -rf .cache

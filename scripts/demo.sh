@@ -1,0 +1,228 @@
+#!/usr/bin/env bash
+# Shows the daemon at work on a throwaway database, and leaves nothing behind.
+#
+# It installs a PostgreSQL server if there is none (Debian, Ubuntu), builds pgtend, starts a server of its own in a
+# temporary folder, loads the lukhas application, and tells the story from `pgtend check` to SIGTERM. Runs as root or
+# as an ordinary user, from any folder; takes a minute once built.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
+else
+    bold='' dim='' plain=''
+fi
+
+chapter() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+
+tell() { printf '%s\n' "$*"; }
+
+# Shows a command, as one would type it, then runs it.
+show() {
+    local word typed=
+    for word in "$@"; do
+        case $word in
+        *[\ \*\;]*) typed+=" \"$word\"" ;;
+        *) typed+=" $word" ;;
+        esac
+    done
+    printf '\n%s$%s%s\n' "$dim" "$typed" "$plain"
+    "$@"
+}
+
+folder=
+server=
+daemon=
+
+# Ends a child of ours: the first signal asks, the last does not. A child that has ended already is fine.
+end_process() {
+    local pid=$1 signal
+    for signal in "${@:2}"; do
+        kill -s "$signal" "$pid" 2>/dev/null || break
+        for _ in $(seq 100); do
+            kill -0 "$pid" 2>/dev/null || break 2
+            sleep 0.1
+        done
+    done
+    wait "$pid" 2>/dev/null || true
+}
+
+clean_up() {
+    local status=$?
+    trap '' INT TERM
+    # Above 128 somebody interrupted it, and needs no explanation.
+    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ]; then
+        local log
+        for log in server.log daemon.log; do
+            if [ -s "$folder/$log" ]; then
+                printf '\ndemo: it ended early (status %s); %s ends so:\n' "$status" "$log" >&2
+                tail -n 20 "$folder/$log" >&2
+            fi
+        done
+    fi
+    [ -z "$daemon" ] || end_process "$daemon" TERM KILL
+    [ -z "$server" ] || end_process "$server" QUIT KILL
+    [ -z "$folder" ] || rm -rf "$folder"
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# Waits until a command succeeds, as long as the process it depends on lives.
+wait_until() {
+    local what=$1 pid=$2
+    shift 2
+    for _ in $(seq 600); do
+        if "$@" >/dev/null 2>&1; then
+            return
+        fi
+        if ! kill -0 "$pid" 2>/dev/null; then
+            printf 'demo: ended before %s\n' "$what" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+    printf 'demo: waited a minute in vain for %s\n' "$what" >&2
+    exit 1
+}
+
+chapter "What is needed"
+scripts/deps.sh demo
+tell "Building pgtend, in the profile that builds quickest."
+cargo build --locked --bin pgtend
+target=${CARGO_TARGET_DIR:-target}
+case $target in /*) ;; *) target=$root/$target ;; esac
+
+chapter "A server for the occasion"
+bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+# Short, since a socket's path must be.
+folder=$(mktemp -d /tmp/pgtend-demo.XXXXXX)
+chmod 755 "$folder"
+mkdir "$folder/server"
+if [ "$(id -u)" -eq 0 ]; then
+    # PostgreSQL refuses to run as root.
+    chown 65534:65534 "$folder/server"
+    as_server=(setpriv --reuid=65534 --regid=65534 --clear-groups env -C /)
+else
+    as_server=(env)
+fi
+"${as_server[@]}" "$bin/initdb" --no-sync --no-locale --encoding=UTF8 --auth=trust --username=postgres \
+    --pgdata="$folder/server/data" >"$folder/server.log" 2>&1
+"${as_server[@]}" "$bin/postgres" -D "$folder/server/data" -c listen_addresses= \
+    -c unix_socket_directories="$folder/server" -c fsync=off -c shared_buffers=32MB >>"$folder/server.log" 2>&1 &
+server=$!
+
+# From here on, `pgtend` and `psql` in the commands shown are these, and know where to go.
+export PATH="$target/debug:$bin:$PATH"
+unset PGSERVICE PGPASSWORD PGHOSTADDR PGOPTIONS PGSSLMODE RUST_LOG
+export PGHOST=$folder/server PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PSQL_PAGER=cat
+wait_until "the server accepts connections" "$server" pg_isready -q
+createdb lukhas_team
+export PGDATABASE=lukhas_team
+psql -X -q -v rows=20000 -f tests/fixtures/lukhas.sql
+psql -X -q -c "CREATE TABLE session_report (at timestamptz DEFAULT now(), sessions bigint, expired bigint)"
+tell "$(psql -X -A -t -c "SELECT 'PostgreSQL ' || current_setting('server_version')") runs in $folder."
+tell "It holds the lukhas application: $(psql -X -A -t -c "SELECT count(*) FROM users") users," \
+    "$(psql -X -A -t -c "SELECT count(*) FROM test_results") test results, and these sessions:"
+cat >"$folder/sessions.sql" <<'SQL'
+SELECT CASE WHEN expires_at < now() THEN 'expired' ELSE 'living' END AS state,
+    count(*) AS sessions, min(expires_at)::timestamp(0) AS first_to_expire, max(expires_at)::timestamp(0) AS last_to_expire
+FROM sessions WHERE isfinite(expires_at) GROUP BY state ORDER BY state;
+SQL
+cd "$folder"
+show psql -X -f sessions.sql
+
+chapter "What the daemon is to do"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# The application's own job file, hurried, and without its comments.
+mkdir jobs
+sed -e '/^#/d' -e '/^$/d' -e 's/^schedule = "@hourly"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
+cat >pgtend.toml <<CONFIG
+include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour
+shutdown_timeout = "10s"
+
+[databases.main]
+url = "postgresql://postgres@/lukhas_team?host=$folder/server&port=5432"
+
+[http]
+listen = "127.0.0.1:$port"
+
+[jobs.retire-users]                # a chore of one's own, in SQL
+schedule = "*/3 * * * * *"
+[jobs.retire-users.sql]
+statements = ["UPDATE users SET is_active = false WHERE is_active AND last_login < now() - interval '28 days'"]
+
+[jobs.session-report]              # no schedule: it follows another job
+after = ["lukhas-sessions"]
+[jobs.session-report.sql]
+statements = [
+  """INSERT INTO session_report (sessions, expired)
+     SELECT count(*), count(*) FILTER (WHERE expires_at < now()) FROM sessions""",
+]
+
+[jobs.analyze-sessions]            # no schedule: only when somebody asks
+[jobs.analyze-sessions.sql]
+statements = ["ANALYZE sessions"]
+CONFIG
+export PGTEND_CONFIG=$folder/pgtend.toml
+show cat pgtend.toml
+show cat jobs/lukhas.toml
+
+chapter "Before anything runs"
+tell "Is everything there that the jobs need?"
+show pgtend check
+tell "And what would they do? Nothing is changed by asking."
+show pgtend plan
+
+chapter "The daemon"
+printf '\n%s$ pgtend daemon &%s\n' "$dim" "$plain"
+pgtend daemon >daemon.out 2>daemon.log &
+daemon=$!
+# The jobs have run when the history, a table, says so. It is not there before the first run.
+each_has_succeeded() {
+    [ "$(psql -X -A -t -c "SELECT count(DISTINCT job) FROM pgtend.run WHERE outcome = 'succeeded'
+        AND job IN ('lukhas-sessions', 'retire-users', 'session-report')")" = 3 ]
+}
+wait_until "each job has succeeded once" "$daemon" each_has_succeeded
+tell "Each job has had its turn. The first lines of the daemon's log:"
+show head -n 12 daemon.log
+
+chapter "What it did"
+tell "The expired sessions are gone, the living ones are all there:"
+show psql -X -f sessions.sql
+show psql -X -c "SELECT * FROM session_report ORDER BY at LIMIT 3"
+show pgtend status
+show pgtend history --limit 6
+
+chapter "What is scraped"
+if command -v curl >/dev/null; then
+    scrape() { curl -fsS "http://127.0.0.1:$port/metrics"; }
+    printf '\n%s$ curl http://127.0.0.1:%s/metrics    # some of it%s\n' "$dim" "$port" "$plain"
+else
+    scrape() { python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())' "http://127.0.0.1:$port/metrics"; }
+    printf '\n%s# http://127.0.0.1:%s/metrics, some of it%s\n' "$dim" "$port" "$plain"
+fi
+scrape >metrics.txt
+grep -E '^pgtend_(up|rows_deleted_total|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt
+
+chapter "Asked through the database"
+tell "Any pgtend that reaches the database can ask the daemon, wherever it runs:"
+show pgtend trigger analyze-sessions --wait
+show pgtend history analyze-sessions
+
+chapter "The end"
+printf '\n%s$ kill -TERM %s%s\n' "$dim" "$daemon" "$plain"
+kill -TERM "$daemon"
+status=0
+wait "$daemon" || status=$?
+daemon=
+show tail -n 3 daemon.log
+if [ "$status" -ne 0 ]; then
+    printf 'demo: the daemon ended with status %s\n' "$status" >&2
+    exit 1
+fi
+tell
+tell "The daemon ended with status 0. Server and folder go with it; nothing else was touched."

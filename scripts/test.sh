@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs every test there is, on every PostgreSQL major there is, and ends with one summary.
+#
+#   scripts/test.sh              everything
+#   scripts/test.sh sessions     the tests whose name holds this word; arguments go to `cargo test`
+#
+# PGTEND_TEST_MAJORS=15,18 limits the majors.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+scripts/deps.sh
+# Somebody who names the majors may have no use for the ones that would be fetched.
+if [ -z "${PGTEND_TEST_MAJORS:-}" ]; then
+    scripts/majors.sh
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+status=0
+cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+
+servers=$(
+    for postgres in /usr/lib/postgresql/*/bin/postgres .cache/majors/[0-9]*/bin/postgres; do
+        [ -x "$postgres" ] && "$postgres" --version | sed -E 's/.* ([0-9]+[.a-z][^ ]*).*/\1/'
+    done | sort -Vu | paste -sd ' '
+)
+awk -v servers="$servers" -v limit="${PGTEND_TEST_MAJORS:-}" '
+    /^test result:/ { passed += $4; failed += $6; ignored += $8; binaries++ }
+    END {
+        printf "\n%d passed, %d failed, %d ignored; PostgreSQL %s", passed, failed, ignored, servers
+        if (limit != "") printf ", limited to %s", limit
+        print ""
+    }
+' "$log"
+grep -E '^test .* \.\.\. FAILED$' "$log" || true
+exit "$status"

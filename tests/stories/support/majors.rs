@@ -1,0 +1,85 @@
+//! Which PostgreSQL installations there are to test on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// The programs of one PostgreSQL major.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    pub major: u32,
+    /// `15.18`, `19beta1`.
+    pub version: String,
+    bin: PathBuf,
+}
+
+impl Installation {
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+/// The majors that a story is told on, the oldest first.
+///
+/// # Panics
+/// There is only one, and nobody asked for that: a run that quietly tests one major would look like one that tests all.
+pub fn majors() -> Vec<u32> {
+    INSTALLATIONS.keys().copied().collect()
+}
+
+/// The newest major there is.
+pub fn newest_major() -> u32 {
+    *INSTALLATIONS.last_key_value().expect("at least one major").0
+}
+
+pub fn installation(major: u32) -> &'static Installation {
+    INSTALLATIONS.get(&major).unwrap_or_else(|| panic!("PostgreSQL {major} is not among {:?}", majors()))
+}
+
+static INSTALLATIONS: LazyLock<BTreeMap<u32, Installation>> = LazyLock::new(|| {
+    let found = find();
+    let names = found.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let Ok(wanted) = std::env::var("PGTEND_TEST_MAJORS") else {
+        assert!(
+            found.len() > 1,
+            "the tests need at least two PostgreSQL majors and found [{names}]: run `make deps`, or set \
+             PGTEND_TEST_MAJORS=15, say, to test on fewer"
+        );
+        return found;
+    };
+    let wanted = wanted.split([',', ' ']).filter(|word| !word.is_empty()).map(|word| {
+        let major = word.parse().unwrap_or_else(|_| panic!("PGTEND_TEST_MAJORS: {word:?} is not a PostgreSQL major"));
+        let installation =
+            found.get(&major).unwrap_or_else(|| panic!("PGTEND_TEST_MAJORS asks for {major}; found [{names}]"));
+        (major, installation.clone())
+    });
+    let wanted: BTreeMap<_, _> = wanted.collect();
+    assert!(!wanted.is_empty(), "PGTEND_TEST_MAJORS names no major; found [{names}]");
+    wanted
+});
+
+/// The distribution's own first, then what `scripts/majors.sh` fetched.
+fn find() -> BTreeMap<u32, Installation> {
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/majors");
+    let mut found = BTreeMap::new();
+    for place in [Path::new("/usr/lib/postgresql"), &fetched] {
+        let Ok(entries) = place.read_dir() else { continue };
+        for entry in entries.flatten() {
+            // The link may lead out of a checkout that the server's user cannot enter.
+            let Ok(bin) = entry.path().join("bin").canonicalize() else { continue };
+            if let Some(installation) = ask(bin) {
+                found.entry(installation.major).or_insert(installation);
+            }
+        }
+    }
+    found
+}
+
+/// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
+fn ask(bin: PathBuf) -> Option<Installation> {
+    let answer = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+    let version = String::from_utf8(answer.stdout).ok()?.split_whitespace().nth(2)?.to_string();
+    let major = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    Some(Installation { major, version, bin })
+}

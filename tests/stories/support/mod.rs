@@ -1,0 +1,35 @@
+//! What the stories stand on: throwaway servers, the real program, and ways to wait for a condition.
+//!
+//! | where | what |
+//! |---|---|
+//! | [`majors`] | which PostgreSQL installations there are to test on |
+//! | [`cluster`] | a server of one's own, or the one all stories of a major share; standbys |
+//! | [`database`] | a fresh database for each story |
+//! | [`program`] | `pgtend` with a config, an environment and a clock; what it printed |
+//! | [`daemon`] | `pgtend daemon`: its log, its HTTP, signals |
+//! | [`wait`] | polling a condition, with a limit and a panic that says what was waited for |
+//! | [`pgbouncer`] | a pooler before a database |
+//! | [`keeper`] | the folder and the child processes of this test run, and their end |
+//!
+//! A story never sleeps for luck and never asserts how long something took.
+
+#![allow(dead_code, unused_imports, reason = "each story uses the part it needs")]
+
+pub mod cluster;
+pub mod daemon;
+pub mod database;
+pub mod keeper;
+pub mod majors;
+pub mod pgbouncer;
+pub mod process;
+pub mod program;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use daemon::Daemon;
+pub use database::{Database, on_each_major};
+pub use majors::{majors, newest_major};
+pub use pgbouncer::PgBouncer;
+pub use process::{Output, Process};
+pub use program::{Pgtend, free_port};
+pub use wait::{wait_for, wait_until};
