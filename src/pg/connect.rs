@@ -19,7 +19,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, SimpleQueryMessag
 
 use super::Conninfo;
 use super::conninfo::{Host, SessionAttrs};
-use super::passfile::Found;
+use super::passfile::{Found, PasswordError};
 use super::refusal::{Cause, ConnectError, Failure};
 use super::tls::{SslMode, Tls, TlsSettings, TlsStream};
 
@@ -202,7 +202,7 @@ async fn password(info: &Conninfo, host: &Host) -> Result<Option<Found>, Cause> 
     let (password, name, port) = (info.password.clone(), host.name.clone(), host.port);
     let (dbname, user) = (info.dbname.clone(), info.user.clone());
     let looking = tokio::task::spawn_blocking(move || password.look_up(&name, port, &dbname, &user));
-    looking.await.map_err(|error| Cause::Resolve(error.into()))?.map_err(Cause::Password)
+    looking.await.unwrap_or_else(|error| Err(PasswordError::Unfinished(error))).map_err(Cause::Password)
 }
 
 /// The addresses of `host`; one that is `None` for a socket.

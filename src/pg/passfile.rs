@@ -37,6 +37,8 @@ pub(super) enum PasswordError {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("the password_file {} holds no password: {what}", path.display())]
     Unusable { path: PathBuf, what: &'static str },
+    #[error("the password was not looked up to the end: {0}")]
+    Unfinished(tokio::task::JoinError),
 }
 
 impl Password {

@@ -26,9 +26,17 @@ pub struct ConnectError {
 
 impl ConnectError {
     pub(super) fn new(info: &Conninfo, mut failures: Vec<Failure>) -> Self {
-        let reasons: Vec<String> = match failures.as_slice() {
-            [only] => vec![only.reason(info)],
-            several => several.iter().map(|failure| format!("{}: {}", failure.place, failure.reason(info))).collect(),
+        let mut reasons: Vec<(Vec<&str>, String)> = Vec::new();
+        for failure in &failures {
+            // Two addresses of one name mostly fail alike; that is said once.
+            match (reasons.last_mut(), failure.reason(info)) {
+                (Some((places, last)), reason) if *last == reason => places.push(&failure.place),
+                (_, reason) => reasons.push((vec![&failure.place], reason)),
+            }
+        }
+        let reasons: Vec<String> = match reasons.as_slice() {
+            [(_, only)] => vec![only.clone()],
+            several => several.iter().map(|(places, reason)| format!("{}: {reason}", places.join(", "))).collect(),
         };
         let message = format!("cannot connect to {}: {}", info.target(), reasons.join("; "));
         let answered = failures.iter().rposition(|failure| failure.code().is_some());
@@ -67,7 +75,6 @@ pub(super) struct Failure {
 
 pub(super) enum Cause {
     Password(PasswordError),
-    /// Reading the password, or resolving the name.
     Resolve(io::Error),
     Timeout(Duration),
     /// A session was had, but not of the kind that `target_session_attrs` asks for.
@@ -163,8 +170,9 @@ impl Failure {
                  sslmode where the network is trusted",
                 info.tls.mode
             ),
+            // The driver's own complaint, most likely that it was asked for a password.
             (_, None) if source.is_some() && password.is_none() => {
-                format!("{all}; the server asks for a password and none was found: {}", places(info))
+                format!("{all}; no password was found: {}", places(info))
             }
             _ => all,
         }
@@ -214,7 +222,7 @@ impl Failure {
             NotValidYet | NotValidYetContext { .. } => {
                 "the server's certificate is not valid yet; compare the clocks of this host and of the issuer".into()
             }
-            other => format!("the server's certificate was refused: {other}; it was checked against {roots}"),
+            other => format!("the server's certificate was refused: {other}; the authorities are those of {roots}"),
         }
     }
 }

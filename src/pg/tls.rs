@@ -377,3 +377,7 @@ impl TlsConnect<Socket> for Handshake {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
