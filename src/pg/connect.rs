@@ -355,3 +355,18 @@ fn drive(client: Client, mut connection: Connection<Socket, TlsStream>) -> Opene
     });
     Opened { client, messages, task }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_keep_their_order_unless_the_load_is_to_be_spread() {
+        let hosts: Vec<u8> = (0..20).collect();
+        assert_eq!(in_order(&hosts, false), hosts);
+        let mut shuffled = in_order(&hosts, true);
+        assert!((0..20).any(|_| in_order(&hosts, true) != shuffled));
+        shuffled.sort_unstable();
+        assert_eq!(shuffled, hosts);
+    }
+}

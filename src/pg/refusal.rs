@@ -38,7 +38,7 @@ impl ConnectError {
             [(_, only)] => vec![only.clone()],
             several => several.iter().map(|(places, reason)| format!("{}: {reason}", places.join(", "))).collect(),
         };
-        let message = format!("cannot connect to {}: {}", info.target(), reasons.join("; "));
+        let message = format!("cannot connect to {}: {}", info.target(), reasons.join("; then "));
         let answered = failures.iter().rposition(|failure| failure.code().is_some());
         let answer = answered.and_then(|at| match failures.swap_remove(at).cause {
             Cause::Driver { error, .. } => Some(error),
@@ -208,7 +208,12 @@ impl Failure {
             NotValidForName | NotValidForNameContext { .. } => {
                 let names = match fault {
                     NotValidForNameContext { presented, .. } if !presented.is_empty() => {
-                        format!("for {}", presented.join(", "))
+                        // They come as `DnsName("db.example")` and `IpAddress(10.0.0.1)`.
+                        let bare = |name: &String| {
+                            let name = name.split_once('(').map_or(name.as_str(), |(_, name)| name);
+                            name.trim_matches(['"', ')']).to_owned()
+                        };
+                        format!("for {}", presented.iter().map(bare).collect::<Vec<_>>().join(", "))
                     }
                     _ => "for no name at all (only subject alternative names count)".into(),
                 };
@@ -235,7 +240,11 @@ fn advice(code: &SqlState, info: &Conninfo, password: Option<&str>) -> Option<St
             None => format!("no password was found: {}", places(info)),
         },
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            let tls = if info.tls.mode < SslMode::Require { ", and whether it asks for TLS (sslmode)" } else { "" };
+            let tls = match info.tls.mode {
+                mode if mode < SslMode::Require => ", and whether it asks for TLS (sslmode)",
+                _ if !info.tls.has_identity() => ", and whether it asks for a client certificate (sslcert, sslkey)",
+                _ => "",
+            };
             format!(
                 "see what the server's pg_hba.conf has for {user} from this host{tls}; does the role exist, with LOGIN?"
             )

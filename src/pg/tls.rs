@@ -140,6 +140,11 @@ impl TlsSettings {
         Ok(Self { mode, roots, identity, sni, direct, versions })
     }
 
+    /// There is a client certificate to show, if a server asks.
+    pub(super) fn has_identity(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| !identity.usual || identity.certificate.exists())
+    }
+
     /// Where the authorities come from, for messages.
     pub(super) fn roots_place(&self) -> String {
         match &self.roots {
@@ -216,10 +221,9 @@ impl TlsSettings {
     }
 
     fn identity(&self) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, TlsFault> {
-        let Some(Identity { certificate, key, usual }) = &self.identity else { return Ok(None) };
-        if *usual && !certificate.exists() {
+        let Some(Identity { certificate, key, .. }) = self.identity.as_ref().filter(|_| self.has_identity()) else {
             return Ok(None);
-        }
+        };
         let chain = certificates(certificate, "sslcert")?;
         let metadata = fs::metadata(key).map_err(|error| unreadable(key, "sslkey", &error))?;
         // root may share a key with a group, as Debian's ssl-cert does; anybody else may not.
