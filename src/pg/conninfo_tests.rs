@@ -140,6 +140,11 @@ fn what_cannot_be_kept_is_refused_instead_of_ignored() {
     assert_eq!(parse("sslrootcert=system", &[]).unwrap().tls.mode.to_string(), "verify-full");
 }
 
+#[test]
+fn the_process_has_a_user_to_connect_as() {
+    assert!(ProcessEnv.user().is_some_and(|user| !user.is_empty()));
+}
+
 fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }

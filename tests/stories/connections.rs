@@ -5,7 +5,6 @@ mod server;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,16 +250,20 @@ async fn the_servers_answer_can_be_told_by_its_sqlstate() {
 }
 
 #[tokio::test]
-async fn the_pool_passes_our_own_errors_on() {
+async fn the_pool_passes_our_own_errors_on_and_connects_once_they_are_mended() {
     let server = plain_server();
-    let info = server.info_with("host=127.0.0.1 port=PORT", Some(Path::new("/nowhere/password")));
+    let own = tempfile::tempdir().unwrap();
+    let file = own.path().join("password");
+    let info = server.info_with("host=127.0.0.1 port=PORT", Some(&file));
     let database = Arc::new(Database::new("main", info, 1).unwrap());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
     let sessions = Sessions::new(database, "story", Access::ReadOnly, Duration::from_millis(300), deadline);
     let Err(error) = sessions.open().await else { panic!("connected without a password file") };
     assert!(error.is::<ConnectError>(), "{error:?}");
     let message = format!("{error:#}");
-    assert!(message.contains("password_file /nowhere/password cannot be read: No such file"), "{message}");
+    assert!(message.contains(&format!("password_file {} cannot be read: No such file", file.display())), "{message}");
+    fs::write(&file, "any").unwrap();
+    sessions.open().await.unwrap().close().await;
 }
 
 #[tokio::test]
