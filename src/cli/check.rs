@@ -45,14 +45,18 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
             let findings = match look_at(&engine, name).await {
                 Ok(findings) => findings,
                 Err(error) => {
-                    let mend = "see that the server runs and that this host may connect to it (url, password, pg_hba.conf)";
+                    let mend =
+                        "see that the server runs and that this host may connect to it (url, password, pg_hba.conf)";
                     vec![Finding::error(format!("{error:#}"), mend)]
                 }
             };
             let reachable = findings.iter().all(|finding| finding.severity != Severity::Error);
-            found.extend(
-                findings.into_iter().map(|finding| Found { finding, origin: &database.origin, database: Some(name), job: None }),
-            );
+            found.extend(findings.into_iter().map(|finding| Found {
+                finding,
+                origin: &database.origin,
+                database: Some(name),
+                job: None,
+            }));
             for job in config.jobs.iter().filter(|job| job.database == *name && reachable) {
                 let findings = match look_at_job(&engine, job).await {
                     Ok(findings) => findings,
@@ -89,18 +93,24 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     let database = engine.database(name)?;
     database.refuse_transaction_pooler().await?;
     let link = database.connect("pgtend/check").await?;
-    let facts = session::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1)).await?;
+    let facts =
+        session::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
+            .await?;
     let mut findings = Vec::new();
     if facts.is_standby {
         let mend = "add target_session_attrs=read-write, and the primary's host, to the url";
-        findings.push(Finding::warning(format!("database {name} is on a standby: jobs that write are skipped there"), mend));
+        findings.push(Finding::warning(
+            format!("database {name} is on a standby: jobs that write are skipped there"),
+            mend,
+        ));
     }
     let now = engine.shared.clock.host();
     let skew = (engine.shared.clock.database(&link.client, false).await? - now).abs();
     if skew > MAX_SKEW {
         let apart = crate::period::human(skew.to_std().unwrap_or_default());
         let mend = "set the wrong one right (chronyc tracking, timedatectl)";
-        findings.push(Finding::error(format!("the clocks of this host and of database {name} are {apart} apart"), mend));
+        findings
+            .push(Finding::error(format!("the clocks of this host and of database {name} are {apart} apart"), mend));
     }
     if history::exists(&link.client).await? {
         let row = link
@@ -120,8 +130,12 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
             .await?;
         if !row.get::<_, bool>(1) {
             let role: String = row.get(0);
-            let mend = format!("GRANT USAGE ON SCHEMA pgtend TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA pgtend TO {role}");
-            findings.push(Finding::error(format!("role {role} may not write the history in schema pgtend of {name}"), mend));
+            let mend =
+                format!("GRANT USAGE ON SCHEMA pgtend TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA pgtend TO {role}");
+            findings.push(Finding::error(
+                format!("role {role} may not write the history in schema pgtend of {name}"),
+                mend,
+            ));
         }
     } else {
         let row = link
@@ -134,7 +148,8 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
         if !row.get::<_, bool>(1) && !facts.is_standby {
             let role: String = row.get(0);
             let mend = format!("CREATE SCHEMA pgtend AUTHORIZATION {role}");
-            let message = format!("schema pgtend, for the history, is missing in {name}, and role {role} may not create it");
+            let message =
+                format!("schema pgtend, for the history, is missing in {name}, and role {role} may not create it");
             findings.push(Finding::error(message, mend));
         }
     }

@@ -20,7 +20,9 @@ use crate::daemon::{self, Signals};
 /// Tends PostgreSQL databases: runs their maintenance on schedule, one at a time, recorded and measured.
 #[derive(Debug, Parser)]
 #[command(name = "pgtend", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
-#[command(after_help = "Examples:\n  pgtend check\n  pgtend plan\n  pgtend run sessions\n  pgtend daemon --config /etc/pgtend/pgtend.toml")]
+#[command(
+    after_help = "Examples:\n  pgtend check\n  pgtend plan\n  pgtend run sessions\n  pgtend daemon --config /etc/pgtend/pgtend.toml"
+)]
 pub struct Args {
     /// The config [default: $PGTEND_CONFIG, ./pgtend.toml, /etc/pgtend/pgtend.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -50,13 +52,17 @@ enum Command {
     #[command(after_help = "Example:\n  pgtend daemon --config /etc/pgtend/pgtend.toml --log-format json")]
     Daemon,
     /// Run jobs now, in the foreground, under the daemon's locks and into its history
-    #[command(after_help = "Example:\n  pgtend run sessions --json\n\nExit status: 0 done, 1 a job failed, 3 a lock is held elsewhere")]
+    #[command(
+        after_help = "Example:\n  pgtend run sessions --json\n\nExit status: 0 done, 1 a job failed, 3 a lock is held elsewhere"
+    )]
     Run(run::RunArgs),
     /// Say what each job would do, changing nothing
     #[command(after_help = "Example:\n  pgtend plan sessions --at 2027-01-01")]
     Plan(rehearse::PlanArgs),
     /// Look for what would go wrong: config, connections, privileges, tables and columns
-    #[command(after_help = "Example:\n  pgtend check --offline\n\nExit status: 1 if there is an error, 0 if there are warnings only")]
+    #[command(
+        after_help = "Example:\n  pgtend check --offline\n\nExit status: 1 if there is an error, 0 if there are warnings only"
+    )]
     Check(check::CheckArgs),
     /// Show how each job stands: last run, outcome, next run, lag
     #[command(after_help = "Example:\n  pgtend status --json")]
@@ -69,7 +75,9 @@ enum Command {
     #[command(after_help = "Example:\n  pgtend history sessions --limit 5")]
     History(past::HistoryArgs),
     /// Ask a running daemon, wherever it runs, to run a job now
-    #[command(after_help = "Example:\n  pgtend trigger sessions --wait\n\nExit status: 1 when no daemon took it within 10 s")]
+    #[command(
+        after_help = "Example:\n  pgtend trigger sessions --wait\n\nExit status: 1 when no daemon took it within 10 s"
+    )]
     Trigger(ask::TriggerArgs),
     /// Print the JSON Schema of the config, for editors
     #[command(after_help = "Example:\n  pgtend schema > pgtend.schema.json")]
@@ -208,7 +216,9 @@ fn jobs(config: &Config, names: &[String], database: Option<&str>) -> Result<Vec
             let known: Vec<_> = config.jobs.iter().map(|job| job.name.as_str()).collect();
             return Err(Usage(format!("no job {name:?} in the config; there {}", are(&known))).into());
         }
-        found.extend(instances.into_iter().filter(|job| !found.iter().any(|had| had.name == job.name)).collect::<Vec<_>>());
+        found.extend(
+            instances.into_iter().filter(|job| !found.iter().any(|had| had.name == job.name)).collect::<Vec<_>>(),
+        );
     }
     if names.is_empty() {
         found.clone_from(&config.jobs);

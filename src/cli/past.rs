@@ -65,7 +65,9 @@ pub async fn status(config: &Config, json: bool) -> Result<u8> {
     let rows = all.iter().map(|job| {
         let outcome = match (job.running_since, job.last_outcome) {
             (Some(_), _) => format!("running on {}", job.running_on.as_deref().unwrap_or("-")),
-            (None, Some(outcome)) if job.consecutive_failures > 1 => format!("{outcome} ({} times)", job.consecutive_failures),
+            (None, Some(outcome)) if job.consecutive_failures > 1 => {
+                format!("{outcome} ({} times)", job.consecutive_failures)
+            }
             (None, Some(outcome)) => outcome.to_string(),
             (None, None) => "never run".into(),
         };
@@ -123,7 +125,14 @@ pub async fn history(config: &Config, args: &HistoryArgs) -> Result<u8> {
         let outcome = run.outcome.map_or_else(|| "running".into(), |outcome| outcome.to_string());
         let took = run.duration_seconds.map_or_else(|| "-".into(), |s| human(Duration::from_secs_f64(s.max(0.0))));
         let what = run.error.clone().unwrap_or_else(|| super::run::details(&run.details));
-        vec![output::stamp(Some(run.started_at)), run.job.to_string(), run.trigger.to_string(), outcome, took, output::brief(&what)]
+        vec![
+            output::stamp(Some(run.started_at)),
+            run.job.to_string(),
+            run.trigger.to_string(),
+            outcome,
+            took,
+            output::brief(&what),
+        ]
     });
     output::table(&["STARTED", "JOB", "TRIGGER", "OUTCOME", "TOOK", "DETAILS"], rows.collect());
     Ok(code)

@@ -55,7 +55,10 @@ pub async fn plan(config: &Config, args: &PlanArgs) -> Result<u8> {
         let verdict = if nothing { "nothing to do" } else { "would" };
         output::line(&format!("{} ({}, database {}): {verdict}", job.name, job.spec.kind(), job.database));
         if !steps.is_empty() {
-            let rows = steps.iter().map(|step| vec![format!("  {}", step.action), step.target.clone(), step.reason.clone()]).collect();
+            let rows = steps
+                .iter()
+                .map(|step| vec![format!("  {}", step.action), step.target.clone(), step.reason.clone()])
+                .collect();
             output::table(&["  ACTION", "TARGET", "WHY"], rows);
         }
         output::line("");

@@ -45,8 +45,13 @@ pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
     let mut records = Vec::new();
     for job in &chosen {
         let spinner = (!args.json && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let spinner = ProgressBar::new_spinner().with_style(style).with_message(format!("{} ({})", job.name, job.spec.kind()));
+            let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let spinner = ProgressBar::new_spinner().with_style(style).with_message(format!(
+                "{} ({})",
+                job.name,
+                job.spec.kind()
+            ));
             spinner.enable_steady_tick(Duration::from_millis(120));
             spinner
         });

@@ -51,7 +51,12 @@ impl Board {
     }
 
     /// All jobs, with what runs here this moment and the next times of the rota.
-    pub fn jobs(&self, running_here: &HashMap<JobName, DateTime<Utc>>, host: &str, now: DateTime<Utc>) -> Vec<JobStatus> {
+    pub fn jobs(
+        &self,
+        running_here: &HashMap<JobName, DateTime<Utc>>,
+        host: &str,
+        now: DateTime<Utc>,
+    ) -> Vec<JobStatus> {
         let facts = self.read();
         let mut all = JobStatus::all(facts.jobs.iter().map(AsRef::as_ref), &facts.standings, now);
         for job in &mut all {

@@ -68,7 +68,8 @@ async fn ready(State(web): State<Web>) -> Response {
 async fn status(State(web): State<Web>) -> Response {
     let jobs = web.board.jobs(&web.shared.running(), &web.host, web.shared.clock.host());
     let databases = web.board.read().databases.clone();
-    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "host": web.host, "databases": databases, "jobs": jobs })).into_response()
+    Json(json!({ "version": env!("CARGO_PKG_VERSION"), "host": web.host, "databases": databases, "jobs": jobs }))
+        .into_response()
 }
 
 async fn index(State(web): State<Web>) -> Html<String> {
@@ -79,9 +80,14 @@ async fn index(State(web): State<Web>) -> Html<String> {
 }
 
 async fn run(State(web): State<Web>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
     let allowed = match (&web.board.read().token, given) {
-        (None, _) => Err((StatusCode::FORBIDDEN, "nothing can be triggered over HTTP: the config has no [http] token_file")),
+        (None, _) => {
+            Err((StatusCode::FORBIDDEN, "nothing can be triggered over HTTP: the config has no [http] token_file"))
+        }
         (Some(_), None) => Err((StatusCode::UNAUTHORIZED, "a bearer token is needed")),
         // Digests, so that the time of the comparison tells nothing of the token.
         (Some(token), Some(given)) if Sha256::digest(token.expose_secret()) == Sha256::digest(given) => Ok(()),

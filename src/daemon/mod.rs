@@ -85,7 +85,12 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
     daemon.tend(listener);
     daemon.shared.metrics.reloaded(true);
     notify::ready();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), jobs = config.jobs.len(), databases = config.databases.len(), "pgtend tends");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        jobs = config.jobs.len(),
+        databases = config.databases.len(),
+        "pgtend tends"
+    );
 
     let mut watchdog = notify::Watchdog::new();
     loop {
@@ -232,7 +237,8 @@ impl Daemon {
 
     /// Starts the jobs that come after `done`, once all that they come after have succeeded.
     fn follow(&mut self, done: &JobName) {
-        let followers: Vec<_> = self.config().jobs.iter().filter(|job| job.enabled && job.after.contains(done)).cloned().collect();
+        let followers: Vec<_> =
+            self.config().jobs.iter().filter(|job| job.enabled && job.after.contains(done)).cloned().collect();
         for job in followers {
             self.succeeded.insert((job.name.clone(), done.clone()));
             let complete = job.after.iter().all(|before| self.succeeded.contains(&(job.name.clone(), before.clone())));
@@ -247,15 +253,24 @@ impl Daemon {
         match sight {
             Sight::Came { database, standings } => {
                 let now = self.shared.clock.host();
-                for job in self.config().jobs.iter().filter(|job| job.database == database && job.enabled && job.catch_up) {
+                for job in
+                    self.config().jobs.iter().filter(|job| job.database == database && job.enabled && job.catch_up)
+                {
                     let Some(standing) = standings.get(&job.name) else { continue };
                     // Whatever ran the job last, it saw all that was there to do until then.
                     let last = standing.last_due_at.max(standing.last_started_at);
-                    let owed = job.schedule.as_ref().zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now));
+                    let owed =
+                        job.schedule.as_ref().zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now));
                     if let Some(due_at) = owed {
                         tracing::info!(job = %job.name, %due_at, "a scheduled time went by; caught up now");
                         let job = Arc::clone(job);
-                        self.start(Ring { job, trigger: Trigger::CatchUp, due_at: Some(due_at), request: None, attempt: 1 });
+                        self.start(Ring {
+                            job,
+                            trigger: Trigger::CatchUp,
+                            due_at: Some(due_at),
+                            request: None,
+                            attempt: 1,
+                        });
                     }
                 }
             }
@@ -318,7 +333,8 @@ impl Daemon {
 
     fn log_status(&self) {
         for job in self.board.jobs(&self.shared.running(), &self.tending.engine.name(), self.shared.clock.host()) {
-            let stamp = |at: Option<chrono::DateTime<chrono::Utc>>| at.map(|at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+            let stamp =
+                |at: Option<chrono::DateTime<chrono::Utc>>| at.map(|at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
             tracing::info!(
                 job = %job.job, kind = job.kind, database = job.database,
                 running_since = stamp(job.running_since), last_outcome = job.last_outcome.map(Outcome::as_str),
@@ -332,7 +348,8 @@ impl Daemon {
     fn tell_systemd(&self) {
         let running = self.shared.running().len();
         let next = self.board.read().next.iter().min_by_key(|(_, at)| **at).map(|(job, at)| (job.clone(), *at));
-        let next = next.map_or_else(String::new, |(job, at)| format!("; next {job} at {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
+        let next = next
+            .map_or_else(String::new, |(job, at)| format!("; next {job} at {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
         notify::status(&format!("{} jobs, {running} running{next}", self.config().jobs.len()));
     }
 

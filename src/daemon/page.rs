@@ -74,7 +74,8 @@ pub fn render(jobs: &[JobStatus], databases: &BTreeMap<String, Reach>, now: Date
 
 fn wrong(jobs: &[JobStatus], databases: &BTreeMap<String, Reach>) -> Vec<String> {
     let down = databases.iter().filter(|(_, reach)| !reach.up);
-    let down = down.map(|(name, reach)| format!("database {name}: {}", reach.error.as_deref().unwrap_or("out of reach")));
+    let down =
+        down.map(|(name, reach)| format!("database {name}: {}", reach.error.as_deref().unwrap_or("out of reach")));
     let bad = jobs.iter().filter(|job| job.consecutive_failures > 0 && job.last_outcome.is_some_and(Outcome::is_bad));
     let bad = bad.map(|job| {
         let outcome = job.last_outcome.map_or("failed", Outcome::as_str);

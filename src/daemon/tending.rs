@@ -54,7 +54,8 @@ impl Tending {
             facts.token = self.config.http.as_ref().and_then(|http| http.token.clone());
             facts.standings.retain(|name, _| self.config.jobs.iter().any(|job| job.name == *name));
             let reach = |name: &String| (name.clone(), facts.databases.get(name).cloned().unwrap_or_default());
-            let databases: std::collections::BTreeMap<String, Reach> = self.config.databases.keys().map(reach).collect();
+            let databases: std::collections::BTreeMap<String, Reach> =
+                self.config.databases.keys().map(reach).collect();
             facts.databases = databases;
         }
         let polling = (self.config.databases.len() > LISTENED_TO).then(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE)));

@@ -34,7 +34,10 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 #[derive(Debug)]
 pub enum Sight {
     /// The database has come, or come back: what was missed may be caught up.
-    Came { database: String, standings: HashMap<JobName, Standing> },
+    Came {
+        database: String,
+        standings: HashMap<JobName, Standing>,
+    },
     Asked(Vec<Request>),
 }
 
@@ -183,7 +186,8 @@ impl Watcher {
 
     /// A tick a minute, at another second for each database.
     fn each_minute(&self) -> tokio::time::Interval {
-        let mut minute = tokio::time::interval_at(Instant::now() + MINUTE.mul_f64(stable_fraction(&self.database).max(0.1)), MINUTE);
+        let mut minute =
+            tokio::time::interval_at(Instant::now() + MINUTE.mul_f64(stable_fraction(&self.database).max(0.1)), MINUTE);
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         minute
     }

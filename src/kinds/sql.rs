@@ -137,7 +137,11 @@ impl Kind for Sql {
                     Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
                     _ => "",
                 };
-                let undone = if self.transaction && script.statements.len() > 1 { ", so the whole transaction was undone" } else { "" };
+                let undone = if self.transaction && script.statements.len() > 1 {
+                    ", so the whole transaction was undone"
+                } else {
+                    ""
+                };
                 session.close().await;
                 return Err(error).with_context(|| format!("statement {n} failed{undone}{hint}"));
             }

@@ -2,12 +2,18 @@
 
 pub mod connect;
 pub mod conninfo;
+mod conntext;
 pub mod ident;
+mod keywords;
+mod passfile;
 pub mod pooler;
+mod refusal;
 pub mod session;
 pub mod split;
+mod tls;
 
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
 pub use ident::{Ident, TableName};
+pub use refusal::ConnectError;
 pub use session::{Access, Database, Session, Sessions};

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod connections;
 mod fixtures;
 mod support_works;
 mod walls;
