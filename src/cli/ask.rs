@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{DONE, FAILED, HELD, jobs, output};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared, history, request};
-use crate::pg::{Link, session};
+use crate::pg::{Link, explain, session};
 use crate::run::Outcome;
 
 /// How long a daemon has to take the request.
@@ -38,7 +38,7 @@ pub async fn trigger(config: &Config, args: &TriggerArgs) -> Result<u8> {
         let code = match ask(&engine, &job, args.wait).await {
             Ok(code) => code,
             Err(error) => {
-                eprintln!("{}: {error:#}", job.name);
+                eprintln!("{}: {}", job.name, explain(&error));
                 FAILED
             }
         };

@@ -10,6 +10,7 @@ use super::{DONE, FAILED, output};
 use crate::clock::MAX_SKEW;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
+use crate::pg::explain;
 use crate::pg::session;
 use crate::run::{Finding, Severity};
 
@@ -47,7 +48,7 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                 Err(error) => {
                     let mend =
                         "see that the server runs and that this host may connect to it (url, password, pg_hba.conf)";
-                    vec![Finding::error(format!("{error:#}"), mend)]
+                    vec![Finding::error(explain(&error), mend)]
                 }
             };
             let reachable = findings.iter().all(|finding| finding.severity != Severity::Error);
@@ -60,7 +61,7 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
             for job in config.jobs.iter().filter(|job| job.database == *name && reachable) {
                 let findings = match look_at_job(&engine, job).await {
                     Ok(findings) => findings,
-                    Err(error) => vec![Finding::error(format!("{error:#}"), "mend that, then check again")],
+                    Err(error) => vec![Finding::error(explain(&error), "mend that, then check again")],
                 };
                 let about = |finding| Found { finding, origin: &job.origin, database: Some(name), job: Some(job) };
                 found.extend(findings.into_iter().map(about));

@@ -16,6 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
 use crate::daemon::{self, Signals};
+use crate::pg::explain;
 
 /// Tends PostgreSQL databases: runs their maintenance on schedule, one at a time, recorded and measured.
 #[derive(Debug, Parser)]
@@ -192,7 +193,7 @@ pub async fn execute(args: Args) -> ExitCode {
 }
 
 fn trouble(error: &anyhow::Error) -> ExitCode {
-    tracing::error!("{error:#}");
+    tracing::error!("{}", explain(error));
     ExitCode::from(FAILED)
 }
 

@@ -11,7 +11,7 @@ use super::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::engine::{Engine, JobStatus, Shared, history};
 use crate::period::human;
-use crate::pg::{Link, session};
+use crate::pg::{Link, explain, session};
 use crate::run::RunRecord;
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ async fn reach(engine: &Engine, name: &str, code: &mut u8) -> Option<Link> {
     match connect.await {
         Ok(link) => link,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", explain(&error));
             *code = FAILED;
             None
         }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{DONE, FAILED, jobs, output};
 use crate::config::Config;
 use crate::engine::{Engine, Shared};
+use crate::pg::explain;
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -37,7 +38,7 @@ pub async fn plan(config: &Config, args: &PlanArgs) -> Result<u8> {
             Ok((ended, _)) => ended.steps,
             Err(error) => {
                 // One job's trouble keeps no other from being planned.
-                eprintln!("{}: {error:#}", job.name);
+                eprintln!("{}: {}", job.name, explain(&error));
                 code = FAILED;
                 continue;
             }

@@ -25,6 +25,7 @@ pub use signals::{Signals, Wish};
 use crate::config::{self, Config, Definition};
 use crate::engine::schedule::{Heartbeat, Rota, missed};
 use crate::engine::{Ending, Ring, Shared, labels};
+use crate::pg::explain;
 use crate::run::{JobName, Outcome, RunRecord, Trigger};
 use board::Board;
 use http::{Wanted, Web};
@@ -36,7 +37,7 @@ const FOR_THE_END: Duration = Duration::from_secs(8);
 
 /// What the loop hears besides beats and signals.
 enum Event {
-    Over(Ring, RunRecord),
+    Over(Box<(Ring, RunRecord)>),
     Again(Ring),
 }
 
@@ -179,7 +180,7 @@ impl Daemon {
         let (engine, ending, events) = (Arc::clone(&self.tending.engine), self.ending.clone(), self.events.clone());
         self.runs.spawn(async move {
             let record = engine.run(&ring, &ending).await;
-            let _ = events.send(Event::Over(ring, record));
+            let _ = events.send(Event::Over(Box::new((ring, record))));
         });
         self.tell_systemd();
     }
@@ -198,7 +199,8 @@ impl Daemon {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Over(ring, record) => {
+            Event::Over(over) => {
+                let (ring, record) = *over;
                 self.tending.nudge(&ring.job.database);
                 self.retry(&ring, &record);
                 if record.outcome == Some(Outcome::Succeeded) {
@@ -307,7 +309,7 @@ impl Daemon {
             }
             Err(error) => {
                 self.shared.metrics.reloaded(false);
-                tracing::error!("the config was not reloaded, the old one goes on: {error:#}");
+                tracing::error!("the config was not reloaded, the old one goes on: {}", explain(&error));
             }
         }
         notify::ready();

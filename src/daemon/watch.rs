@@ -18,7 +18,7 @@ use crate::engine::history::{self, Standing};
 use crate::engine::request::{self, Request};
 use crate::engine::{Engine, labels};
 use crate::period::Period;
-use crate::pg::{Link, session};
+use crate::pg::{Link, explain, session};
 use crate::run::JobName;
 
 /// How often the gauges are read.
@@ -72,7 +72,7 @@ impl Watcher {
         loop {
             let began = Instant::now();
             if let Err(error) = self.watch_once(&mut told).await {
-                let error = format!("{error:#}");
+                let error = explain(&error);
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(database = %self.database, "out of reach, trying again until it comes back: {error}");
                 }
@@ -102,7 +102,7 @@ impl Watcher {
         if !standby {
             if let Err(error) = history::ensure(&link.client).await {
                 self.engine.shared.metrics.history_write_failed();
-                tracing::error!(database = %self.database, "runs go unrecorded, and no trigger reaches this database: {error:#}");
+                tracing::error!(database = %self.database, "runs go unrecorded, and no trigger reaches this database: {}", explain(&error));
             } else {
                 self.close_dead(&link).await?;
             }

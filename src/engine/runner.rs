@@ -24,7 +24,7 @@ use super::request;
 use crate::clock::Clock;
 use crate::config::{Config, Definition};
 use crate::kinds::{Context, Ended, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
-use crate::pg::{Access, Database, Sessions};
+use crate::pg::{Access, Database, Sessions, explain};
 use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
 use crate::testpoint;
 
@@ -181,7 +181,7 @@ impl Engine {
         match self.run_locked(ring, ending).await {
             Ok(record) => record,
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = explain(&error);
                 self.shared.metrics.ended(labels(job), Outcome::Failed);
                 self.record(
                     ring,
@@ -273,11 +273,7 @@ impl Engine {
         let now = match self.shared.clock.database(lock.client(), job.spec.writes()).await {
             Ok(now) => now,
             Err(error) => {
-                return Verdict {
-                    outcome: Outcome::Failed,
-                    error: Some(format!("{error:#}")),
-                    report: Report::default(),
-                };
+                return Verdict { outcome: Outcome::Failed, error: Some(explain(&error)), report: Report::default() };
             }
         };
         let cx = Context {
@@ -336,7 +332,7 @@ impl Engine {
 
     fn history_failed(&self, job: &Definition, error: &anyhow::Error) {
         self.shared.metrics.history_write_failed();
-        tracing::error!(job = %job.name, database = %job.database, "the run goes on without a record: {error:#}");
+        tracing::error!(job = %job.name, database = %job.database, "the run goes on without a record: {}", explain(error));
     }
 
     async fn answer(&self, ring: &Ring, id: &str, record: &RunRecord) {
@@ -347,7 +343,7 @@ impl Engine {
             request::close(&link.client, id, at, record.outcome.unwrap_or(Outcome::Failed), why).await
         };
         if let Err(error) = write.await {
-            tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {error:#}");
+            tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {}", explain(&error));
         }
     }
 
@@ -482,7 +478,7 @@ fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Report
             (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
         }
         (Some(Ok(Ok(ended))), _) => (ended.outcome(), failures(&report)),
-        (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed)) => (Outcome::Failed, Some(format!("{error:#}"))),
+        (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed)) => (Outcome::Failed, Some(explain(&error))),
         (Some(Err(panic)), _) => {
             (Outcome::Failed, Some(format!("pgtend's own code panicked, which is a bug: {}", message(&*panic))))
         }

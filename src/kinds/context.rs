@@ -135,7 +135,8 @@ impl Reporter {
 
     pub fn fail(&self, target: impl Into<String>, error: impl Into<String>) {
         let (target, error) = (target.into(), error.into());
-        tracing::error!(target_object = %target, "{error}");
+        // The run's own line says it once, at its end.
+        tracing::debug!(object = %target, "failed: {error}");
         self.lock().fail(target, error);
     }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 
 use super::{Applied, Context, Kind, StopReason};
+use crate::pg::explain;
 use crate::run::{Counted, Outcome, Step};
 
 /// Whether the plan is also applied.
@@ -99,7 +100,7 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
                 }
                 Err(error) => {
                     ended.failed += 1;
-                    cx.report.fail(target, format!("{error:#}"));
+                    cx.report.fail(target, explain(&error));
                     if K::IN_ORDER {
                         for (rest, _) in queue.drain(..) {
                             cx.report

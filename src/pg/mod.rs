@@ -11,9 +11,11 @@ mod refusal;
 pub mod session;
 pub mod split;
 mod tls;
+pub mod words;
 
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
 pub use ident::{Ident, TableName};
 pub use refusal::ConnectError;
 pub use session::{Access, Database, Session, Sessions};
+pub use words::explain;
