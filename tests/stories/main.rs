@@ -3,5 +3,6 @@
 mod support;
 
 mod fixtures;
+mod shipped;
 mod support_works;
 mod walls;
