@@ -86,7 +86,7 @@ impl Pgtend {
         self
     }
 
-    /// Sets the clock of a program made by [`Pgtend::with_clock`].
+    /// Sets the clock of a program made by [`Pgtend::with_clock`]; it runs on from there.
     pub fn set_clock(&self, faketime: &str) {
         // Renamed into place, so that the program never reads half of it.
         let new = self.file("clock.new", faketime);
@@ -156,7 +156,8 @@ pub fn free_port() -> u16 {
 /// The environment of a program that lives in another time.
 pub fn clock(settings: &[(&str, &str)]) -> BTreeMap<String, String> {
     let preload = libfaketime();
-    let common = [("LD_PRELOAD", preload.as_str()), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    // libfaketime reads times in the zone of the process; a story about that sets another TZ afterwards.
+    let common = [("LD_PRELOAD", preload.as_str()), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("TZ", "UTC")];
     common.iter().chain(settings).map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
