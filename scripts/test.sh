@@ -22,7 +22,8 @@ cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
 servers=$(
     for postgres in /usr/lib/postgresql/*/bin/postgres .cache/majors/[0-9]*/bin/postgres; do
-        [ -x "$postgres" ] && "$postgres" --version | sed -E 's/.* ([0-9]+[.a-z][^ ]*).*/\1/'
+        # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
+        [ -x "$postgres" ] && "$postgres" --version | cut -d ' ' -f 3
     done | sort -Vu | paste -sd ' '
 )
 awk -v servers="$servers" -v limit="${PGTEND_TEST_MAJORS:-}" '

@@ -4,5 +4,6 @@ mod support;
 
 mod connections;
 mod fixtures;
+mod shipped;
 mod support_works;
 mod walls;

@@ -2,7 +2,9 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::support::{Cluster, PgBouncer, Pgtend, daemon, majors, newest_major, on_each_major, wait_until};
+use crate::support::{
+    Cluster, Database, PgBouncer, Pgtend, Process, daemon, majors, newest_major, on_each_major, program, wait_until,
+};
 
 #[tokio::test]
 async fn every_major_answers_as_itself() {
@@ -56,7 +58,7 @@ async fn a_standby_follows_and_refuses_writes() {
         let db = primary.database().await;
         let standby = primary.standby();
         db.execute("create table followed as select 1 as n").await;
-        let copy = crate::support::Database::named(standby, db.name());
+        let copy = Database::named(standby, db.name());
         wait_until("the table on the standby", async || {
             let Ok(client) = copy.try_client_as("postgres").await else { return false };
             client.query_one("select n from followed", &[]).await.is_ok()
@@ -68,11 +70,19 @@ async fn a_standby_follows_and_refuses_writes() {
 }
 
 #[tokio::test]
-async fn a_server_can_listen_on_tcp() {
+async fn a_server_can_listen_on_tcp_and_take_another_pg_hba() {
     let cluster = Cluster::with_tcp(newest_major(), &[]);
-    let answer = tokio::net::TcpStream::connect(("127.0.0.1", cluster.port())).await;
-    assert!(answer.is_ok(), "{answer:?}");
-    assert_eq!(cluster.database().await.scalar::<i32>("select 1").await, 1);
+    let db = cluster.database().await;
+    let config: tokio_postgres::Config = db.tcp_url().parse().unwrap();
+    assert!(config.connect(tokio_postgres::NoTls).await.is_ok());
+    cluster.put("pg_hba.conf", "local all all trust\nhost all all 127.0.0.1/32 reject\n");
+    cluster.reload();
+    wait_until("connections over TCP to be refused", async || {
+        let refused = config.connect(tokio_postgres::NoTls).await.err();
+        refused.is_some_and(|e| e.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION))
+    })
+    .await;
+    assert_eq!(db.scalar::<i32>("select 1").await, 1, "the socket is open still");
 }
 
 #[tokio::test]
@@ -107,6 +117,13 @@ async fn the_program_runs_with_its_own_config_alone() {
     let program = Pgtend::new("nonsense = true").env("PGTEND_TEST", "1");
     assert!(program.run(["--help"]).await.status.success());
     assert_eq!(std::fs::read_to_string(program.config()).unwrap(), "nonsense = true");
+}
+
+#[tokio::test]
+async fn a_program_can_live_in_another_time() {
+    let mut date = std::process::Command::new("date");
+    date.args(["-u", "+%F"]).envs(program::clock(&[("FAKETIME", "@2031-05-06 12:00:00")]));
+    assert_eq!(Process::start(date).wait().await.exits(0).stdout, "2031-05-06\n");
 }
 
 #[test]

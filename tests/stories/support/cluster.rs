@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -131,6 +132,14 @@ impl Cluster {
 
     pub fn data(&self) -> PathBuf {
         self.0.folder.join("data")
+    }
+
+    /// Writes a file into the data folder, as the server's own and closed to others: `pg_hba.conf`, `server.key`.
+    pub fn put(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        fs::write(&path, text).unwrap_or_else(|e| panic!("write {}: {e}", path.display()));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("close the file to others");
+        keeper::give_to_server(&path);
     }
 
     /// What the server has logged so far.

@@ -57,6 +57,11 @@ impl Database {
         format!("postgresql://{role}@/{}?host={host}&port={port}", self.name)
     }
 
+    /// Of a server made by [`Cluster::with_tcp`].
+    pub fn tcp_url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/{}", self.cluster.port(), self.name)
+    }
+
     pub fn conninfo(&self) -> String {
         self.cluster.conninfo(&self.name)
     }

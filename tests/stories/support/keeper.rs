@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -38,10 +38,15 @@ pub fn as_server(program: impl AsRef<std::ffi::OsStr>) -> Command {
 /// A new folder for a server: short, because a socket's path must stay under 107 bytes, and the server's own.
 pub fn server_folder(kind: &str) -> PathBuf {
     let folder = new_folder(kind);
-    if is_root() {
-        std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).expect("give the server its folder");
-    }
+    give_to_server(&folder);
     folder
+}
+
+/// Makes the server's user the owner.
+pub fn give_to_server(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap_or_else(|e| panic!("chown {}: {e}", path.display()));
+    }
 }
 
 /// A new folder inside that of this test run.

@@ -72,22 +72,21 @@ impl Pgtend {
     /// Sets the wall clock of the program, as libfaketime understands it: `@2026-10-24 12:00:00 x3600` begins there and
     /// runs an hour a second. The monotonic clock stays true, so that time limits mean what they say.
     #[must_use]
-    pub fn at(self, faketime: &str) -> Self {
-        self.env("LD_PRELOAD", &libfaketime()).env("FAKETIME", faketime).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    pub fn at(mut self, faketime: &str) -> Self {
+        self.env.extend(clock(&[("FAKETIME", faketime)]));
+        self
     }
 
     /// As [`Pgtend::at`], with a clock that [`Pgtend::set_clock`] can set while the program runs.
     #[must_use]
-    pub fn with_clock(self, faketime: &str) -> Self {
+    pub fn with_clock(mut self, faketime: &str) -> Self {
         self.set_clock(faketime);
         let file = self.clock_file().display().to_string();
-        self.env("LD_PRELOAD", &libfaketime())
-            .env("FAKETIME_TIMESTAMP_FILE", &file)
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        self.env.extend(clock(&[("FAKETIME_TIMESTAMP_FILE", &file), ("FAKETIME_NO_CACHE", "1")]));
+        self
     }
 
-    /// Sets the clock of a program made by [`Pgtend::with_clock`].
+    /// Sets the clock of a program made by [`Pgtend::with_clock`]; it runs on from there.
     pub fn set_clock(&self, faketime: &str) {
         // Renamed into place, so that the program never reads half of it.
         let new = self.file("clock.new", faketime);
@@ -152,6 +151,14 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// The environment of a program that lives in another time.
+pub fn clock(settings: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let preload = libfaketime();
+    // libfaketime reads times in the zone of the process; a story about that sets another TZ afterwards.
+    let common = [("LD_PRELOAD", preload.as_str()), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("TZ", "UTC")];
+    common.iter().chain(settings).map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 /// The variant for programs with threads.
