@@ -3,10 +3,12 @@
 pub mod history;
 pub mod lock;
 pub mod metrics;
+mod rehearse;
 pub mod request;
 pub mod runner;
 pub mod schedule;
 pub mod status;
+mod verdict;
 
 pub use runner::{Ending, Engine, Ring, Shared, labels};
 pub use status::JobStatus;

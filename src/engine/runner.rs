@@ -3,7 +3,6 @@
 //! running here already? -> a place to run -> lock -> standby? -> in the history already? -> begin -> plan and apply,
 //! within the time limit, panics caught -> outcome -> history, metrics, one log line -> lock released.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +20,10 @@ use super::history::{self, Beginning};
 use super::lock::{self, Asked, JobLock};
 use super::metrics::{Labels, Metrics};
 use super::request;
+use super::verdict::{Verdict, judge};
 use crate::clock::Clock;
 use crate::config::{Config, Definition};
-use crate::kinds::{Context, Ended, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
+use crate::kinds::{Context, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
 use crate::pg::{Access, Database, Sessions, explain};
 use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
 use crate::testpoint;
@@ -95,13 +95,6 @@ impl Drop for RunningHere<'_> {
     fn drop(&mut self) {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
     }
-}
-
-/// What became of a run, before it is written down.
-struct Verdict {
-    outcome: Outcome,
-    error: Option<String>,
-    report: Report,
 }
 
 impl Engine {
@@ -390,35 +383,6 @@ impl Engine {
             _ => tracing::info!(%job, kind, database, %trigger, %outcome, seconds, details = %record.details, "done"),
         }
     }
-
-    /// What the job would do now, or as of `at`; the sessions it gets can only read.
-    ///
-    /// # Errors
-    /// The database cannot be reached, or the plan cannot be made.
-    pub async fn rehearse(&self, job: &Definition, at: Option<DateTime<Utc>>) -> Result<(Ended, Report)> {
-        let cx = self.read_only(job, at).await?;
-        let ended = job.spec.drive(&cx, Mode::Rehearse).await?;
-        Ok((ended, cx.report.snapshot()))
-    }
-
-    /// A context for looking: read-only sessions, no lock, no history.
-    ///
-    /// # Errors
-    /// The database cannot be reached.
-    pub async fn read_only(&self, job: &Definition, at: Option<DateTime<Utc>>) -> Result<Context> {
-        let database = self.database(&job.database)?;
-        database.refuse_transaction_pooler().await?;
-        let deadline = Instant::now() + job.timeout;
-        let pg = Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadOnly, job.lock_timeout, deadline);
-        let session = pg.open().await?;
-        let clock = at.map_or(self.shared.clock, Clock::Fixed);
-        let now = clock.database(&session, false).await?;
-        session.close().await;
-        let (_, stop) = Stop::pair();
-        let report = Reporter::default();
-        let (job_name, timezone, lock_timeout) = (job.name.clone(), job.timezone, job.lock_timeout);
-        Ok(Context { job: job_name, now, timezone, pg, stop, report, deadline, lock_timeout, kept: Arc::default() })
-    }
 }
 
 /// The labels of a job's metrics.
@@ -460,50 +424,4 @@ async fn stop_when_due(
         () = gently => {}
         () = ending.hard.cancelled() => stopper.stop(StopReason::Shutdown),
     }
-}
-
-type Finished = std::result::Result<Result<Ended>, Box<dyn Any + Send>>;
-
-/// Turns whatever happened into one outcome.
-fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Report) -> Verdict {
-    let by_reason = |reason: StopReason| Ended { stopped: Some(reason), ..Ended::default() }.outcome();
-    let (outcome, error) = match (finished, stopped) {
-        // It did all it had to, whatever was asked of it meanwhile.
-        (Some(Ok(Ok(ended))), _) if ended.stopped.is_none() && ended.outcome() == Outcome::Succeeded => {
-            (Outcome::Succeeded, None)
-        }
-        (Some(Ok(Ok(ended))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
-            let failed =
-                failures(&report).filter(|_| ended.stopped.is_some()).map(|f| format!("; {f}")).unwrap_or_default();
-            (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
-        }
-        (Some(Ok(Ok(ended))), _) => (ended.outcome(), failures(&report)),
-        (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed)) => (Outcome::Failed, Some(explain(&error))),
-        (Some(Err(panic)), _) => {
-            (Outcome::Failed, Some(format!("pgtend's own code panicked, which is a bug: {}", message(&*panic))))
-        }
-        (Some(Ok(Err(_))) | None, Some(reason)) => (by_reason(reason), Some(reason.sentence().into())),
-        (None, None) => {
-            (Outcome::Failed, Some("the run was given up without a reason, which is a bug of pgtend".into()))
-        }
-    };
-    Verdict { outcome, error, report }
-}
-
-/// The failures of a report in one line.
-fn failures(report: &Report) -> Option<String> {
-    const SHOWN: usize = 5;
-    let mut lines: Vec<_> = report.failures.iter().take(SHOWN).map(|f| format!("{}: {}", f.target, f.error)).collect();
-    if report.failures.len() > SHOWN {
-        lines.push(format!("and {} more in details.failures", report.failures.len() - SHOWN));
-    }
-    (!lines.is_empty()).then(|| lines.join("; "))
-}
-
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
