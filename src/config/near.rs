@@ -14,7 +14,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// How a message about an unknown name ends: with the name that was meant, or with what there is.
-pub fn advice<'a>(word: &str, known: &[&'a str], what: &str) -> String {
+pub fn advice(word: &str, known: &[&str], what: &str) -> String {
     match nearest(word, known.iter().copied()) {
         Some(name) => format!("; did you mean `{name}`?"),
         None if known.is_empty() => format!("; there is no {what}"),
