@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::time::Instant;
 
-use super::connect::Connector;
+use super::connect::{Connector, pool_error};
 use super::{Canceller, Conninfo};
 
 /// The oldest server whose catalogs and locks pgtend was tried on.
@@ -100,7 +100,7 @@ impl Sessions {
     /// No connection can be had, the server is too old, or a newer run of the job has begun.
     pub async fn open(&self) -> Result<Session> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let object = self.database.pool.get().await.with_context(|| format!("connect to {}", self.database.conninfo.target()))?;
+        let object = self.database.pool.get().await.map_err(pool_error)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let canceller = self.database.conninfo.canceller(&object);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, canceller);
