@@ -20,8 +20,8 @@ const PLACES: [&str; 2] = ["pgtend.toml", "/etc/pgtend/pgtend.toml"];
 #[error("there is no config: looked for {}; name one with --config FILE or $PGTEND_CONFIG", .0.join(" and "))]
 pub struct NoConfig(Vec<String>);
 
-/// The config file: `flag`, then `$PGTEND_CONFIG`, then `./pgtend.toml`, then `/etc/pgtend/pgtend.toml`. One that was named
-/// is not looked for elsewhere, whether or not it can be read.
+/// The config file: `flag`, then `$PGTEND_CONFIG`, then `./pgtend.toml`, then `/etc/pgtend/pgtend.toml`. When one was
+/// named, the others are not looked at, whether or not it can be read.
 ///
 /// # Errors
 /// None was named, and none is at the usual places.

@@ -93,21 +93,20 @@ fn read_job(name: &str, place: Origin, mut node: Node, problems: &mut Problems) 
     let source = &Arc::clone(&place.source);
     let mut kinds: Vec<Entry> = Spec::NAMES.iter().filter_map(|kind| node.take(kind)).collect();
     kinds.sort_by_key(|kind| kind.key_span.start);
-    let known = near::list(Spec::NAMES);
     let readable = node.is_table();
     let keys = read(node, name, Spec::NAMES, source, problems, |node| JobKeys::deserialize(node));
     match kinds.as_slice() {
         // A table with an unknown name was meant to be the kind, and has been reported.
-        [] if readable && keys.unknown_kinds == 0 => problems.error(
-            &place,
-            format!("the job `{name}` does not say what it does; add a table named after its kind, such as [jobs.{name}.{}]; kinds are {known}", Spec::NAMES[0]),
-        ),
+        [] if readable && keys.unknown_kinds == 0 => {
+            let example = format!("[jobs.{name}.{}]", Spec::NAMES[0]);
+            let message = format!("the job `{name}` does not say what it does; add a table named after its kind");
+            problems.error(&place, format!("{message}, such as {example}; kinds are {}", near::list(Spec::NAMES)));
+        }
         [] | [_] => {}
-        [first, second, ..] => problems.at(
-            source,
-            &second.key_span,
-            format!("the job `{name}` has a table `{}` already; one job is of one kind, so make two jobs of it", first.key),
-        ),
+        [first, second, ..] => {
+            let message = format!("the job `{name}` has a table `{}` already", first.key);
+            problems.at(source, &second.key_span, format!("{message}; one job is of one kind, so make two jobs of it"));
+        }
     }
     let specs: Vec<_> = kinds.into_iter().map(|kind| read_kind(kind, source, problems)).collect();
     let layer = Layer { keys: keys.value.unwrap_or_default(), lost: keys.lost, source: Arc::clone(source) };

@@ -144,9 +144,9 @@ fn hidden_url_error(written: &str, password_file: Option<&Path>) -> String {
     without.push_str(rest);
     match Conninfo::parse(&without, password_file) {
         Err(error) => format!("`url`: {error} (said of it with `x` for each variable, since values may be secret)"),
-        Ok(_) => "`url`: not a connection string with what its variables stand for, which is not shown because it may be \
-                  secret; in a URL, characters such as @ : / # in a value must be percent-encoded, which `password_file` \
-                  makes needless"
+        Ok(_) => "`url`: not a connection string with what its variables stand for, which is not shown because it may \
+                  be secret; in a URL, characters such as @ : / # in a value must be percent-encoded, which \
+                  `password_file` makes needless"
             .into(),
     }
 }

@@ -1,7 +1,7 @@
 //! Tree -> types, by serde, finding every mistake instead of the first.
 //!
-//! The reader of a piece gives up at its first mistake. So the mistake is put down, the spot is cut out of the tree, and
-//! the piece is read again, until nothing is left to complain about.
+//! The reader of a piece gives up at its first mistake. So the mistake is put down, the spot is cut out of the tree,
+//! and the piece is read again, until nothing is left to complain about.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -22,8 +22,8 @@ use super::tree::{Entry, Node, Value};
 pub struct Read<T> {
     /// `None` when the mistakes left nothing to read.
     pub value: Option<T>,
-    /// Keys of the piece that were cut out, and those that cut-out ones were probably meant to be: what is missing of them
-    /// has been said.
+    /// Keys of the piece that were cut out, and those that cut-out ones were probably meant to be: what is missing of
+    /// them has been said.
     pub lost: HashSet<String>,
     /// Unknown keys that were probably meant to be kinds.
     pub unknown_kinds: usize,
@@ -69,8 +69,8 @@ pub fn read<T>(
     Read { value, lost: cuts.keys_of(&node.span), unknown_kinds, clean }
 }
 
-/// What has been cut out, by the place of the table or array it was in; in a table with its key, and with the key it was
-/// probably meant to be.
+/// What has been cut out, by the place of the table or array it was in; in a table with its key, and with the key that
+/// was probably meant.
 #[derive(Default)]
 struct Cuts(HashSet<(Range<usize>, Option<String>)>);
 

@@ -223,8 +223,8 @@ impl Node {
         found
     }
 
-    /// Removes what `path` leads to. Gives the place of the table or array it was in, and its key in a table; nothing where
-    /// there is nothing to remove.
+    /// Removes what `path` leads to. Gives the place of the table or array it was in, and its key in a table; nothing
+    /// where there is nothing to remove.
     pub fn remove(&mut self, path: &[usize]) -> Option<(Range<usize>, Option<String>)> {
         let (last, way) = path.split_last()?;
         let mut node = self;
