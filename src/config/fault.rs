@@ -109,7 +109,7 @@ fn found(node: &Node) -> String {
         Value::Whole(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
-        Value::Date => "a date or time without quotes".into(),
+        Value::Date => "a date or time without them".into(),
         Value::Array(_) => "an array".into(),
         Value::Table(_) => "a table".into(),
         Value::Faulty => "what has been reported".into(),

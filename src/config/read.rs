@@ -108,7 +108,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             },
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Date => Err(Fault::new(What::Expected("quotes".into()))),
+            Value::Date => Err(Fault::new(What::Expected("a value in quotes".into()))),
             Value::Array(items) => visitor.visit_seq(Items(items.iter().enumerate())),
             Value::Table(entries) => visitor.visit_map(Entries::new(entries)),
             Value::Faulty => Err(Fault::new(What::Nothing)),
