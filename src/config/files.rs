@@ -85,7 +85,8 @@ fn reason(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// The files that `include` names, each once, in the order of the patterns and sorted within one.
+/// The files that `include` names, each once, in the order of the patterns and sorted within one. Their paths are shown
+/// in messages even where a variable is in a pattern: a mistake needs its file.
 pub fn included(patterns: &[Spanned<String>], main: &Arc<Source>, problems: &mut Problems) -> Vec<(PathBuf, Origin)> {
     let folder = folder(&main.path);
     let mut seen = vec![identity(&main.path)];

@@ -25,7 +25,7 @@ pub fn schema() -> Value {
         }
     }
     let mut schema = schema.to_value();
-    without_null(&mut schema);
+    as_toml(&mut schema);
     schema
 }
 
@@ -43,8 +43,9 @@ fn job(generator: &mut SchemaGenerator) -> Schema {
     job
 }
 
-/// TOML has no null: a key that may be left out is one that is not required, and nothing else.
-fn without_null(schema: &mut Value) {
+/// TOML has no null: a key that may be left out is one that is not required, and nothing else. And any string may be a
+/// variable, whatever has to come of it.
+fn as_toml(schema: &mut Value) {
     let null = |value: &Value| *value == json!("null") || *value == json!({ "type": "null" }) || value.is_null();
     match schema {
         Value::Object(fields) => {
@@ -63,9 +64,12 @@ fn without_null(schema: &mut Value) {
             if fields.get("default").is_some_and(Value::is_null) {
                 fields.remove("default");
             }
-            fields.values_mut().for_each(without_null);
+            if let Some(pattern) = fields.get_mut("pattern").filter(|pattern| pattern.is_string()) {
+                *pattern = json!(format!("(?:{})|\\$\\{{", pattern.as_str().unwrap_or_default()));
+            }
+            fields.iter_mut().filter(|(key, _)| *key != "propertyNames").for_each(|(_, value)| as_toml(value));
         }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Array(items) => items.iter_mut().for_each(as_toml),
         _ => {}
     }
 }
@@ -203,6 +207,13 @@ mod tests {
             undescribed(&schema["$defs"][name], name, &mut found);
         }
         assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_pattern_lets_variables_through() {
+        let schema = schema();
+        assert_eq!(schema["$defs"]["Span"]["pattern"], r"(?:^\s*[0-9]+\s*[A-Za-z])|\$\{");
+        assert_eq!(schema["properties"]["jobs"]["propertyNames"]["pattern"], "^[A-Za-z0-9_.-]{1,63}$");
     }
 
     #[test]
