@@ -85,7 +85,9 @@ impl Fault {
 /// A type in words: serde says them as Rust does.
 fn plain(expected: &str) -> String {
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0".into(),
+        "u8" => "a whole number from 0 to 255".into(),
+        "u16" => "a whole number from 0 to 65535".into(),
+        "u32" | "u64" | "usize" => "a whole number from 0".into(),
         "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
@@ -107,7 +109,7 @@ fn found(node: &Node) -> String {
         Value::Whole(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
-        Value::Date => "a date or time without quotes".into(),
+        Value::Date => "a date or time without them".into(),
         Value::Array(_) => "an array".into(),
         Value::Table(_) => "a table".into(),
         Value::Faulty => "what has been reported".into(),

@@ -20,8 +20,8 @@ const PLACES: [&str; 2] = ["pgtend.toml", "/etc/pgtend/pgtend.toml"];
 #[error("there is no config: looked for {}; name one with --config FILE or $PGTEND_CONFIG", .0.join(" and "))]
 pub struct NoConfig(Vec<String>);
 
-/// The config file: `flag`, then `$PGTEND_CONFIG`, then `./pgtend.toml`, then `/etc/pgtend/pgtend.toml`. One that was named
-/// is not looked for elsewhere, whether or not it can be read.
+/// The config file: `flag`, then `$PGTEND_CONFIG`, then `./pgtend.toml`, then `/etc/pgtend/pgtend.toml`. When one was
+/// named, the others are not looked at, whether or not it can be read.
 ///
 /// # Errors
 /// None was named, and none is at the usual places.
@@ -85,7 +85,8 @@ fn reason(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// The files that `include` names, each once, in the order of the patterns and sorted within one.
+/// The files that `include` names, each once, in the order of the patterns and sorted within one. Their paths are shown
+/// in messages even where a variable is in a pattern: a mistake needs its file.
 pub fn included(patterns: &[Spanned<String>], main: &Arc<Source>, problems: &mut Problems) -> Vec<(PathBuf, Origin)> {
     let folder = folder(&main.path);
     let mut seen = vec![identity(&main.path)];

@@ -3,24 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
-use chrono_tz::Tz;
 use serde::Deserialize;
-use toml::Spanned;
 
-use super::definition::{Definition, Origin, Retry, Source};
+use super::definition::{Definition, Origin, Source};
 use super::errors::{Problems, origin};
 use super::files::folder;
+use super::instances::{Keys, common, targets};
 use super::near;
 use super::read::read;
 use super::tree::{Entry, Node, Value};
-use super::written::{Count, JobKeys, Positive, RetryKeys, Text};
-use crate::cron::Cron;
+use super::written::{JobKeys, Text};
 use crate::kinds::Spec;
-use crate::period::human;
-use crate::run::{JobName, Severity};
+use crate::run::Severity;
 
 /// The common keys from one place of the config: a job's own, or the defaults.
 pub struct Layer {
@@ -94,21 +89,20 @@ fn read_job(name: &str, place: Origin, mut node: Node, problems: &mut Problems) 
     let source = &Arc::clone(&place.source);
     let mut kinds: Vec<Entry> = Spec::NAMES.iter().filter_map(|kind| node.take(kind)).collect();
     kinds.sort_by_key(|kind| kind.key_span.start);
-    let known = near::list(Spec::NAMES);
     let readable = node.is_table();
     let keys = read(node, name, Spec::NAMES, source, problems, |node| JobKeys::deserialize(node));
     match kinds.as_slice() {
         // A table with an unknown name was meant to be the kind, and has been reported.
-        [] if readable && keys.unknown_kinds == 0 => problems.error(
-            &place,
-            format!("the job `{name}` does not say what it does; add a table named after its kind, such as [jobs.{name}.{}]; kinds are {known}", Spec::NAMES[0]),
-        ),
+        [] if readable && keys.unknown_kinds == 0 => {
+            let example = format!("[jobs.{name}.{}]", Spec::NAMES[0]);
+            let message = format!("the job `{name}` does not say what it does; add a table named after its kind");
+            problems.error(&place, format!("{message}, such as {example}; kinds are {}", near::list(Spec::NAMES)));
+        }
         [] | [_] => {}
-        [first, second, ..] => problems.at(
-            source,
-            &second.key_span,
-            format!("the job `{name}` has a table `{}` already; one job is of one kind, so make two jobs of it", first.key),
-        ),
+        [first, second, ..] => {
+            let message = format!("the job `{name}` has a table `{}` already", first.key);
+            problems.at(source, &second.key_span, format!("{message}; one job is of one kind, so make two jobs of it"));
+        }
     }
     let specs: Vec<_> = kinds.into_iter().map(|kind| read_kind(kind, source, problems)).collect();
     let layer = Layer { keys: keys.value.unwrap_or_default(), lost: keys.lost, source: Arc::clone(source) };
@@ -124,13 +118,8 @@ fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> Opti
     for finding in spec.validate() {
         let place = origin(source, finding.span.clone().unwrap_or(kind.key_span.clone()));
         let (message, mend) = if may_show_variables(&node, finding.span.as_ref()) {
-            (
-                format!(
-                    "`{}` is not right with what its variables stand for, which is not shown because it may be secret",
-                    kind.key
-                ),
-                String::new(),
-            )
+            let what = "is not right with what its variables stand for, which is not shown because it may be secret";
+            (format!("`{}` {what}", kind.key), String::new())
         } else {
             (finding.message, finding.mend)
         };
@@ -144,14 +133,17 @@ fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> Opti
     Some(spec)
 }
 
-/// Whether a finding about these bytes could quote what a variable stands for.
+/// Whether a finding about these bytes could quote what a variable stands for; one about no bytes in particular could
+/// quote all.
 fn may_show_variables(node: &Node, span: Option<&Range<usize>>) -> bool {
+    // The place of a table may be its header alone, but what is said of it may be about all that is in it.
+    let span = span.filter(|span| **span != node.span);
     match &node.value {
         Value::Table(entries) => entries.iter().any(|entry| may_show_variables(&entry.node, span)),
         Value::Array(items) => items.iter().any(|item| may_show_variables(item, span)),
         Value::Text(text) => {
-            !text.variables.is_empty()
-                && span.is_none_or(|span| span.start < node.span.end && node.span.start < span.end)
+            let touches = |span: &Range<usize>| span.start < node.span.end && node.span.start < span.end;
+            !text.variables.is_empty() && span.is_none_or(touches)
         }
         _ => false,
     }
@@ -173,10 +165,8 @@ pub fn define(
         if let Some((Text(signal), place)) = keys.pick(|keys| &keys.signal) {
             if let Some((other, first)) = signals.get(&signal.0) {
                 let (path, line) = first.place(None);
-                problems.error(
-                    &place,
-                    format!("RTMIN+{} runs the job `{other}` already, see {}:{line}", signal.0, path.display()),
-                );
+                let message = format!("this signal runs the job `{other}` already, see {}:{line}", path.display());
+                problems.error(&place, message);
             } else {
                 signals.insert(signal.0, (name.clone(), place));
             }
@@ -195,197 +185,35 @@ pub fn define(
     drafts
 }
 
-/// The keys of a job, with the defaults behind them.
-struct Keys<'a> {
-    own: &'a Layer,
-    defaults: &'a Layer,
-}
-
-impl<'a> Keys<'a> {
-    fn pick<T: 'a>(&self, key: impl Fn(&'a JobKeys) -> &'a Option<Spanned<T>>) -> Option<(&'a T, Origin)> {
-        let placed = |layer: &'a Layer| Some((key(&layer.keys).as_ref()?, &layer.source));
-        let (value, source) = placed(self.own).or_else(|| placed(self.defaults))?;
-        Some((value.get_ref(), origin(source, value.span())))
-    }
-
-    fn value<T: Clone + 'a>(&self, key: impl Fn(&'a JobKeys) -> &'a Option<Spanned<T>>) -> Option<T> {
-        self.pick(key).map(|(value, _)| value.clone())
-    }
-}
-
 fn one_of_database_and_databases(layer: &Layer, problems: &mut Problems) {
     if let (Some(_), Some(several)) = (&layer.keys.database, &layer.keys.databases) {
-        problems.at(
-            &layer.source,
-            &several.span(),
-            "`database` is given as well; keep one of `database` and `databases`",
-        );
+        let message = "`database` is given as well; keep one of `database` and `databases`";
+        problems.at(&layer.source, &several.span(), message);
     }
 }
 
-/// The databases of a job, with the names of its instances.
-fn targets(
-    job: &str,
-    place: &Origin,
-    keys: &Keys,
-    databases: &BTreeSet<String>,
-    problems: &mut Problems,
-) -> Vec<(JobName, String)> {
-    let known: Vec<&str> = databases.iter().map(String::as_str).collect();
-    if known.is_empty() {
-        // That there is none has been said once.
-        return Vec::new();
-    }
-    for Layer { keys, lost, source } in [keys.own, keys.defaults] {
-        if let Some(name) = &keys.database {
-            let place = origin(source, name.span());
-            let name = known_database(name.get_ref(), &place, &known, problems);
-            return name.into_iter().map(|name| (JobName(job.into()), name)).collect();
-        }
-        if let Some(patterns) = &keys.databases {
-            let place = origin(source, patterns.span());
-            if patterns.get_ref().is_empty() {
-                problems.error(&place, "`databases` is empty; name one, or \"*\" for all");
-            }
-            let names: BTreeSet<String> = patterns
-                .get_ref()
-                .iter()
-                .flat_map(|pattern| matching(pattern.get_ref(), &origin(source, pattern.span()), &known, problems))
-                .collect();
-            return names.into_iter().map(|name| (JobName(format!("{job}@{name}")), name)).collect();
-        }
-        if lost.contains("database") || lost.contains("databases") {
-            return Vec::new();
-        }
-    }
-    if let [only] = known.as_slice() {
-        return vec![(JobName(job.into()), (*only).into())];
-    }
-    let message = format!(
-        "the job `{job}` does not say which database it works in; add `database = \"{}\"` or another of {}",
-        known[0],
-        near::list(&known)
-    );
-    problems.error(place, message);
-    Vec::new()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tree;
 
-fn known_database(name: &str, place: &Origin, known: &[&str], problems: &mut Problems) -> Option<String> {
-    if known.contains(&name) {
-        return Some(name.into());
+    /// Whether a finding about `part` of this file is kept from being shown.
+    fn hidden(text: &str, part: Option<&str>) -> bool {
+        let source = Source { path: "f".into(), text: text.into() };
+        let tree = tree::parse(&source, &|_| Some("s3cr-et".into()), &mut Problems::default()).unwrap();
+        let span = part.map(|part| text.find(part).map(|at| at..at + part.len()).unwrap());
+        may_show_variables(&tree, span.as_ref())
     }
-    let message = format!("there is no database {}{}", shown(place, name), near::advice(name, known, "database"));
-    problems.error(place, message);
-    None
-}
 
-fn matching(pattern: &str, place: &Origin, known: &[&str], problems: &mut Problems) -> Vec<String> {
-    if !pattern.contains(['*', '?', '[']) {
-        return known_database(pattern, place, known, problems).into_iter().collect();
-    }
-    let glob = match glob::Pattern::new(pattern) {
-        Ok(glob) => glob,
-        Err(error) => {
-            problems.error(place, format!("{} is not a glob: {}", shown(place, pattern), error.msg));
-            return Vec::new();
-        }
-    };
-    let names: Vec<String> = known.iter().filter(|name| glob.matches(name)).map(|name| (*name).into()).collect();
-    if names.is_empty() {
-        problems
-            .error(place, format!("{} matches no database; known are {}", shown(place, pattern), near::list(known)));
-    }
-    names
-}
-
-/// What all instances of a job have in common.
-struct Common {
-    schedule: Option<Cron>,
-    timezone: Tz,
-    jitter: Duration,
-    enabled: bool,
-    timeout: Duration,
-    retry: Retry,
-    catch_up: bool,
-    window: Option<super::Window>,
-    lock_timeout: Duration,
-    signal: Option<u8>,
-}
-
-fn common(keys: &Keys, problems: &mut Problems) -> Common {
-    let common = Common {
-        schedule: keys.value(|keys| &keys.schedule).map(|Text(cron)| cron),
-        timezone: keys.value(|keys| &keys.timezone).map_or(Tz::UTC, |Text(zone)| zone.0),
-        jitter: keys.value(|keys| &keys.jitter).unwrap_or_default().0,
-        enabled: keys.value(|keys| &keys.enabled).unwrap_or(true),
-        timeout: keys.value(|keys| &keys.timeout).map_or(Duration::from_secs(3600), |Positive(span)| span.0),
-        retry: keys
-            .pick(|keys| &keys.retry)
-            .map_or_else(Retry::default, |(retry, place)| self::retry(retry, &place, problems)),
-        catch_up: keys.value(|keys| &keys.catch_up).unwrap_or(true),
-        window: keys.value(|keys| &keys.window),
-        lock_timeout: keys.value(|keys| &keys.lock_timeout).map_or(Duration::from_millis(300), |Positive(span)| span.0),
-        signal: keys.value(|keys| &keys.signal).map(|Text(signal)| signal.0),
-    };
-    if let (Some(cron), Some((_, place)), false) =
-        (&common.schedule, keys.pick(|keys| &keys.jitter), common.jitter.is_zero())
-        && let Some(gap) = shortest_gap(cron, common.timezone)
-        && common.jitter >= gap
-    {
-        problems.warn(
-            place,
-            format!(
-                "jitter of up to {} is no shorter than the {} between two runs of \"{}\"",
-                human(common.jitter),
-                human(gap),
-                cron.as_str()
-            ),
-            "make it shorter, or runs may be skipped because the one before has not begun",
-        );
-    }
-    common
-}
-
-fn retry(keys: &RetryKeys, place: &Origin, problems: &mut Problems) -> Retry {
-    let usual = Retry::default();
-    let wait = keys.wait.map_or(usual.wait, |span| span.0);
-    let max_wait = keys.max_wait.map_or(usual.max_wait.max(wait), |span| span.0);
-    if keys.wait.is_some() && max_wait < wait {
-        problems.error(
-            place,
-            format!("`retry`: `max_wait` ({}) is shorter than `wait` ({})", human(max_wait), human(wait)),
-        );
-    }
-    Retry { attempts: keys.attempts.map_or(usual.attempts, |Count(n)| n), wait: wait.min(max_wait), max_wait }
-}
-
-/// The shortest time between two firings, as far as the first few hundred tell.
-fn shortest_gap(cron: &Cron, zone: Tz) -> Option<Duration> {
-    const FIRINGS: usize = 400;
-    let start = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
-    let times = std::iter::successors(cron.next_after(start, zone), |at| cron.next_after(*at, zone));
-    let times: Vec<_> = times.take(FIRINGS).collect();
-    times.windows(2).filter_map(|pair| (pair[1] - pair[0]).to_std().ok()).min()
-}
-
-impl Common {
-    fn definition(&self, (name, database): (JobName, String), spec: Spec, origin: Origin) -> Definition {
-        Definition {
-            name,
-            database,
-            spec,
-            schedule: self.schedule.clone(),
-            timezone: self.timezone,
-            jitter: self.jitter,
-            enabled: self.enabled,
-            timeout: self.timeout,
-            retry: self.retry,
-            catch_up: self.catch_up,
-            after: Vec::new(),
-            window: self.window,
-            lock_timeout: self.lock_timeout,
-            signal: self.signal,
-            origin,
-        }
+    #[test]
+    fn what_a_kind_says_of_a_value_with_a_variable_is_not_shown() {
+        let text = "[sql]\nstatements = [\"SELECT 1\", \"SELECT '${SECRET}'\"]\n[sql.more]\na = 1";
+        assert!(hidden(text, Some("\"SELECT '${SECRET}'\"")));
+        assert!(hidden(text, Some("[\"SELECT 1\", \"SELECT '${SECRET}'\"]")));
+        assert!(hidden(text, Some("[sql]")));
+        assert!(hidden(text, None));
+        assert!(!hidden(text, Some("\"SELECT 1\"")));
+        assert!(!hidden(text, Some("[sql.more]")));
+        assert!(!hidden("a = 'x'", None));
     }
 }

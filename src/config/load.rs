@@ -124,12 +124,31 @@ fn databases(
                 databases.insert(name, DatabaseConfig { conninfo, max_connections, origin: place });
             }
             Err(_) if url_place.has_variables() => {
-                problems.error(&url_place, "`url`: not a connection string with what its variables stand for, which is not shown because it may be secret");
+                problems.error(&url_place, hidden_url_error(url_place.written(), password_file.as_deref()));
             }
             Err(error) => problems.error(&url_place, format!("`url`: {error}")),
         }
     }
     (databases, names)
+}
+
+/// What is wrong with a connection string whose variables may not be shown: what is wrong even without them.
+fn hidden_url_error(written: &str, password_file: Option<&Path>) -> String {
+    let mut without = String::new();
+    let mut rest = written.trim_matches(['"', '\'']);
+    while let Some((before, (_, after))) = rest.split_once("${").and_then(|(b, a)| Some((b, a.split_once('}')?))) {
+        without.push_str(before);
+        without.push('x');
+        rest = after;
+    }
+    without.push_str(rest);
+    match Conninfo::parse(&without, password_file) {
+        Err(error) => format!("`url`: {error} (said of it with `x` for each variable, since values may be secret)"),
+        Ok(_) => "`url`: not a connection string with what its variables stand for, which is not shown because it may \
+                  be secret; in a URL, characters such as @ : / # in a value must be percent-encoded, which \
+                  `password_file` makes needless"
+            .into(),
+    }
 }
 
 fn http(keys: HttpKeys, main: &Arc<Source>, problems: &mut Problems) -> Option<HttpConfig> {

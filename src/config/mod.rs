@@ -6,13 +6,14 @@
 //! | text -> tree, `${VAR}` filled in | `tree` |
 //! | tree -> types; every mistake, not the first | `read`, `fault` |
 //! | the keys as they are written | `written` |
-//! | names that refer to each other -> one [`Definition`] a job and database | `jobs`, `after` |
+//! | names that refer to each other -> one [`Definition`] a job and database | `jobs`, `instances`, `after` |
 
 mod after;
 mod definition;
 mod errors;
 mod fault;
 mod files;
+mod instances;
 mod jobs;
 mod load;
 mod near;

@@ -1,7 +1,7 @@
 //! Tree -> types, by serde, finding every mistake instead of the first.
 //!
-//! The reader of a piece gives up at its first mistake. So the mistake is put down, the spot is cut out of the tree, and
-//! the piece is read again, until nothing is left to complain about.
+//! The reader of a piece gives up at its first mistake. So the mistake is put down, the spot is cut out of the tree,
+//! and the piece is read again, until nothing is left to complain about.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -22,8 +22,8 @@ use super::tree::{Entry, Node, Value};
 pub struct Read<T> {
     /// `None` when the mistakes left nothing to read.
     pub value: Option<T>,
-    /// Keys of the piece that were cut out, and those that cut-out ones were probably meant to be: what is missing of them
-    /// has been said.
+    /// Keys of the piece that were cut out, and those that cut-out ones were probably meant to be: what is missing of
+    /// them has been said.
     pub lost: HashSet<String>,
     /// Unknown keys that were probably meant to be kinds.
     pub unknown_kinds: usize,
@@ -40,7 +40,7 @@ pub fn read<T>(
     problems: &mut Problems,
     parse: impl Fn(&Node) -> Result<T, Fault>,
 ) -> Read<T> {
-    let mut lost: HashSet<(Range<usize>, String)> = HashSet::new();
+    let mut cuts = Cuts::default();
     let (mut clean, mut unknown_kinds) = (true, 0);
     let value = loop {
         let mut fault = match parse(&node) {
@@ -50,36 +50,49 @@ pub fn read<T>(
         clean = false;
         fault.path.reverse();
         let (spot, entry) = node.follow(&fault.path);
-        let (name, mut place) = entry.map_or((key, spot.span.clone()), |entry| (entry.key.as_str(), spot.span.clone()));
-        if let (true, Some(entry)) = (fault.at_key, entry) {
-            place = entry.key_span.clone();
-        }
         let kinds = if fault.path.len() == 1 { kinds } else { &[] };
-        let follows = match &fault.what {
-            What::Missing(key) => lost.contains(&(spot.span.clone(), (*key).into())),
-            What::Nothing => true,
-            _ => false,
-        };
-        if !follows {
-            problems.at(source, &place, fault.message(spot, name, kinds));
+        if !cuts.explain(&fault, spot) {
+            let place = entry.filter(|_| fault.at_key).map_or(&spot.span, |entry| &entry.key_span);
+            let name = entry.map_or(key, |entry| entry.key.as_str());
+            problems.at(source, place, fault.message(spot, name, kinds));
         }
         let was_table = spot.is_table();
-        let Some((table, key)) = (match node.remove(&fault.path) {
-            None if fault.path.is_empty() => break None,
-            removed => removed,
-        }) else {
-            continue;
-        };
-        if let What::UnknownKey { known, .. } = &fault.what {
-            match near::nearest(&key, known.iter().chain(kinds).copied()) {
-                Some(meant) if !kinds.contains(&meant) => drop(lost.insert((table.clone(), meant.into()))),
+        let Some((within, key)) = node.remove(&fault.path) else { break None };
+        if let (What::UnknownKey { known, .. }, Some(key)) = (&fault.what, &key) {
+            match near::nearest(key, known.iter().chain(kinds).copied()) {
+                Some(meant) if !kinds.contains(&meant) => cuts.add(within.clone(), Some(meant.into())),
                 _ => unknown_kinds += usize::from(was_table),
             }
         }
-        lost.insert((table, key));
+        cuts.add(within, key);
     };
-    let lost = lost.into_iter().filter(|(table, _)| *table == node.span).map(|(_, key)| key).collect();
-    Read { value, lost, unknown_kinds, clean }
+    Read { value, lost: cuts.keys_of(&node.span), unknown_kinds, clean }
+}
+
+/// What has been cut out, by the place of the table or array it was in; in a table with its key, and with the key that
+/// was probably meant.
+#[derive(Default)]
+struct Cuts(HashSet<(Range<usize>, Option<String>)>);
+
+impl Cuts {
+    fn add(&mut self, within: Range<usize>, key: Option<String>) {
+        self.0.insert((within, key));
+    }
+
+    /// Whether a mistake is only there because of a cut.
+    fn explain(&self, fault: &Fault, spot: &Node) -> bool {
+        match &fault.what {
+            What::Nothing => true,
+            What::Missing(key) => self.0.contains(&(spot.span.clone(), Some((*key).into()))),
+            // What is wrong with a whole may be that a part is gone.
+            What::Expected(_) | What::Said(_) if !fault.at_key => self.0.iter().any(|(within, _)| *within == spot.span),
+            _ => false,
+        }
+    }
+
+    fn keys_of(self, table: &Range<usize>) -> HashSet<String> {
+        self.0.into_iter().filter(|(within, _)| within == table).filter_map(|(_, key)| key).collect()
+    }
 }
 
 impl<'de> Deserializer<'de> for &'de Node {
@@ -95,7 +108,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             },
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Date => Err(Fault::new(What::Expected("quotes".into()))),
+            Value::Date => Err(Fault::new(What::Expected("a value in quotes".into()))),
             Value::Array(items) => visitor.visit_seq(Items(items.iter().enumerate())),
             Value::Table(entries) => visitor.visit_map(Entries::new(entries)),
             Value::Faulty => Err(Fault::new(What::Nothing)),
@@ -256,5 +269,105 @@ impl<'de> IntoDeserializer<'de, Fault> for Key<'de> {
 
     fn into_deserializer(self) -> Self {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use toml::Spanned;
+
+    use super::*;
+    use crate::config::tree;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Kind {
+        tables: Vec<Table>,
+        #[serde(default)]
+        mode: Mode,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Table {
+        name: Spanned<String>,
+        #[allow(dead_code, reason = "only its reading is tested")]
+        column: Option<String>,
+        #[serde(default)]
+        rows: BTreeMap<Spanned<String>, u8>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Mode {
+        #[default]
+        Auto,
+        Fixed(u8),
+        Within {
+            #[allow(dead_code, reason = "only its reading is tested")]
+            least: u8,
+        },
+    }
+
+    fn kind(text: &str) -> (Option<Kind>, String) {
+        let source = Arc::new(Source { path: "f".into(), text: text.into() });
+        let mut problems = Problems::default();
+        let env = |name: &str| (name == "SECRET").then(|| "s3cr-et".to_owned());
+        let tree = tree::parse(&source, &env, &mut problems).unwrap();
+        let read = read(tree, "kind", &[], &source, &mut problems, |node| Kind::deserialize(node));
+        (read.value, problems.errors().err().map_or_else(String::new, |errors| errors.to_string()))
+    }
+
+    fn errors(text: &str) -> String {
+        kind(text).1
+    }
+
+    #[test]
+    fn spanned_keys_and_values_know_their_bytes() {
+        let text = "tables = [{ name = \"a\", rows = { big = 1 } }]\n[mode.within]\nleast = 3";
+        let (kind, errors) = kind(text);
+        assert_eq!(errors, "");
+        let kind = kind.unwrap();
+        assert!(matches!(kind.mode, Mode::Within { .. }));
+        assert_eq!(&text[kind.tables[0].name.span()], "\"a\"");
+        assert_eq!(&text[kind.tables[0].rows.keys().next().unwrap().span()], "big");
+    }
+
+    #[test]
+    fn each_element_of_a_list_has_its_own_errors() {
+        assert_eq!(
+            errors("tables = [{ name = 1 }, { colum = \"x\" }, { name = \"c\", rows = { a = 300, b = -1 } }, 4]"),
+            "f:1:20: `name`: expected a string, found 1\n\
+             f:1:25: the key `name` is missing\n\
+             f:1:27: unknown key `colum`; did you mean `column`?\n\
+             f:1:69: `a`: expected a whole number from 0 to 255, found 300\n\
+             f:1:78: `b`: expected a whole number from 0 to 255, found -1\n\
+             f:1:86: `tables`: expected a table, found 4"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_only_because_it_was_wrong_is_not_missing() {
+        assert_eq!(errors("tables = [{ nane = \"a\" }]"), "f:1:13: unknown key `nane`; did you mean `name`?");
+        assert_eq!(errors("tables = 5"), "f:1:10: `tables`: expected an array, found 5");
+        assert_eq!(errors("mode = \"auto\""), "f:1:1: the key `tables` is missing");
+    }
+
+    #[test]
+    fn choices_are_read_and_what_was_probably_meant_is_said() {
+        assert!(matches!(kind("tables = []\nmode = { fixed = 3 }").0.unwrap().mode, Mode::Fixed(3)));
+        assert_eq!(errors("tables = []\nmode = \"outo\""), "f:2:8: `mode`: unknown \"outo\"; did you mean `auto`?");
+        assert_eq!(errors("tables = []\nmode = 3"), "f:2:8: `mode`: expected one of auto, fixed, within, found 3");
+        assert_eq!(
+            errors("tables = []\nmode = { within = { least = \"x\" } }"),
+            "f:2:29: `least`: expected a whole number from 0 to 255, found \"x\""
+        );
+        assert_eq!(
+            errors("tables = []\nmode = \"${SECRET}\""),
+            "f:2:8: `mode`: what ${SECRET} stands for is not known here; known are auto, fixed, within"
+        );
     }
 }

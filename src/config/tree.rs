@@ -223,8 +223,9 @@ impl Node {
         found
     }
 
-    /// Removes what `path` leads to. Gives the table it was in and its key, if it was in a table.
-    pub fn remove(&mut self, path: &[usize]) -> Option<(Range<usize>, String)> {
+    /// Removes what `path` leads to. Gives the place of the table or array it was in, and its key in a table; nothing
+    /// where there is nothing to remove.
+    pub fn remove(&mut self, path: &[usize]) -> Option<(Range<usize>, Option<String>)> {
         let (last, way) = path.split_last()?;
         let mut node = self;
         for step in way {
@@ -235,10 +236,10 @@ impl Node {
             };
         }
         match &mut node.value {
-            Value::Table(entries) => Some((node.span.clone(), entries.remove(*last).key)),
+            Value::Table(entries) => Some((node.span.clone(), Some(entries.remove(*last).key))),
             Value::Array(items) => {
                 items.remove(*last);
-                None
+                Some((node.span.clone(), None))
             }
             _ => None,
         }

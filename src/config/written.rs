@@ -17,8 +17,8 @@ use super::window::Window;
 use crate::cron::Cron;
 use crate::period::{Period, Span};
 
-/// The config of pgtend. What begins with an underscore is read as a piece of its own, and is named here for the schema and
-/// as a known key.
+/// The main file. What begins with an underscore is read as a piece of its own; it is named here for the schema, and to
+/// be a known key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Top {
@@ -52,8 +52,8 @@ pub struct Top {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseKeys {
-    /// A connection string as libpq reads it: `postgresql://…` or `key=value …`. What it leaves out comes from the PG*
-    /// environment variables and from libpq's defaults.
+    /// A connection string as libpq reads it: `postgresql://…` or `key=value …`. What it leaves out comes from the
+    /// PG* environment variables and from libpq's defaults.
     #[schemars(with = "Option<String>")]
     pub url: Option<Spanned<String>>,
     /// A file that holds the password, read at each connection. A relative path counts from the config's folder.
@@ -69,8 +69,8 @@ pub struct HttpKeys {
     /// Address and port, or "off". Default: 127.0.0.1:9934.
     #[schemars(with = "Option<String>")]
     pub listen: Option<Text<Listen>>,
-    /// A file that holds the token for POST requests; without it nothing can be triggered over HTTP. A relative path counts
-    /// from the config's folder.
+    /// A file that holds the token for POST requests; without it nothing can be triggered over HTTP. A relative path
+    /// counts from the config's folder.
     #[schemars(with = "Option<PathBuf>")]
     pub token_file: Option<Spanned<PathBuf>>,
 }
