@@ -26,6 +26,18 @@ pub async fn of_rows(client: &Client, from: &str, oid: u32, ctids: &[String]) ->
             transactions.extend(members.iter().map(|row| row.get::<_, String>(0)));
         }
     }
+    named(client, &transactions, oid).await
+}
+
+/// Names the sessions that hold a lock on a table that lets nobody read or write it.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn of_table(client: &Client, oid: u32) -> Result<String> {
+    named(client, &[], oid).await
+}
+
+async fn named(client: &Client, transactions: &[String], oid: u32) -> Result<String> {
     let rows = client
         .query(include_str!("blockers.sql"), &[&transactions, &oid])
         .await

@@ -12,14 +12,18 @@ use std::collections::BTreeMap;
 use anyhow::{Result, anyhow};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio_postgres::error::SqlState;
 use toml::Spanned;
 
-use self::plan::{Action, Follower};
+use self::plan::{Action, Follower, TableFacts};
 use super::{Applied, Context, Kind, StopReason};
 use crate::period::Period;
 use crate::pg::batch::{self, Batch};
-use crate::pg::{Ident, TableName};
+use crate::pg::{Ident, Session, TableName, blockers, catalog};
 use crate::run::{Counted, Finding, Plan, Step};
+
+/// How often a table that is locked is looked at before its leaf counts as failed.
+const LOOKS: u32 = 5;
 
 /// Deletes rows whose time is over.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -103,11 +107,11 @@ impl Kind for Expire {
         let mut tables = Vec::with_capacity(self.tables.len());
         for entry in &self.tables {
             let table = entry.get_ref();
-            match survey::table(&session, cx, table, survey::Depth::Due).await {
+            match patient(&session, cx, table).await {
                 Ok(facts) => tables.push(facts),
                 // One table that cannot be looked at spoils no other; without a connection there are no others.
                 Err(error) if session.is_closed() || cx.stop.requested().is_some() => return Err(error),
-                Err(error) => tables.push(plan::TableFacts::refused(&table.table, format!("{error:#}"), "")),
+                Err(error) => tables.push(TableFacts::refused(&table.table, format!("{error:#}"), "")),
             }
         }
         session.close().await;
@@ -139,13 +143,38 @@ impl Kind for Expire {
             let facts = match survey::table(&session, cx, table, survey::Depth::Nulls).await {
                 Ok(facts) => facts,
                 Err(error) if session.is_closed() => return Err(error),
-                Err(error) => plan::TableFacts::refused(&table.table, format!("{error:#}"), "see what PostgreSQL says"),
+                Err(error) => TableFacts::refused(&table.table, format!("{error:#}"), "see what PostgreSQL says"),
             };
             found.extend(check::findings(table, &facts).into_iter().map(|finding| finding.at(entry.span())));
         }
         session.close().await;
         Ok(found)
     }
+}
+
+/// Looks at a table, again and again for a while if somebody has it locked.
+async fn patient(session: &Session, cx: &Context, table: &ExpireTable) -> Result<TableFacts> {
+    for round in 1..=LOOKS {
+        match survey::table(session, cx, table, survey::Depth::Due).await {
+            Err(error) if is_locked(&error) && round < LOOKS => {
+                if let Some(reason) = cx.pause(cx.lock_timeout * round).await {
+                    return Err(anyhow!("{}", reason.sentence()));
+                }
+            }
+            Err(error) if is_locked(&error) => {
+                let oid = catalog::relation(session, &table.table).await?.map_or(0, |relation| relation.oid);
+                let by = blockers::of_table(session, oid).await?;
+                return Err(error.context(format!("{} is locked by {by}", table.table.plain())));
+            }
+            other => return other,
+        }
+    }
+    unreachable!("the last look returns")
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    let codes = error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter_map(|e| e.code());
+    codes.into_iter().any(|code| *code == SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// The run, as the batch engine sees it. What is counted goes under the name in the config, so that metrics do not grow

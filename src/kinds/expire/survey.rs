@@ -232,7 +232,7 @@ impl Look<'_> {
 
     async fn count(&self, from: &str, condition: &str, cutoff: Option<&Cutoff>) -> Result<Count> {
         let rows = format!("SELECT 1 FROM {from} WHERE {condition}");
-        let sql = format!("SELECT count(*) FROM ({rows} LIMIT {}) AS some", MOST + 1);
+        let sql = format!("SELECT count(*) FROM ({rows} LIMIT {}) AS found", MOST + 1);
         if let Some(row) = self.bounded("", &sql, cutoff).await? {
             let n = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
             return Ok(if n > MOST { Count::MoreThan(MOST) } else { Count::Exactly(n) });

@@ -19,6 +19,7 @@ use anyhow::{Result, anyhow};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
@@ -114,6 +115,8 @@ struct Left {
     passed: bool,
     /// Blocks with rows that somebody had locked.
     blocks: BTreeSet<u32>,
+    /// Rows that a trigger kept, by ctid.
+    kept: BTreeSet<String>,
 }
 
 /// Deletes what `deletion` says, batch by batch.
@@ -168,13 +171,6 @@ struct Work<'a, H: Host> {
     left: Left,
 }
 
-/// How a walk ended.
-enum Walked<R> {
-    Through,
-    Locked,
-    Stopped(R),
-}
-
 /// What to do about an error.
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -211,58 +207,60 @@ impl<H: Host> Work<'_, H> {
             Access::Index(_) => Walk::index(self.settings),
             Access::Blocks => Walk::blocks(0, self.blocks().await?, self.settings),
         };
-        while !self.left.passed {
-            match self.walk(&mut walk, false).await? {
-                Walked::Stopped(reason) => return Ok(Ended::Stopped(reason)),
-                Walked::Locked => return self.locked_by(&[]).await,
-                Walked::Through => {}
+        if !self.left.passed {
+            if let Some(ended) = self.walk(&mut walk, false).await? {
+                return Ok(ended);
             }
-            self.left.blocks.extend(walk.left().filter_map(|ctid| block_of(ctid)));
-            // A walk that had to pass over too many rows is not through; what is beyond is for the next try.
+            self.left.blocks.extend(walk.skipped().iter().filter_map(|ctid| block_of(ctid)));
+            self.left.kept.extend(walk.kept().iter().cloned());
+            // A walk that had to pass over too many rows is not through; what is beyond them is for the next try.
             self.left.passed = !walk.gave_up();
-            if walk.gave_up() {
-                break;
-            }
         }
-        self.second_pass().await
-    }
-
-    /// Back to what was passed over: first to what is free by now, then waiting for what is not.
-    async fn second_pass(&mut self) -> Result<Ended<H::Reason>> {
-        let mut kept = 0;
-        for block in self.left.blocks.clone() {
-            let mut walk = Walk::blocks(block, block + 1, self.settings);
-            match self.walk(&mut walk, false).await? {
-                Walked::Stopped(reason) => return Ok(Ended::Stopped(reason)),
-                Walked::Locked => return self.locked_by(&[]).await,
-                Walked::Through if walk.left().next().is_none() => {
-                    self.left.blocks.remove(&block);
-                    continue;
-                }
-                Walked::Through => {}
-            }
-            let locked: Vec<String> = walk.left().cloned().collect();
-            let mut walk = Walk::blocks(block, block + 1, self.settings);
-            match self.walk(&mut walk, true).await? {
-                Walked::Stopped(reason) => return Ok(Ended::Stopped(reason)),
-                Walked::Locked => return self.locked_by(&locked).await,
-                // We held the lock and deleted, and the row is there still.
-                Walked::Through => kept += walk.left().count(),
-            }
-            self.left.blocks.remove(&block);
+        if self.left.kept.len() <= MOST_LEFT
+            && let Some(ended) = self.second_pass().await?
+        {
+            return Ok(ended);
         }
-        if kept > 0 {
+        if !self.left.kept.is_empty() {
             return Err(anyhow!(
-                "{kept} rows that are due were locked and deleted, and are there still: a BEFORE DELETE trigger kept them by \
+                "{}{} rows that are due were locked and deleted, and are there still: a BEFORE DELETE trigger kept them by \
                  returning NULL; see \\d {} in psql",
+                if self.left.passed { "" } else { "more than " },
+                self.left.kept.len(),
                 self.deletion.leaf
             ));
         }
         if self.left.passed {
             return Ok(Ended::Done);
         }
-        // All that was passed over is gone by now, but the first pass has not seen the whole table.
-        Ok(Ended::Locked(format!("more than {MOST_LEFT} rows were locked by others; the rest is next")))
+        Ok(Ended::Locked(format!("more than {MOST_LEFT} rows were locked by others; what is beyond them is next")))
+    }
+
+    /// Back to what was passed over: first to what is free by now, then waiting for what is not.
+    async fn second_pass(&mut self) -> Result<Option<Ended<H::Reason>>> {
+        for block in self.left.blocks.clone() {
+            loop {
+                let mut walk = Walk::blocks(block, block + 1, self.settings);
+                if let Some(ended) = self.walk(&mut walk, false).await? {
+                    return Ok(Some(ended));
+                }
+                self.left.kept.extend(walk.kept().iter().cloned());
+                if walk.skipped().is_empty() {
+                    break;
+                }
+                // Whoever holds them lets go within the lock time-out, or is named. What was changed and is still due is
+                // seen by the next look only.
+                let skipped = walk.skipped().to_vec();
+                let mut walk = Walk::blocks(block, block + 1, self.settings);
+                match self.walk(&mut walk, true).await? {
+                    Some(Ended::Locked(_)) => return self.locked_by(&skipped).await.map(Some),
+                    Some(ended) => return Ok(Some(ended)),
+                    None => {}
+                }
+            }
+            self.left.blocks.remove(&block);
+        }
+        Ok(None)
     }
 
     /// The size of the leaf now, in blocks. Rows that come later are not due.
@@ -286,15 +284,16 @@ impl<H: Host> Work<'_, H> {
         Ok(Ended::Locked(format!("{what} {by}{more}")))
     }
 
-    async fn walk(&mut self, walk: &mut Walk, waits: bool) -> Result<Walked<H::Reason>> {
-        let mut statement = self.session.prepare(&walk.sql(self.deletion, self.session.version, waits)).await?;
+    /// Walks to the end, or says why not.
+    async fn walk(&mut self, walk: &mut Walk, waits: bool) -> Result<Option<Ended<H::Reason>>> {
+        let mut statement = None;
         let mut failures = 0;
         while !walk.is_over() {
             if let Some(reason) = self.breathe().await? {
-                return Ok(Walked::Stopped(reason));
+                return Ok(Some(Ended::Stopped(reason)));
             }
             let begun = Instant::now();
-            let tried = self.batch(&statement, walk).await;
+            let tried = self.batch(&mut statement, walk, waits).await;
             let took = begun.elapsed();
             match tried {
                 Ok((found, followers)) => {
@@ -308,17 +307,17 @@ impl<H: Host> Work<'_, H> {
                         break;
                     }
                     if let Some(reason) = self.host.pause(rest).await {
-                        return Ok(Walked::Stopped(reason));
+                        return Ok(Some(Ended::Stopped(reason)));
                     }
                 }
                 Err(error) => {
                     if let Some(reason) = self.host.requested() {
-                        return Ok(Walked::Stopped(reason));
+                        return Ok(Some(Ended::Stopped(reason)));
                     }
                     failures += 1;
                     let trouble = Trouble::of(&error);
                     if trouble == Trouble::Locked {
-                        return Ok(Walked::Locked);
+                        return self.locked_by(&[]).await.map(Some);
                     }
                     let again = match trouble {
                         Trouble::Smaller => walk.cut() || error.code() != Some(&SqlState::QUERY_CANCELED),
@@ -330,16 +329,16 @@ impl<H: Host> Work<'_, H> {
                     }
                     tracing::info!(table = %self.deletion.leaf, "a batch failed and is tried again: {error}");
                     if let Some(reason) = self.host.pause(jittered(failures, self.session.pid)).await {
-                        return Ok(Walked::Stopped(reason));
+                        return Ok(Some(Ended::Stopped(reason)));
                     }
                     if trouble == Trouble::Lost {
                         self.session = ready(self.sessions, &self.deletion.access).await?;
-                        statement = self.session.prepare(&walk.sql(self.deletion, self.session.version, waits)).await?;
+                        statement = None;
                     }
                 }
             }
         }
-        Ok(Walked::Through)
+        Ok(None)
     }
 
     /// The safe point: a reason to stop, and replicas that are behind.
@@ -371,7 +370,17 @@ impl<H: Host> Work<'_, H> {
         }
     }
 
-    async fn batch(&self, statement: &tokio_postgres::Statement, walk: &Walk) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
+    /// One batch. The statement is prepared with the first, which may have to wait for the table's lock.
+    async fn batch(
+        &self,
+        statement: &mut Option<Statement>,
+        walk: &Walk,
+        waits: bool,
+    ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
+        let statement = match statement {
+            Some(statement) => &*statement,
+            None => statement.insert(self.session.prepare(&walk.sql(self.deletion, self.session.version, waits)).await?),
+        };
         let cutoff: &(dyn ToSql + Sync) = match &self.deletion.cutoff {
             Cutoff::Instant(at) => at,
             Cutoff::Wall(at) => at,
@@ -382,9 +391,13 @@ impl<H: Host> Work<'_, H> {
             None => self.session.query_one(statement, &[cutoff, &from, &rows, &walk.passed_over()]).await?,
         };
         let count = |n: i64| u64::try_from(n).unwrap_or_default();
-        let mut left: Vec<String> = row.get(3);
-        left.extend(row.get::<_, Vec<String>>(4));
-        let found = Found { matching: count(row.get(0)), gone: count(row.get(1)), last: row.get(2), left };
+        let found = Found {
+            matching: count(row.get(0)),
+            gone: count(row.get(1)),
+            last: row.get(2),
+            skipped: row.get(3),
+            kept: row.get(4),
+        };
         Ok((found, row.get::<_, Vec<i64>>(5).into_iter().map(count).collect()))
     }
 

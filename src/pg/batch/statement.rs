@@ -6,7 +6,8 @@
 //! 2. `locked` locks them, and looks again: a row that was extended meanwhile is no longer due, and lives;
 //! 3. `gone` deletes what was locked.
 //!
-//! What is in one step and not in the next is told apart: locked by somebody else, or kept by a trigger. A `ctid` never
+//! What is in one step and not in the next is told apart: locked by somebody else (or changed meanwhile), or kept by a
+//! trigger: a row that we have locked, and whose deletion did not delete it. A `ctid` never
 //! leaves its leaf: in another partition the same `ctid` is another row.
 
 use std::fmt::Write as _;
@@ -146,7 +147,8 @@ impl Deletion {
             self.from(),
             self.condition(),
         );
-        let last = "(SELECT tid::text FROM matching ORDER BY tid DESC LIMIT 1)";
+        // Qualified, or it would be sorted as the text that it is shown as: (0,9) after (0,10).
+        let last = "(SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1)";
         self.batch(&matching, last, if waits { "" } else { "SKIP LOCKED" })
     }
 
@@ -174,7 +176,7 @@ impl Deletion {
              AND {condition} RETURNING {alias}.ctid AS tid{returned}\n)\n\
              SELECT (SELECT count(*) FROM matching), (SELECT count(*) FROM gone), {last},\n  \
              ARRAY(SELECT tid FROM matching EXCEPT SELECT tid FROM locked)::text[],\n  \
-             ARRAY(SELECT tid FROM locked EXCEPT SELECT tid FROM gone)::text[],\n  \
+             ARRAY(SELECT tid FROM locked INTERSECT SELECT tid FROM matching EXCEPT SELECT tid FROM gone)::text[],\n  \
              ARRAY[{}]::bigint[]",
             followers.join(", "),
             alias = self.alias,

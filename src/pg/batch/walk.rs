@@ -16,16 +16,18 @@ pub struct Found {
     pub gone: u64,
     /// The last of `matching`: its time by an index, its ctid by blocks.
     pub last: Option<String>,
-    /// The ctids of those that are still there.
-    pub left: Vec<String>,
+    /// The ctids of those that somebody else has locked, or has changed meanwhile.
+    pub skipped: Vec<String>,
+    /// The ctids of those that we locked and deleted, and that a trigger kept.
+    pub kept: Vec<String>,
 }
 
 #[derive(Debug)]
 pub struct Walk {
     position: Position,
     size: Size,
-    left: Vec<String>,
-    gave_up: bool,
+    skipped: Vec<String>,
+    kept: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -51,14 +53,14 @@ impl Walk {
         let size = settings.rows.map_or_else(|| Size::new(500, 10, 50_000, settings.target.0), Size::fixed);
         // Every time there is, minus infinity included.
         let position = Position::Index { from: "-infinity".into(), over: false };
-        Self { position, size, left: Vec::new(), gave_up: false }
+        Self { position, size, skipped: Vec::new(), kept: Vec::new() }
     }
 
     /// Through the blocks from `first` until before `end`.
     pub fn blocks(first: u32, end: u32, settings: &Batch) -> Self {
         let rows = settings.rows.unwrap_or(MOST_ROWS);
         let position = Position::Blocks { block: first, line: 0, end, rows };
-        Self { position, size: Size::new(64, 1, 16_384, settings.target.0), left: Vec::new(), gave_up: false }
+        Self { position, size: Size::new(64, 1, 16_384, settings.target.0), skipped: Vec::new(), kept: Vec::new() }
     }
 
     pub fn sql(&self, deletion: &Deletion, version: i32, waits: bool) -> String {
@@ -84,20 +86,24 @@ impl Walk {
 
     /// The ctids not to be looked at again.
     pub fn passed_over(&self) -> Vec<String> {
-        self.left.clone()
+        self.skipped.iter().chain(&self.kept).cloned().collect()
     }
 
-    pub fn left(&self) -> impl Iterator<Item = &String> {
-        self.left.iter()
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+
+    pub fn kept(&self) -> &[String] {
+        &self.kept
     }
 
     /// Whether it ended early because too much was left.
     pub const fn gave_up(&self) -> bool {
-        self.gave_up
+        self.skipped.len() + self.kept.len() > MOST_LEFT
     }
 
     pub fn is_over(&self) -> bool {
-        self.gave_up
+        self.gave_up()
             || match self.position {
                 Position::Index { over, .. } => over,
                 Position::Blocks { block, end, .. } => block >= end,
@@ -140,8 +146,8 @@ impl Walk {
                 }
             }
         }
-        self.left.extend(found.left);
-        self.gave_up = self.left.len() > MOST_LEFT;
+        self.skipped.extend(found.skipped);
+        self.kept.extend(found.kept);
     }
 }
 
@@ -159,7 +165,7 @@ mod tests {
     fn an_index_is_walked_until_nothing_is_found_not_until_nothing_is_deleted() {
         let mut walk = Walk::index(&settings(Some(2)));
         assert_eq!(walk.step(), ("-infinity".into(), 2, None));
-        let locked = Found { matching: 2, last: Some("2026-01-01".into()), left: vec!["(0,1)".into(), "(0,2)".into()], ..Found::default() };
+        let locked = Found { matching: 2, last: Some("2026-01-01".into()), skipped: vec!["(0,1)".into(), "(0,2)".into()], ..Found::default() };
         walk.advance(locked, Duration::ZERO);
         assert!(!walk.is_over());
         assert_eq!(walk.step().0, "2026-01-01");
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn too_many_locked_rows_end_a_walk() {
         let mut walk = Walk::index(&settings(None));
-        walk.advance(Found { matching: 2_000, left: vec!["(0,1)".into(); 2_000], ..Found::default() }, Duration::ZERO);
+        walk.advance(Found { matching: 2_000, skipped: vec!["(0,1)".into(); 2_000], ..Found::default() }, Duration::ZERO);
         assert!(walk.is_over() && walk.gave_up());
     }
 
@@ -189,7 +195,7 @@ mod tests {
             }
             let last = batch.last().map(|(block, line)| format!("({block},{line})"));
             let n = batch.len() as u64;
-            walk.advance(Found { matching: n, gone: n, last, left: vec![] }, took(to.0 - from.0));
+            walk.advance(Found { matching: n, gone: n, last, ..Found::default() }, took(to.0 - from.0));
         }
         seen
     }
