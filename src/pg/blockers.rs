@@ -22,7 +22,9 @@ pub async fn of_rows(client: &Client, from: &str, oid: u32, ctids: &[String]) ->
     let mut transactions = holders.clone();
     for holder in &holders {
         // Refused where it is a transaction and no group.
-        if let Ok(members) = client.query("SELECT xid::text FROM pg_catalog.pg_get_multixact_members($1::text::xid)", &[holder]).await {
+        if let Ok(members) =
+            client.query("SELECT xid::text FROM pg_catalog.pg_get_multixact_members($1::text::xid)", &[holder]).await
+        {
             transactions.extend(members.iter().map(|row| row.get::<_, String>(0)));
         }
     }
@@ -38,10 +40,8 @@ pub async fn of_table(client: &Client, oid: u32) -> Result<String> {
 }
 
 async fn named(client: &Client, transactions: &[String], oid: u32) -> Result<String> {
-    let rows = client
-        .query(include_str!("blockers.sql"), &[&transactions, &oid])
-        .await
-        .context("ask who holds the lock")?;
+    let rows =
+        client.query(include_str!("blockers.sql"), &[&transactions, &oid]).await.context("ask who holds the lock")?;
     let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(if said.is_empty() { "whoever held it has let go since".into() } else { said.join("; ") })
 }

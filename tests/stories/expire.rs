@@ -13,7 +13,9 @@ const EXPIRE_SESSIONS: &str = "tables = [{ table = 'sessions' }]";
 
 /// `count` sessions that ended one after the other up to a second before noon of 15 June 2026, which is now.
 fn ended(count: u32) -> String {
-    format!("INSERT INTO sessions SELECT n, '2026-06-15 12:00Z'::timestamptz - n * interval '1 s' FROM generate_series(1, {count}) n;")
+    format!(
+        "INSERT INTO sessions SELECT n, '2026-06-15 12:00Z'::timestamptz - n * interval '1 s' FROM generate_series(1, {count}) n;"
+    )
 }
 
 /// Sessions that live: one ends now, one later, one never.
@@ -27,7 +29,10 @@ async fn ended_sessions_go_and_living_ones_stay() {
         let plan = db.job(EXPIRE_SESSIONS).actions().await;
         assert_eq!(plan.len(), 1);
         assert_eq!(plan[0].detail["rows"], 2_001);
-        assert_eq!(plan[0].detail["access"], if index.is_empty() { "index sessions_expires_at" } else { "block ranges" });
+        assert_eq!(
+            plan[0].detail["access"],
+            if index.is_empty() { "index sessions_expires_at" } else { "block ranges" }
+        );
 
         let (ended, report) = db.job(EXPIRE_SESSIONS).run().await;
         assert_eq!(ended.outcome(), Outcome::Succeeded);
@@ -43,7 +48,11 @@ async fn a_session_extended_while_the_job_runs_lives() {
     for index in ["", "DROP INDEX sessions_expires_at;"] {
         let db = Scratch::new(&format!("{SESSIONS}{index}{}", ended(100))).await;
         let application = db.session().await;
-        application.client.batch_execute("BEGIN; UPDATE sessions SET expires_at = 'infinity' WHERE id = 42").await.unwrap();
+        application
+            .client
+            .batch_execute("BEGIN; UPDATE sessions SET expires_at = 'infinity' WHERE id = 42")
+            .await
+            .unwrap();
         let job = db.job(EXPIRE_SESSIONS);
         let run = async { job.run().await };
         let extended = async {
@@ -65,7 +74,8 @@ async fn a_row_that_stays_locked_is_reported_with_who_holds_it() {
         let application = db.session().await;
         application.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 42 FOR UPDATE").await.unwrap();
         let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-        let job = db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(1));
+        let job =
+            db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(1));
         let (ended, report) = job.run().await;
         assert_eq!(ended.outcome(), Outcome::TimedOut);
         assert_eq!(report.total(Counted::RowsDeleted), 99);
@@ -82,12 +92,17 @@ async fn a_row_locked_by_several_or_by_a_prepared_transaction_is_reported_too() 
     for link in [&one, &two] {
         link.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 1 FOR SHARE").await.unwrap();
     }
-    let job = db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    let job =
+        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
     let (_, report) = job.run().await;
     assert_eq!(report.failures[0].error.matches("pid ").count(), 2, "{}", report.failures[0].error);
     two.client.batch_execute("ROLLBACK").await.unwrap();
-    one.client.batch_execute("ROLLBACK; BEGIN; SELECT FROM sessions WHERE id = 1 FOR UPDATE; PREPARE TRANSACTION 'lost'").await.unwrap();
-    let job = db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    one.client
+        .batch_execute("ROLLBACK; BEGIN; SELECT FROM sessions WHERE id = 1 FOR UPDATE; PREPARE TRANSACTION 'lost'")
+        .await
+        .unwrap();
+    let job =
+        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
     let (_, report) = job.run().await;
     assert!(report.failures[0].error.contains("prepared transaction 'lost'"), "{}", report.failures[0].error);
     one.client.batch_execute("ROLLBACK PREPARED 'lost'").await.unwrap();
@@ -96,7 +111,11 @@ async fn a_row_locked_by_several_or_by_a_prepared_transaction_is_reported_too() 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_locked_rows_with_one_time_than_a_batch_takes_do_not_hide_the_others() {
     let db = Scratch::new(SESSIONS).await;
-    db.sql.client.batch_execute("INSERT INTO sessions SELECT n, '2026-01-01Z' FROM generate_series(1, 50) n").await.unwrap();
+    db.sql
+        .client
+        .batch_execute("INSERT INTO sessions SELECT n, '2026-01-01Z' FROM generate_series(1, 50) n")
+        .await
+        .unwrap();
     let application = db.session().await;
     application.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id <= 10 FOR UPDATE").await.unwrap();
     let config = "tables = [{ table = 'sessions' }]\nbatch = { rows = 5 }";
@@ -111,7 +130,8 @@ async fn a_table_that_somebody_has_locked_is_reported() {
     let db = Scratch::new(&format!("{SESSIONS}{}", ended(3))).await;
     let application = db.session().await;
     application.client.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
-    let job = db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    let job =
+        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
     let (_, report) = job.run().await;
     assert!(report.failures[0].error.contains("the table is locked by pid"), "{}", report.failures[0].error);
 }
@@ -132,7 +152,10 @@ async fn the_neighbours_of_a_partition_keep_their_rows() {
     let targets: Vec<_> = job.actions().await.into_iter().map(|step| step.target).collect();
     assert_eq!(targets, ["public.sessions_a", "public.sessions_b_1"]);
     let (_, report) = job.run().await;
-    assert_eq!(report.counts.iter().map(|((_, table), n)| (table.as_str(), *n)).collect::<Vec<_>>(), [("public.sessions", 33)]);
+    assert_eq!(
+        report.counts.iter().map(|((_, table), n)| (table.as_str(), *n)).collect::<Vec<_>>(),
+        [("public.sessions", 33)]
+    );
     assert_eq!(db.number("SELECT count(*) FROM sessions WHERE kind = 'b' AND id % 10 <> 0").await, 27);
 }
 
@@ -164,7 +187,9 @@ async fn a_table_without_an_index_is_read_once_and_not_once_a_batch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_name_that_postgresql_takes_will_do() {
     let long = "ω".repeat(31) + "x";
-    for (table, column) in [("Sessions", "Expires At"), ("se\"ss'ions", "ex\"pires;--"), ("συνεδρίες", "λήγει"), (long.as_str(), "select")] {
+    for (table, column) in
+        [("Sessions", "Expires At"), ("se\"ss'ions", "ex\"pires;--"), ("συνεδρίες", "λήγει"), (long.as_str(), "select")]
+    {
         let (quoted, time) = (table.replace('"', "\"\""), column.replace('"', "\"\""));
         let db = Scratch::new(&format!(
             "CREATE SCHEMA \"My Schema\"; CREATE TABLE \"My Schema\".\"{quoted}\" (\"{time}\" timestamptz);
@@ -264,7 +289,10 @@ async fn rows_that_go_with_others_are_named_and_counted() {
     let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
     let warnings = report.warnings.join("\n");
     assert!(warnings.contains("rows of public.device that refer to deleted rows are deleted with them"), "{warnings}");
-    assert_eq!(report.details()["rows_of_referencing_tables"], serde_json::json!({ "public.device": 3, "public.login": 2 }));
+    assert_eq!(
+        report.details()["rows_of_referencing_tables"],
+        serde_json::json!({ "public.device": 3, "public.login": 2 })
+    );
     assert_eq!(db.number("SELECT count(*) FROM device").await, 1);
 }
 
@@ -272,8 +300,14 @@ async fn rows_that_go_with_others_are_named_and_counted() {
 async fn rows_without_a_time_are_counted_and_kept() {
     let db = Scratch::new(&format!("{SESSIONS}{LIVING}")).await;
     let plan = db.job(EXPIRE_SESSIONS).plan().await;
-    assert!(plan.iter().any(|step| step.action == "keep" && step.reason == "1 row without a time: NULL never ends"), "{plan:?}");
-    assert!(db.job(EXPIRE_SESSIONS).check().await.contains("1 row have no time") || db.job(EXPIRE_SESSIONS).check().await.contains("1 row"));
+    assert!(
+        plan.iter().any(|step| step.action == "keep" && step.reason == "1 row without a time: NULL never ends"),
+        "{plan:?}"
+    );
+    assert!(
+        db.job(EXPIRE_SESSIONS).check().await.contains("1 row have no time")
+            || db.job(EXPIRE_SESSIONS).check().await.contains("1 row")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,7 +318,8 @@ async fn grace_where_and_expression_say_which_rows() {
              (3, 'read', '2026-06-15 11:30', 3600), (4, 'read', '2026-06-15 06:00', 3600), (5, 'read', '2026-06-14 11:00', NULL);",
     )
     .await;
-    let config = "tables = [{ table = 'message', expression = \"created_at + ttl * interval '1 second' -- when it ends\",
+    let config =
+        "tables = [{ table = 'message', expression = \"created_at + ttl * interval '1 second' -- when it ends\",
         where = \"message.state = 'read' -- or else\", grace = '12h' }]";
     let (ended, report) = db.job(config).run().await;
     assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Succeeded, 1), "{report:?}");
@@ -314,7 +349,8 @@ async fn columns_without_a_zone_are_read_in_the_zone_of_the_job() {
     .await;
     let config = "tables = [{ table = 't' }, { table = 'd' }]";
     // Noon in UTC is two in the afternoon in Berlin.
-    let job = db.job_at("postgres", config, "2026-06-15T12:00:00Z", chrono_tz::Tz::Europe__Berlin, Duration::from_secs(60));
+    let job =
+        db.job_at("postgres", config, "2026-06-15T12:00:00Z", chrono_tz::Tz::Europe__Berlin, Duration::from_secs(60));
     assert!(job.actions().await.iter().all(|step| step.detail["access"].as_str().unwrap().starts_with("index")));
     assert_eq!(job.run().await.1.total(Counted::RowsDeleted), 2);
     assert_eq!(db.number("SELECT (SELECT id FROM t)::bigint + (SELECT id FROM d)").await, 4);

@@ -64,7 +64,9 @@ fn referencing(found: &mut Vec<Finding>, leaf: &Leaf) {
                 "expire those first, or say in where which rows to leave",
             )),
             OnDelete::Refuse => found.push(Finding::warning(
-                format!("rows of {name} to which rows of {by} refer cannot be told apart, and one of them stops its batch"),
+                format!(
+                    "rows of {name} to which rows of {by} refer cannot be told apart, and one of them stops its batch"
+                ),
                 format!("GRANT SELECT ON {} to this role", key.table),
             )),
             OnDelete::Cascade => found.push(Finding::warning(

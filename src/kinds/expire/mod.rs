@@ -82,7 +82,9 @@ impl Kind for Expire {
         if self.tables.is_empty() {
             found.push(Finding::error("expire.tables is empty", "name at least one: { table = \"public.sessions\" }"));
         }
-        found.extend(self.batch.mistakes().into_iter().map(|mistake| Finding::error(mistake, "leave it out for the default")));
+        found.extend(
+            self.batch.mistakes().into_iter().map(|mistake| Finding::error(mistake, "leave it out for the default")),
+        );
         let mut seen: BTreeMap<String, ()> = BTreeMap::new();
         for entry in &self.tables {
             let (table, name) = (entry.get_ref(), entry.get_ref().table.plain());
@@ -96,7 +98,10 @@ impl Kind for Expire {
                 }
             }
             if seen.insert(format!("{} {} {:?}", table.table, table.time(), table.condition), ()).is_some() {
-                mistake(format!("{name} stands twice in expire.tables with the same time and where"), "remove one of the two");
+                mistake(
+                    format!("{name} stands twice in expire.tables with the same time and where"),
+                    "remove one of the two",
+                );
             }
         }
         found
@@ -173,7 +178,8 @@ async fn patient(session: &Session, cx: &Context, table: &ExpireTable) -> Result
 }
 
 fn is_locked(error: &anyhow::Error) -> bool {
-    let codes = error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter_map(|e| e.code());
+    let codes =
+        error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter_map(|e| e.code());
     codes.into_iter().any(|code| *code == SqlState::LOCK_NOT_AVAILABLE)
 }
 

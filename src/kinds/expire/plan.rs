@@ -87,7 +87,10 @@ impl std::fmt::Display for Count {
 pub enum Action {
     Delete(Box<Delete>),
     /// Fails when it is applied, so that what cannot be done is never called done.
-    Refuse { target: String, why: String },
+    Refuse {
+        target: String,
+        why: String,
+    },
 }
 
 #[derive(Debug)]

@@ -61,7 +61,9 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
     }
     if let Some(column) = config.time_column().filter(|column| !root.columns.contains(column)) {
         let near = root.columns.iter().max_by(|a, b| {
-            let like = |other: &&crate::pg::Ident| strsim::jaro_winkler(&other.as_str().to_lowercase(), &column.as_str().to_lowercase());
+            let like = |other: &&crate::pg::Ident| {
+                strsim::jaro_winkler(&other.as_str().to_lowercase(), &column.as_str().to_lowercase())
+            };
             like(a).total_cmp(&like(b))
         });
         let mend = near.map_or_else(String::new, |near| format!("name it with column; the nearest is {near}"));
@@ -99,9 +101,13 @@ async fn compile(session: &Session, config: &ExpireTable) -> Result<Result<&'sta
     parts.extend(config.condition.as_ref().map(|sql| ("where", batch::parenthesized(sql))));
     let mut types = Vec::new();
     for (said, sql) in parts {
-        let refusal = |why: String, mend: &str| Ok(Err(Refusal { why: format!("{said} of {}: {why}", config.table.plain()), mend: mend.into() }));
+        let refusal = |why: String, mend: &str| {
+            Ok(Err(Refusal { why: format!("{said} of {}: {why}", config.table.plain()), mend: mend.into() }))
+        };
         match session.prepare(&format!("SELECT {sql} FROM {from}")).await {
-            Ok(statement) if !statement.params().is_empty() => return refusal("it has a parameter".into(), "write the value itself"),
+            Ok(statement) if !statement.params().is_empty() => {
+                return refusal("it has a parameter".into(), "write the value itself");
+            }
             Ok(statement) => types.push(statement.columns()[0].type_().clone()),
             Err(error) => match error.as_db_error() {
                 Some(words) if !error.is_closed() => {
@@ -156,7 +162,12 @@ fn refusal(leaf: &Leaf, root: &Relation) -> Option<Refusal> {
         grants.push(format!("GRANT {} ON {} TO {};", table.join(", "), leaf.name, root.role));
     }
     Some(Refusal {
-        why: format!("role {} lacks {} on {} (rows are locked before they are deleted, which takes UPDATE)", root.role, leaf.missing.join(", "), leaf.name.plain()),
+        why: format!(
+            "role {} lacks {} on {} (rows are locked before they are deleted, which takes UPDATE)",
+            root.role,
+            leaf.missing.join(", "),
+            leaf.name.plain()
+        ),
         mend: grants.join(" "),
     })
 }
@@ -170,7 +181,9 @@ async fn work(
     cutoff: Cutoff,
     depth: Depth,
 ) -> Result<Work> {
-    let readable = |on: fn(OnDelete) -> bool| leaf.referenced_by.iter().filter(move |key| key.readable && on(key.on_delete)).cloned();
+    let readable = |on: fn(OnDelete) -> bool| {
+        leaf.referenced_by.iter().filter(move |key| key.readable && on(key.on_delete)).cloned()
+    };
     let mut deletion = Deletion {
         leaf: leaf.name.clone(),
         oid: leaf.oid,
@@ -237,7 +250,9 @@ impl Look<'_> {
             let n = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
             return Ok(if n > MOST { Count::MoreThan(MOST) } else { Count::Exactly(n) });
         }
-        let Some(row) = self.bounded("", &format!("EXPLAIN (FORMAT JSON) {rows}"), cutoff).await? else { return Ok(Count::Unknown) };
+        let Some(row) = self.bounded("", &format!("EXPLAIN (FORMAT JSON) {rows}"), cutoff).await? else {
+            return Ok(Count::Unknown);
+        };
         let plan: Value = row.get(0);
         Ok(plan[0]["Plan"]["Plan Rows"].as_u64().map_or(Count::Unknown, Count::About))
     }
@@ -263,7 +278,10 @@ impl Look<'_> {
     async fn bounded(&self, settings: &str, sql: &str, cutoff: Option<&Cutoff>) -> Result<Option<Row>> {
         let settings = settings.replace("SET ", "SET LOCAL ");
         self.session
-            .batch_execute(&format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {}; {settings}", PATIENCE.as_millis()))
+            .batch_execute(&format!(
+                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; {settings}",
+                PATIENCE.as_millis()
+            ))
             .await?;
         let answer = match cutoff {
             Some(Cutoff::Instant(at)) => self.session.query_one(sql, &[at as &(dyn ToSql + Sync)]).await,

@@ -64,7 +64,9 @@ impl Replicas {
                 return Ok(Lag::Unseen);
             }
             let behind = match (seconds, bytes) {
-                (Some(seconds), _) if seconds > self.most.as_secs_f64() => (seconds, format!("replica {name} is {seconds:.1} s behind")),
+                (Some(seconds), _) if seconds > self.most.as_secs_f64() => {
+                    (seconds, format!("replica {name} is {seconds:.1} s behind"))
+                }
                 (None, Some(bytes)) if bytes > MANY_BYTES => {
                     (0.0, format!("replica {name} has {} MiB still to replay", bytes >> 20))
                 }

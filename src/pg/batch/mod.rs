@@ -132,7 +132,8 @@ pub async fn delete<H: Host>(
 ) -> Result<Ended<H::Reason>> {
     let left = progress.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let session = ready(sessions, &deletion.access).await?;
-    let mut work = Work { host, sessions, deletion, settings, session, replicas: Replicas::new(settings.max_replica_lag.0), left };
+    let mut work =
+        Work { host, sessions, deletion, settings, session, replicas: Replicas::new(settings.max_replica_lag.0), left };
     let ended = work.all().await;
     *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = work.left;
     work.session.close().await;
@@ -187,8 +188,13 @@ impl Trouble {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
             // A cancelled statement is ours: too long for one batch. A stop has been looked for before.
             Some(code)
-                if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::OUT_OF_MEMORY, SqlState::QUERY_CANCELED]
-                    .contains(code) =>
+                if [
+                    SqlState::T_R_SERIALIZATION_FAILURE,
+                    SqlState::T_R_DEADLOCK_DETECTED,
+                    SqlState::OUT_OF_MEMORY,
+                    SqlState::QUERY_CANCELED,
+                ]
+                .contains(code) =>
             {
                 Trouble::Smaller
             }
@@ -267,7 +273,10 @@ impl<H: Host> Work<'_, H> {
     async fn blocks(&self) -> Result<u32> {
         let row = self
             .session
-            .query_one("SELECT pg_catalog.pg_relation_size($1::oid) / current_setting('block_size')::bigint", &[&self.deletion.oid])
+            .query_one(
+                "SELECT pg_catalog.pg_relation_size($1::oid) / current_setting('block_size')::bigint",
+                &[&self.deletion.oid],
+            )
             .await?;
         Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
     }
@@ -379,7 +388,9 @@ impl<H: Host> Work<'_, H> {
     ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
         let statement = match statement {
             Some(statement) => &*statement,
-            None => statement.insert(self.session.prepare(&walk.sql(self.deletion, self.session.version, waits)).await?),
+            None => {
+                statement.insert(self.session.prepare(&walk.sql(self.deletion, self.session.version, waits)).await?)
+            }
         };
         let cutoff: &(dyn ToSql + Sync) = match &self.deletion.cutoff {
             Cutoff::Instant(at) => at,

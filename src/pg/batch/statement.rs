@@ -158,13 +158,15 @@ impl Deletion {
         keys.sort();
         keys.dedup();
         let place = |column: &Ident| keys.binary_search(&column).unwrap_or_default();
-        let returned: String = keys.iter().enumerate().map(|(n, key)| format!(", {}.{key} AS key_{n}", self.alias)).collect();
+        let returned: String =
+            keys.iter().enumerate().map(|(n, key)| format!(", {}.{key} AS key_{n}", self.alias)).collect();
         let followers: Vec<_> = self
             .followed_by
             .iter()
             .map(|key| {
                 let pairs = key.columns.iter().zip(&key.referenced);
-                let same: Vec<_> = pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = gone.key_{}", place(theirs))).collect();
+                let same: Vec<_> =
+                    pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = gone.key_{}", place(theirs))).collect();
                 format!("(SELECT count(*) FROM {} AS {CHILD} JOIN gone ON {})", key.table, same.join(" AND "))
             })
             .collect();

@@ -165,7 +165,12 @@ mod tests {
     fn an_index_is_walked_until_nothing_is_found_not_until_nothing_is_deleted() {
         let mut walk = Walk::index(&settings(Some(2)));
         assert_eq!(walk.step(), ("-infinity".into(), 2, None));
-        let locked = Found { matching: 2, last: Some("2026-01-01".into()), skipped: vec!["(0,1)".into(), "(0,2)".into()], ..Found::default() };
+        let locked = Found {
+            matching: 2,
+            last: Some("2026-01-01".into()),
+            skipped: vec!["(0,1)".into(), "(0,2)".into()],
+            ..Found::default()
+        };
         walk.advance(locked, Duration::ZERO);
         assert!(!walk.is_over());
         assert_eq!(walk.step().0, "2026-01-01");
@@ -177,7 +182,10 @@ mod tests {
     #[test]
     fn too_many_locked_rows_end_a_walk() {
         let mut walk = Walk::index(&settings(None));
-        walk.advance(Found { matching: 2_000, skipped: vec!["(0,1)".into(); 2_000], ..Found::default() }, Duration::ZERO);
+        walk.advance(
+            Found { matching: 2_000, skipped: vec!["(0,1)".into(); 2_000], ..Found::default() },
+            Duration::ZERO,
+        );
         assert!(walk.is_over() && walk.gave_up());
     }
 
