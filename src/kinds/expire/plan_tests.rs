@@ -47,6 +47,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
                 refused_by: Vec::new(),
                 followed_by: Vec::new(),
                 access: Access::Index("sessions_expires_at".into()),
+                guarded: false,
             },
             due,
             kept: Vec::new(),

@@ -196,6 +196,7 @@ async fn work(
         // Counting is by the index or not at all.
         followed_by: readable(|on| on != OnDelete::Refuse).filter(|key| key.indexed).collect(),
         access: Access::Blocks,
+        guarded: !leaf.delete_triggers.is_empty(),
     };
     let look = Look { session, cx, leaf };
     if let Some(index) = look.index(&deletion).await? {

@@ -1,7 +1,7 @@
 //! The one engine for work on rows: many short transactions, none of which anybody has to wait for.
 //!
 //! It goes through a leaf once, oldest first by an index or block by block, and passes over rows that somebody has locked.
-//! Then it comes back to those, and only there waits for a lock, as long as `lock_timeout` allows. Between batches it rests,
+//! Then it comes back to those, and only there waits for a lock as long as `lock_timeout` allows. Between batches it rests,
 //! looks at the replicas, and listens for a reason to stop: that is its safe point, and the next run goes on from there,
 //! since what is gone is no longer due.
 
@@ -24,7 +24,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 pub use size::Size;
-pub use statement::{Access, Cutoff, Deletion, parenthesized};
+pub use statement::{Access, Cutoff, Deletion, Form, parenthesized};
 
 use self::lag::{Lag, Replicas};
 use self::walk::{Found, Walk, block_of};
@@ -35,6 +35,8 @@ use crate::period::Span;
 const REST: f64 = 0.25;
 /// A batch that takes longer than this is cut short by the server and made smaller.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// So long is a lock waited for in the first pass, by a batch that has others locked meanwhile.
+const EAGER_LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 /// So many tries in a row may fail before the leaf is given up.
 const TRIES: u32 = 8;
 /// So many rows are remembered as left for the second pass; where more are, the first one ends early.
@@ -172,6 +174,14 @@ struct Work<'a, H: Host> {
     left: Left,
 }
 
+/// The statements of a walk, by form.
+#[derive(Default)]
+struct Prepared {
+    whole: Option<Statement>,
+    eager: Option<Statement>,
+    locking: Option<Statement>,
+}
+
 /// What to do about an error.
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
@@ -214,7 +224,7 @@ impl<H: Host> Work<'_, H> {
             Access::Blocks => Walk::blocks(0, self.blocks().await?, self.settings),
         };
         if !self.left.passed {
-            if let Some(ended) = self.walk(&mut walk, false).await? {
+            if let Some(ended) = self.walk(&mut walk, Form::Eager).await? {
                 return Ok(ended);
             }
             self.left.blocks.extend(walk.skipped().iter().filter_map(|ctid| block_of(ctid)));
@@ -247,7 +257,7 @@ impl<H: Host> Work<'_, H> {
         for block in self.left.blocks.clone() {
             loop {
                 let mut walk = Walk::blocks(block, block + 1, self.settings);
-                if let Some(ended) = self.walk(&mut walk, false).await? {
+                if let Some(ended) = self.walk(&mut walk, Form::Careful).await? {
                     return Ok(Some(ended));
                 }
                 self.left.kept.extend(walk.kept().iter().cloned());
@@ -258,7 +268,7 @@ impl<H: Host> Work<'_, H> {
                 // seen by the next look only.
                 let skipped = walk.skipped().to_vec();
                 let mut walk = Walk::blocks(block, block + 1, self.settings);
-                match self.walk(&mut walk, true).await? {
+                match self.walk(&mut walk, Form::Waiting).await? {
                     Some(Ended::Locked(_)) => return self.locked_by(&skipped).await.map(Some),
                     Some(ended) => return Ok(Some(ended)),
                     None => {}
@@ -294,19 +304,24 @@ impl<H: Host> Work<'_, H> {
     }
 
     /// Walks to the end, or says why not.
-    async fn walk(&mut self, walk: &mut Walk, waits: bool) -> Result<Option<Ended<H::Reason>>> {
-        let mut statement = None;
+    async fn walk(&mut self, walk: &mut Walk, form: Form) -> Result<Option<Ended<H::Reason>>> {
+        let lock_timeout = if form == Form::Eager { EAGER_LOCK_TIMEOUT.min(self.session.lock_timeout) } else { self.session.lock_timeout };
+        self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
+        let mut prepared = Prepared::default();
+        let mut careful = form == Form::Eager && self.deletion.guarded;
         let mut failures = 0;
         while !walk.is_over() {
             if let Some(reason) = self.breathe().await? {
                 return Ok(Some(Ended::Stopped(reason)));
             }
+            let now = if careful { Form::Careful } else { form };
             let begun = Instant::now();
-            let tried = self.batch(&mut statement, walk, waits).await;
+            let tried = self.batch(&mut prepared, walk, now).await;
             let took = begun.elapsed();
             match tried {
                 Ok((found, followers)) => {
                     failures = 0;
+                    careful = form == Form::Eager && self.deletion.guarded;
                     if found.gone > 0 {
                         self.host.deleted(found.gone, &followers);
                     }
@@ -325,6 +340,11 @@ impl<H: Host> Work<'_, H> {
                     }
                     failures += 1;
                     let trouble = Trouble::of(&error);
+                    if trouble == Trouble::Locked && now == Form::Eager {
+                        // Somebody has one of the rows: the same again, passing over those.
+                        careful = true;
+                        continue;
+                    }
                     if trouble == Trouble::Locked {
                         return self.locked_by(&[]).await.map(Some);
                     }
@@ -342,7 +362,8 @@ impl<H: Host> Work<'_, H> {
                     }
                     if trouble == Trouble::Lost {
                         self.session = ready(self.sessions, &self.deletion.access).await?;
-                        statement = None;
+                        prepared = Prepared::default();
+                        self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
                     }
                 }
             }
@@ -379,18 +400,17 @@ impl<H: Host> Work<'_, H> {
         }
     }
 
-    /// One batch. The statement is prepared with the first, which may have to wait for the table's lock.
-    async fn batch(
-        &self,
-        statement: &mut Option<Statement>,
-        walk: &Walk,
-        waits: bool,
-    ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
-        let statement = match statement {
+    /// One batch. Its statement is prepared with the first of its form, which may have to wait for the table's lock.
+    async fn batch(&self, prepared: &mut Prepared, walk: &Walk, form: Form) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
+        let whole = form == Form::Eager && walk.is_whole() && self.session.version >= 140_000;
+        let (place, sql) = match form {
+            Form::Eager if whole => (&mut prepared.whole, self.deletion.whole_blocks()),
+            Form::Eager => (&mut prepared.eager, walk.sql(self.deletion, self.session.version, form)),
+            Form::Careful | Form::Waiting => (&mut prepared.locking, walk.sql(self.deletion, self.session.version, form)),
+        };
+        let statement = match place {
             Some(statement) => &*statement,
-            None => {
-                statement.insert(self.session.prepare(&walk.sql(self.deletion, self.session.version, waits)).await?)
-            }
+            None => place.insert(self.session.prepare(&sql).await?),
         };
         let cutoff: &(dyn ToSql + Sync) = match &self.deletion.cutoff {
             Cutoff::Instant(at) => at,
@@ -398,6 +418,7 @@ impl<H: Host> Work<'_, H> {
         };
         let (from, rows, to) = walk.step();
         let row = match to {
+            Some(to) if whole => self.session.query_one(statement, &[cutoff, &from, &to]).await?,
             Some(to) => self.session.query_one(statement, &[cutoff, &from, &rows, &to]).await?,
             None => self.session.query_one(statement, &[cutoff, &from, &rows, &walk.passed_over()]).await?,
         };

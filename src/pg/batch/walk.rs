@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::statement::Deletion;
+use super::statement::{Deletion, Form};
 use super::{Batch, MOST_LEFT, Size};
 
 /// Rows a batch of blocks takes at most, whatever is in them.
@@ -63,10 +63,15 @@ impl Walk {
         Self { position, size: Size::new(64, 1, 16_384, settings.target.0), skipped: Vec::new(), kept: Vec::new() }
     }
 
-    pub fn sql(&self, deletion: &Deletion, version: i32, waits: bool) -> String {
+    /// Whether ranges of blocks may go whole, because nobody has said how many rows a batch has.
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.position, Position::Blocks { line: 0, rows: MOST_ROWS, .. })
+    }
+
+    pub fn sql(&self, deletion: &Deletion, version: i32, form: Form) -> String {
         match self.position {
-            Position::Index { .. } => deletion.by_index(),
-            Position::Blocks { .. } => deletion.by_blocks(version, waits),
+            Position::Index { .. } => deletion.by_index(form),
+            Position::Blocks { .. } => deletion.by_blocks(version, form),
         }
     }
 
@@ -142,6 +147,9 @@ impl Walk {
                     _ => {
                         (*block, *line) = (range_end, 0);
                         self.size.took(took, true);
+                        // However fast they are, a transaction has no more rows than that.
+                        let most = u64::from(range_end - first) * u64::from(MOST_ROWS) / found.gone.max(1);
+                        self.size.at_most(u32::try_from(most).unwrap_or(u32::MAX));
                     }
                 }
             }
