@@ -1,5 +1,8 @@
 //! PostgreSQL: connections as libpq users expect them, sessions with our settings, quoted names, row work in batches.
 
+pub mod batch;
+pub mod blockers;
+pub mod catalog;
 pub mod connect;
 pub mod conninfo;
 mod conntext;

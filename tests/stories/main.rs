@@ -3,7 +3,9 @@
 mod support;
 
 mod connections;
+mod expire;
 mod fixtures;
+mod scratch;
 mod shipped;
 mod support_works;
 mod walls;

@@ -1,0 +1,220 @@
+//! `expire`: deletes rows whose own time is over, such as sessions past their `expires_at`.
+//!
+//! The rows go in small batches, oldest first, each batch locked before it is deleted: a session that is extended while the
+//! job runs lives on. There is one cutoff a run, the database's time at its start less `grace`.
+
+mod check;
+pub mod plan;
+mod survey;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio_postgres::error::SqlState;
+use toml::Spanned;
+
+use self::plan::{Action, Follower, TableFacts};
+use super::{Applied, Context, Kind, StopReason};
+use crate::period::Period;
+use crate::pg::batch::{self, Batch};
+use crate::pg::{Ident, Session, TableName, blockers, catalog};
+use crate::run::{Counted, Finding, Plan, Step};
+
+/// How often a table that is locked is looked at before its leaf counts as failed.
+const LOOKS: u32 = 5;
+
+/// Deletes rows whose time is over.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expire {
+    /// The tables, each with what says when a row ends.
+    #[schemars(with = "Vec<ExpireTable>")]
+    pub tables: Vec<Spanned<ExpireTable>>,
+    /// How large the batches are, and how gentle.
+    #[serde(default)]
+    pub batch: Batch,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpireTable {
+    /// A table; of a partitioned one, each partition. Without a schema it is in `public`.
+    pub table: TableName,
+    /// The column with the time a row ends at: `timestamptz`; or `timestamp`, read as the wall clock of the job's time
+    /// zone; or `date`, which ends at the start of that day in the zone. NULL never ends. Default: `expires_at`.
+    pub column: Option<Ident>,
+    /// Instead of `column`: an SQL expression of one of those types, such as `created_at + ttl * interval '1 second'`.
+    pub expression: Option<String>,
+    /// How long a row stays after its end; months and days are those of the calendar in the job's time zone.
+    #[serde(default)]
+    pub grace: Period,
+    /// An SQL condition that a row must meet besides.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+}
+
+impl ExpireTable {
+    /// The column, where it is one.
+    fn time_column(&self) -> Option<Ident> {
+        match (&self.column, &self.expression) {
+            (Some(column), _) => Some(column.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Ident::new("expires_at").ok(),
+        }
+    }
+
+    /// The SQL of the time a row ends at.
+    fn time(&self) -> String {
+        match (self.time_column(), &self.expression) {
+            (Some(column), _) => column.to_string(),
+            (None, expression) => batch::parenthesized(expression.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+impl Kind for Expire {
+    type Action = Action;
+
+    fn validate(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if self.tables.is_empty() {
+            found.push(Finding::error("expire.tables is empty", "name at least one: { table = \"public.sessions\" }"));
+        }
+        found.extend(
+            self.batch.mistakes().into_iter().map(|mistake| Finding::error(mistake, "leave it out for the default")),
+        );
+        let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+        for entry in &self.tables {
+            let (table, name) = (entry.get_ref(), entry.get_ref().table.plain());
+            let mut mistake = |message: String, mend: &str| found.push(Finding::error(message, mend).at(entry.span()));
+            if table.column.is_some() && table.expression.is_some() {
+                mistake(format!("{name} has both column and expression"), "keep the one that says when a row ends");
+            }
+            for (key, sql) in [("expression", &table.expression), ("where", &table.condition)] {
+                if sql.as_ref().is_some_and(|sql| sql.trim().is_empty()) {
+                    mistake(format!("{key} of {name} is empty"), "write SQL, or leave the key out");
+                }
+            }
+            if seen.insert(format!("{} {} {:?}", table.table, table.time(), table.condition), ()).is_some() {
+                mistake(
+                    format!("{name} stands twice in expire.tables with the same time and where"),
+                    "remove one of the two",
+                );
+            }
+        }
+        found
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
+        let session = cx.session().await?;
+        let mut tables = Vec::with_capacity(self.tables.len());
+        for entry in &self.tables {
+            let table = entry.get_ref();
+            match patient(&session, cx, table).await {
+                Ok(facts) => tables.push(facts),
+                // One table that cannot be looked at spoils no other; without a connection there are no others.
+                Err(error) if session.is_closed() || cx.stop.requested().is_some() => return Err(error),
+                Err(error) => tables.push(TableFacts::refused(&table.table, format!("{error:#}"), "")),
+            }
+        }
+        session.close().await;
+        Ok(plan::decide(tables))
+    }
+
+    fn step(&self, action: &Action) -> Step {
+        action.step()
+    }
+
+    async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
+        let delete = match action {
+            Action::Refuse { why, .. } => return Err(anyhow!("{why}")),
+            Action::Delete(delete) => delete,
+        };
+        let host = Run { cx, table: delete.table.plain(), followers: &delete.followers };
+        Ok(match batch::delete(&host, &cx.pg, &delete.deletion, &self.batch, &delete.progress).await? {
+            batch::Ended::Done => Applied::Done,
+            batch::Ended::Locked(by) => Applied::Locked(by),
+            batch::Ended::Stopped(reason) => Applied::Stopped(reason),
+        })
+    }
+
+    async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
+        let session = cx.session().await?;
+        let mut found = Vec::new();
+        for entry in &self.tables {
+            let table = entry.get_ref();
+            let facts = match survey::table(&session, cx, table, survey::Depth::Nulls).await {
+                Ok(facts) => facts,
+                Err(error) if session.is_closed() => return Err(error),
+                Err(error) => TableFacts::refused(&table.table, format!("{error:#}"), "see what PostgreSQL says"),
+            };
+            found.extend(check::findings(table, &facts).into_iter().map(|finding| finding.at(entry.span())));
+        }
+        session.close().await;
+        Ok(found)
+    }
+}
+
+/// Looks at a table, again and again for a while if somebody has it locked.
+async fn patient(session: &Session, cx: &Context, table: &ExpireTable) -> Result<TableFacts> {
+    for round in 1..=LOOKS {
+        match survey::table(session, cx, table, survey::Depth::Due).await {
+            Err(error) if is_locked(&error) && round < LOOKS => {
+                if let Some(reason) = cx.pause(cx.lock_timeout * round).await {
+                    return Err(anyhow!("{}", reason.sentence()));
+                }
+            }
+            Err(error) if is_locked(&error) => {
+                let oid = catalog::relation(session, &table.table).await?.map_or(0, |relation| relation.oid);
+                let by = blockers::of_table(session, oid).await?;
+                return Err(error.context(format!("{} is locked by {by}", table.table.plain())));
+            }
+            other => return other,
+        }
+    }
+    unreachable!("the last look returns")
+}
+
+fn is_locked(error: &anyhow::Error) -> bool {
+    let codes =
+        error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter_map(|e| e.code());
+    codes.into_iter().any(|code| *code == SqlState::LOCK_NOT_AVAILABLE)
+}
+
+/// The run, as the batch engine sees it. What is counted goes under the name in the config, so that metrics do not grow
+/// a label for each partition.
+struct Run<'a> {
+    cx: &'a Context,
+    table: String,
+    followers: &'a [Follower],
+}
+
+impl batch::Host for Run<'_> {
+    type Reason = StopReason;
+
+    fn requested(&self) -> Option<StopReason> {
+        self.cx.stop.requested()
+    }
+
+    fn pause(&self, length: std::time::Duration) -> impl Future<Output = Option<StopReason>> + Send {
+        self.cx.pause(length)
+    }
+
+    fn deleted(&self, rows: u64, followers: &[u64]) {
+        self.cx.report.count(Counted::RowsDeleted, &self.table, rows);
+        let mut report = self.cx.report.lock();
+        for (follower, n) in self.followers.iter().zip(followers).filter(|(_, n)| **n > 0) {
+            let field = report.fields.entry("rows_of_referencing_tables").or_insert_with(|| serde_json::json!({}));
+            if let Some(by_table) = field.as_object_mut() {
+                let so_far = by_table.get(&follower.table).and_then(serde_json::Value::as_u64).unwrap_or_default();
+                by_table.insert(follower.table.clone(), (so_far + n).into());
+            }
+        }
+    }
+
+    fn warn(&self, text: String) {
+        self.cx.report.warn(text);
+    }
+}

@@ -1,0 +1,262 @@
+//! What to delete, what to refuse, and what to say about the rest. Pure: facts in, a plan out.
+
+use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde_json::json;
+
+use crate::pg::TableName;
+use crate::pg::batch::{Access, Cutoff, Deletion, Progress};
+use crate::pg::catalog::{Leaf, OnDelete, Reference};
+use crate::run::{Plan, Step};
+
+/// What was found out about one table of the config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableFacts {
+    pub table: TableName,
+    /// Why nothing of it can be done.
+    pub refusal: Option<Refusal>,
+    pub leaves: Vec<LeafFacts>,
+}
+
+/// Why something is not done, and what would change that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: String,
+    pub mend: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeafFacts {
+    pub leaf: Leaf,
+    pub refusal: Option<Refusal>,
+    /// Nothing where the leaf is refused, or has its rows elsewhere.
+    pub work: Option<Work>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Work {
+    pub deletion: Deletion,
+    pub due: Count,
+    /// Rows that are due and stay, by constraint and referencing table.
+    pub kept: Vec<(Reference, Count)>,
+    /// Rows without a time.
+    pub nulls: Count,
+}
+
+/// A number of rows, as far as it could be had in little time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    Exactly(u64),
+    MoreThan(u64),
+    /// By the planner's statistics.
+    About(u64),
+    Unknown,
+}
+
+impl Count {
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Count::Exactly(_))
+    }
+
+    pub const fn number(self) -> Option<u64> {
+        match self {
+            Count::Exactly(n) | Count::MoreThan(n) | Count::About(n) => Some(n),
+            Count::Unknown => None,
+        }
+    }
+
+    /// Whether there may be any.
+    pub const fn any(self) -> bool {
+        !matches!(self, Count::Exactly(0))
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Count::Exactly(1) => f.write_str("1 row"),
+            Count::Exactly(n) => write!(f, "{n} rows"),
+            Count::MoreThan(n) => write!(f, "more than {n} rows"),
+            Count::About(n) => write!(f, "about {n} rows"),
+            Count::Unknown => f.write_str("an unknown number of rows"),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum Action {
+    Delete(Box<Delete>),
+    /// Fails when it is applied, so that what cannot be done is never called done.
+    Refuse {
+        target: String,
+        why: String,
+    },
+}
+
+#[derive(Debug)]
+pub struct Delete {
+    /// The table of the config that the leaf belongs to.
+    pub table: TableName,
+    pub deletion: Deletion,
+    pub due: Count,
+    pub followers: Vec<Follower>,
+    /// How far it has come, for when it is applied a second time.
+    pub progress: Progress,
+}
+
+/// A table whose rows go, or change, with ours; in the order of [`Deletion::followed_by`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Follower {
+    pub table: String,
+}
+
+impl TableFacts {
+    pub fn refused(table: &TableName, why: impl Into<String>, mend: impl Into<String>) -> Self {
+        let refusal = Some(Refusal { why: why.into(), mend: mend.into() });
+        Self { table: table.clone(), refusal, leaves: Vec::new() }
+    }
+}
+
+impl Refusal {
+    fn sentence(&self) -> String {
+        if self.mend.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.mend) }
+    }
+}
+
+/// The plan for all tables, in the order of the config.
+pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
+    let mut plan = Plan::default();
+    for facts in tables {
+        if let Some(refusal) = facts.refusal {
+            plan.actions.push(Action::Refuse { target: facts.table.plain(), why: refusal.sentence() });
+            continue;
+        }
+        for leaf in facts.leaves {
+            let target = leaf.leaf.name.plain();
+            if let Some(refusal) = leaf.refusal {
+                plan.actions.push(Action::Refuse { target, why: refusal.sentence() });
+                continue;
+            }
+            let Some(work) = leaf.work else {
+                plan.notes.push(Step::warn(target, "its rows are in another server, and are not expired from here"));
+                continue;
+            };
+            notes(&mut plan.notes, &leaf.leaf, &work);
+            if !work.due.any() {
+                continue;
+            }
+            let followers = work.deletion.followed_by.iter().map(|key| Follower { table: key.table.plain() }).collect();
+            plan.actions.push(Action::Delete(Box::new(Delete {
+                table: facts.table.clone(),
+                deletion: work.deletion,
+                due: work.due,
+                followers,
+                progress: Progress::default(),
+            })));
+        }
+    }
+    plan
+}
+
+/// What stays and why, and what goes with the rows.
+fn notes(notes: &mut Vec<Step>, leaf: &Leaf, work: &Work) {
+    let target = leaf.name.plain();
+    if !work.due.any() {
+        let reason = format!("no row ended before {}", work.deletion.cutoff);
+        notes.push(Step { detail: json!({ "rows": 0, "exact": true }), ..Step::keep(&target, reason) });
+    }
+    if work.nulls.any() && work.nulls != Count::Unknown {
+        let reason = format!("{} without a time: NULL never ends", work.nulls);
+        notes.push(Step { detail: count_detail(work.nulls), ..Step::keep(&target, reason) });
+    }
+    for (key, count) in work.kept.iter().filter(|(_, count)| count.any()) {
+        let reason = format!(
+            "{count} that ended stay, because rows of {} refer to them (constraint {}, {})",
+            key.table.plain(),
+            key.constraint,
+            key.on_delete.sql(),
+        );
+        notes.push(Step { detail: count_detail(*count), ..Step::warn(&target, reason) });
+    }
+    if work.due.any() {
+        for key in leaf.referenced_by.iter().filter(|key| key.on_delete != OnDelete::Refuse) {
+            let what = match key.on_delete {
+                OnDelete::Cascade => "are deleted with them",
+                OnDelete::SetNull => "lose their reference (it is set to NULL)",
+                _ => "get the default as their reference",
+            };
+            let counted = if work.deletion.followed_by.contains(key) {
+                "; the run reports how many"
+            } else {
+                "; they are not counted, for want of an index on the key or of SELECT on the table"
+            };
+            notes.push(Step::warn(
+                &target,
+                format!(
+                    "rows of {} that refer to deleted rows {what} (constraint {}, {}){counted}",
+                    key.table.plain(),
+                    key.constraint,
+                    key.on_delete.sql(),
+                ),
+            ));
+        }
+    }
+}
+
+fn count_detail(count: Count) -> serde_json::Value {
+    json!({ "rows": count.number(), "exact": count.is_exact() })
+}
+
+impl Action {
+    pub fn step(&self) -> Step {
+        match self {
+            Action::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
+            Action::Delete(delete) => {
+                let Delete { deletion, due, .. } = &**delete;
+                let access = match &deletion.access {
+                    Access::Index(name) => format!("index {name}"),
+                    Access::Blocks => "block ranges".into(),
+                };
+                let mut detail = count_detail(*due);
+                detail["cutoff"] = deletion.cutoff.to_string().into();
+                detail["access"] = access.into();
+                Step {
+                    action: "delete_rows",
+                    target: deletion.leaf.plain(),
+                    reason: format!("{due} ended before {}", deletion.cutoff),
+                    detail,
+                    sql: Some(deletion.in_short()),
+                }
+            }
+        }
+    }
+}
+
+/// The cutoff in the words of a column: an instant, or for a column without a time zone what the clock on the wall shows.
+pub fn cutoff(at: DateTime<Utc>, sql_type: &str, zone: Tz) -> Cutoff {
+    if sql_type == "timestamptz" { Cutoff::Instant(at) } else { Cutoff::Wall(wall_clock(at, zone)) }
+}
+
+/// What the clock on the wall shows at `at`; in the first pass through an hour that is shown twice, the start of that hour,
+/// since a row that says half past may mean the second half past, and would be deleted too early.
+fn wall_clock(at: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+    let shown = at.with_timezone(&zone).naive_local();
+    let LocalResult::Ambiguous(first, second) = zone.from_local_datetime(&shown) else { return shown };
+    if at >= second.to_utc() {
+        return shown;
+    }
+    // The clock jumps back somewhere between the two; what it shows then is where the hour starts.
+    let (mut before, mut after) = (first.to_utc(), second.to_utc());
+    let offset = |at: DateTime<Utc>| at.with_timezone(&zone).naive_local() - at.naive_utc();
+    let old = offset(before);
+    while after - before > TimeDelta::seconds(1) {
+        let middle = before + (after - before) / 2;
+        if offset(middle) == old { before = middle } else { after = middle }
+    }
+    let start = DateTime::from_timestamp(after.timestamp(), 0).unwrap_or(after);
+    start.with_timezone(&zone).naive_local()
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,303 @@
+//! Finds out what the plan needs to know of a table. Reads only, and only for so long.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::ExpireTable;
+use super::plan::{self, Count, LeafFacts, Refusal, TableFacts, Work};
+use crate::kinds::Context;
+use crate::pg::batch::{self, Access, Cutoff, Deletion};
+use crate::pg::catalog::{self, Leaf, OnDelete, Relation};
+use crate::pg::{Session, TableName};
+
+/// So long may counting take, for each leaf and question.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Beyond this many rows it is "more than".
+const MOST: u64 = 100_000;
+
+/// How much is to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Which rows are due, for a plan.
+    Due,
+    /// Also how many have no time, even if that means to read for a while: for `check`.
+    Nulls,
+}
+
+/// # Errors
+/// The server cannot be asked. What is wrong with the table itself is a refusal among the facts.
+pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth: Depth) -> Result<TableFacts> {
+    let name = &config.table;
+    let refused = |why: String, mend: String| Ok(TableFacts::refused(name, why, mend));
+    let Some(root) = catalog::relation(session, name).await? else {
+        let alike = catalog::like_named(session, name).await?;
+        let mend = match alike.first() {
+            // In TOML single quotes, because a name in other letters needs double quotes of its own.
+            Some(first) => format!("is it table = '{}'?", first.plain()),
+            None => "create it, or correct the name".into(),
+        };
+        return refused(format!("there is no table {}", name.plain()), mend);
+    };
+    if !matches!(root.kind, 'r' | 'p') {
+        return refused(
+            format!("{} is {}, and rows are deleted from tables only", name.plain(), catalog::kind_name(root.kind)),
+            "name the table that has the rows".into(),
+        );
+    }
+    if !root.schema_usage {
+        return refused(
+            format!("role {} may not use schema {}", root.role, name.schema),
+            format!("GRANT USAGE ON SCHEMA {} TO {};", name.schema, root.role),
+        );
+    }
+    if root.row_security {
+        let Refusal { why, mend } = row_security(name, &root);
+        return refused(why, mend);
+    }
+    if let Some(column) = config.time_column().filter(|column| !root.columns.contains(column)) {
+        let near = root.columns.iter().max_by(|a, b| {
+            let like = |other: &&crate::pg::Ident| {
+                strsim::jaro_winkler(&other.as_str().to_lowercase(), &column.as_str().to_lowercase())
+            };
+            like(a).total_cmp(&like(b))
+        });
+        let mend = near.map_or_else(String::new, |near| format!("name it with column; the nearest is {near}"));
+        return refused(format!("{} has no column {column}", name.plain()), mend);
+    }
+    let time_type = match compile(session, config).await? {
+        Ok(time_type) => time_type,
+        Err(Refusal { why, mend }) => return refused(why, mend),
+    };
+    let at = config.grace.before(cx.now, cx.timezone).context("grace reaches back beyond the calendar")?;
+    let cutoff = plan::cutoff(at, time_type, cx.timezone);
+
+    let mut facts = TableFacts { table: name.clone(), refusal: None, leaves: Vec::new() };
+    for leaf in catalog::leaves(session, root.oid).await? {
+        let refusal = refusal(&leaf, &root);
+        let work = if refusal.is_none() && leaf.kind == 'r' {
+            Some(work(session, cx, config, &leaf, time_type, cutoff, depth).await?)
+        } else {
+            None
+        };
+        facts.leaves.push(LeafFacts { leaf, refusal, work });
+    }
+    Ok(facts)
+}
+
+/// Whether the time and the condition are SQL for this table; gives the type of the time. Nothing is run.
+async fn compile(session: &Session, config: &ExpireTable) -> Result<Result<&'static str, Refusal>> {
+    let from = format!("{} AS {}", config.table, config.table.name);
+    let said = match config.time_column() {
+        Some(column) => format!("column {column}"),
+        None => "expression".into(),
+    };
+    let time = config.time();
+    let mut parts = vec![(said.as_str(), time.clone())];
+    parts.extend(config.condition.as_ref().map(|sql| ("where", batch::parenthesized(sql))));
+    let mut types = Vec::new();
+    for (said, sql) in parts {
+        let refusal = |why: String, mend: &str| {
+            Ok(Err(Refusal { why: format!("{said} of {}: {why}", config.table.plain()), mend: mend.into() }))
+        };
+        match session.prepare(&format!("SELECT {sql} FROM {from}")).await {
+            Ok(statement) if !statement.params().is_empty() => {
+                return refusal("it has a parameter".into(), "write the value itself");
+            }
+            Ok(statement) => types.push(statement.columns()[0].type_().clone()),
+            Err(error) => match error.as_db_error() {
+                Some(words) if !error.is_closed() => {
+                    let hint = words.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+                    return refusal(format!("PostgreSQL says: {}{hint}", words.message()), "correct it");
+                }
+                _ => return Err(error.into()),
+            },
+        }
+        let wrong = |wanted: &str| format!("it is of type {}, and must be {wanted}", types[types.len() - 1]);
+        match (types.len(), &types[types.len() - 1]) {
+            (1, t) if *t == Type::TIMESTAMPTZ || *t == Type::TIMESTAMP || *t == Type::DATE => {}
+            (1, _) => {
+                let mend = "make one with expression, such as to_timestamp(expires_at_seconds)";
+                return refusal(wrong("timestamptz, timestamp or date"), mend);
+            }
+            (_, t) if *t == Type::BOOL => {}
+            _ => return refusal(wrong("boolean"), "write a condition"),
+        }
+    }
+    Ok(Ok(match &types[0] {
+        t if *t == Type::TIMESTAMPTZ => "timestamptz",
+        t if *t == Type::TIMESTAMP => "timestamp",
+        _ => "date",
+    }))
+}
+
+fn row_security(table: &TableName, root: &Relation) -> Refusal {
+    Refusal {
+        why: format!("row security hides rows of {} from role {}", table.plain(), root.role),
+        mend: format!("run as its owner, or ALTER ROLE {} BYPASSRLS;", root.role),
+    }
+}
+
+/// What forbids the work on a leaf.
+fn refusal(leaf: &Leaf, root: &Relation) -> Option<Refusal> {
+    if leaf.kind != 'r' {
+        return None;
+    }
+    if leaf.row_security {
+        return Some(row_security(&leaf.name, root));
+    }
+    if leaf.missing.is_empty() {
+        return None;
+    }
+    let (schema, table): (Vec<_>, Vec<_>) = leaf.missing.iter().cloned().partition(|privilege| privilege == "USAGE");
+    let mut grants = Vec::new();
+    if !schema.is_empty() {
+        grants.push(format!("GRANT USAGE ON SCHEMA {} TO {};", leaf.name.schema, root.role));
+    }
+    if !table.is_empty() {
+        grants.push(format!("GRANT {} ON {} TO {};", table.join(", "), leaf.name, root.role));
+    }
+    Some(Refusal {
+        why: format!(
+            "role {} lacks {} on {} (rows are locked before they are deleted, which takes UPDATE)",
+            root.role,
+            leaf.missing.join(", "),
+            leaf.name.plain()
+        ),
+        mend: grants.join(" "),
+    })
+}
+
+async fn work(
+    session: &Session,
+    cx: &Context,
+    config: &ExpireTable,
+    leaf: &Leaf,
+    time_type: &'static str,
+    cutoff: Cutoff,
+    depth: Depth,
+) -> Result<Work> {
+    let readable = |on: fn(OnDelete) -> bool| {
+        leaf.referenced_by.iter().filter(move |key| key.readable && on(key.on_delete)).cloned()
+    };
+    let mut deletion = Deletion {
+        leaf: leaf.name.clone(),
+        oid: leaf.oid,
+        alias: config.table.name.clone(),
+        time: config.time(),
+        time_type,
+        cutoff,
+        conditions: config.condition.iter().cloned().collect(),
+        refused_by: readable(|on| on == OnDelete::Refuse).collect(),
+        // Counting is by the index or not at all.
+        followed_by: readable(|on| on != OnDelete::Refuse).filter(|key| key.indexed).collect(),
+        access: Access::Blocks,
+        guarded: !leaf.delete_triggers.is_empty(),
+    };
+    let look = Look { session, cx, leaf };
+    if let Some(index) = look.index(&deletion).await? {
+        deletion.access = Access::Index(index);
+    }
+    let from = deletion.from();
+    let due = look.count(&from, &deletion.condition(), Some(&cutoff)).await?;
+    let mut kept = Vec::new();
+    for key in &deletion.refused_by {
+        let condition = format!("{} AND {}", deletion.due(), deletion.referenced(key));
+        kept.push((key.clone(), look.count(&from, &condition, Some(&cutoff)).await?));
+    }
+    let nulls = if config.time_column().is_some_and(|column| leaf.not_null.contains(&column)) {
+        Count::Exactly(0)
+    } else if depth == Depth::Nulls || matches!(deletion.access, Access::Index(_)) {
+        look.count(&from, &format!("{} IS NULL", deletion.time), None).await?
+    } else {
+        // Without an index it would be a scan more in each run: the planner's statistics will do.
+        look.nulls_by_statistics(config).await?
+    };
+    Ok(Work { deletion, due, kept, nulls })
+}
+
+struct Look<'a> {
+    session: &'a Session,
+    cx: &'a Context,
+    leaf: &'a Leaf,
+}
+
+impl Look<'_> {
+    /// The index by which the due rows are found in order, by asking the planner: it knows about partial indexes,
+    /// expressions and invalid ones.
+    async fn index(&self, deletion: &Deletion) -> Result<Option<String>> {
+        let sql = format!(
+            "EXPLAIN (FORMAT JSON, COSTS OFF) SELECT ctid FROM {} WHERE {} ORDER BY {} LIMIT 10",
+            deletion.from(),
+            deletion.due(),
+            deletion.time
+        );
+        let by_index = batch::planner_settings(&Access::Index(String::new()));
+        let Some(row) = self.bounded(by_index, &sql, Some(&deletion.cutoff)).await? else { return Ok(None) };
+        let plan: Value = row.get(0);
+        let scan = &plan[0]["Plan"]["Plans"][0];
+        let usable = scan["Node Type"] == "Index Scan" && scan.get("Index Cond").is_some();
+        Ok(if usable { scan["Index Name"].as_str().map(Into::into) } else { None })
+    }
+
+    async fn count(&self, from: &str, condition: &str, cutoff: Option<&Cutoff>) -> Result<Count> {
+        let rows = format!("SELECT 1 FROM {from} WHERE {condition}");
+        let sql = format!("SELECT count(*) FROM ({rows} LIMIT {}) AS found", MOST + 1);
+        if let Some(row) = self.bounded("", &sql, cutoff).await? {
+            let n = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+            return Ok(if n > MOST { Count::MoreThan(MOST) } else { Count::Exactly(n) });
+        }
+        let Some(row) = self.bounded("", &format!("EXPLAIN (FORMAT JSON) {rows}"), cutoff).await? else {
+            return Ok(Count::Unknown);
+        };
+        let plan: Value = row.get(0);
+        Ok(plan[0]["Plan"]["Plan Rows"].as_u64().map_or(Count::Unknown, Count::About))
+    }
+
+    async fn nulls_by_statistics(&self, config: &ExpireTable) -> Result<Count> {
+        let Some(column) = config.time_column() else { return Ok(Count::Unknown) };
+        let row = self
+            .session
+            .query_opt(
+                "SELECT round(s.null_frac * c.reltuples)::bigint
+                 FROM pg_catalog.pg_stats s, pg_catalog.pg_class c
+                 WHERE c.oid = $1::oid AND c.reltuples > 0 AND s.schemaname = $2 AND s.tablename = $3 AND s.attname = $4 AND NOT s.inherited",
+                &[&self.leaf.oid, &self.leaf.name.schema.as_str(), &self.leaf.name.name.as_str(), &column.as_str()],
+            )
+            .await?;
+        Ok(match row.and_then(|row| row.get::<_, Option<i64>>(0)) {
+            Some(0) | None => Count::Unknown,
+            Some(n) => Count::About(u64::try_from(n).unwrap_or_default()),
+        })
+    }
+
+    /// One row of an answer, or nothing if it would have taken too long.
+    async fn bounded(&self, settings: &str, sql: &str, cutoff: Option<&Cutoff>) -> Result<Option<Row>> {
+        let settings = settings.replace("SET ", "SET LOCAL ");
+        self.session
+            .batch_execute(&format!(
+                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; {settings}",
+                PATIENCE.as_millis()
+            ))
+            .await?;
+        let answer = match cutoff {
+            Some(Cutoff::Instant(at)) => self.session.query_one(sql, &[at as &(dyn ToSql + Sync)]).await,
+            Some(Cutoff::Wall(at)) => self.session.query_one(sql, &[at as &(dyn ToSql + Sync)]).await,
+            None => self.session.query_one(sql, &[]).await,
+        };
+        // Not needed on a connection that is gone, whose error is the one to tell.
+        let _ = self.session.batch_execute("ROLLBACK").await;
+        match answer {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => match self.cx.stop.requested() {
+                Some(reason) => bail!("{}", reason.sentence()),
+                None => Ok(None),
+            },
+            Err(error) => Err(anyhow!(error).context(format!("count rows of {}", self.leaf.name.plain()))),
+        }
+    }
+}

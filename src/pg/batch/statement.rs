@@ -1,0 +1,255 @@
+//! The one statement a batch is, built from names, the operator's conditions and parameters.
+//!
+//! It is a statement of its own, and so a transaction of its own. Its steps see one snapshot:
+//!
+//! 1. `matching` finds the rows that are due, without a lock, by the time's index or in a range of blocks;
+//! 2. `locked` locks them, and looks again: a row that was extended meanwhile is no longer due, and lives;
+//! 3. `gone` deletes them, and looks again too, so that the second step can be left out where nobody has a row locked.
+//!
+//! What is in one step and not in the next is told apart: locked by somebody else (or changed meanwhile), or kept by a
+//! trigger: a row that we have locked, and whose deletion did not delete it. A `ctid` never leaves its leaf: in another
+//! partition the same `ctid` is another row.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+
+use crate::pg::catalog::Reference;
+use crate::pg::{Ident, TableName};
+
+/// What a referencing table is called in our SQL: nothing that the table itself would be called.
+const CHILD: &str = "\"pgtend child\"";
+
+/// The moment before which rows are due; in a column without a time zone, as the wall clock of the job's zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cutoff {
+    Instant(DateTime<Utc>),
+    Wall(NaiveDateTime),
+}
+
+/// What a batch does about rows that somebody has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Waits for them, if only for a moment: the cheapest, since there is no step that locks.
+    Eager,
+    /// Passes over them.
+    Careful,
+    /// Waits for them as long as the session's `lock_timeout` says.
+    Waiting,
+}
+
+impl Form {
+    /// The step that a matching row does not come to if somebody else has it.
+    const fn told_from(self) -> &'static str {
+        match self {
+            Form::Eager => "gone",
+            Form::Careful | Form::Waiting => "locked",
+        }
+    }
+}
+
+/// How the rows that are due are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// By this btree index, oldest first.
+    Index(String),
+    /// By going through the table once, block range by block range.
+    Blocks,
+}
+
+/// Which rows of which leaf go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deletion {
+    pub leaf: TableName,
+    pub oid: u32,
+    /// The name conditions may use for the table, also in its partitions: the name of the table that was configured.
+    pub alias: Ident,
+    /// The SQL of the time a row ends at.
+    pub time: String,
+    /// The SQL name of that time's type.
+    pub time_type: &'static str,
+    pub cutoff: Cutoff,
+    /// More that must hold: the operator's SQL.
+    pub conditions: Vec<String>,
+    /// Foreign keys that refuse the deletion of a row they point at; such rows are left out.
+    pub refused_by: Vec<Reference>,
+    /// Foreign keys whose rows go, or are changed, with ours; they are counted.
+    pub followed_by: Vec<Reference>,
+    pub access: Access,
+    /// Whether BEFORE DELETE triggers may keep rows, so that what was deleted has to be looked at.
+    pub guarded: bool,
+}
+
+impl Cutoff {
+    pub const fn sql_type(&self) -> &'static str {
+        match self {
+            Cutoff::Instant(_) => "timestamptz",
+            Cutoff::Wall(_) => "timestamp",
+        }
+    }
+}
+
+impl std::fmt::Display for Cutoff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cutoff::Instant(at) => write!(f, "{}", at.format("%Y-%m-%d %H:%M:%S%.fZ")),
+            Cutoff::Wall(at) => write!(f, "{}", at.format("%Y-%m-%d %H:%M:%S%.f")),
+        }
+    }
+}
+
+/// The operator's SQL in parentheses of its own; the line break ends a comment that it may end with.
+pub fn parenthesized(sql: &str) -> String {
+    format!("({sql}\n)")
+}
+
+impl Deletion {
+    /// `ONLY leaf AS table`.
+    pub fn from(&self) -> String {
+        format!("ONLY {} AS {}", self.leaf, self.alias)
+    }
+
+    /// What makes a row due, before foreign keys are asked. `$1` is the cutoff.
+    pub fn due(&self) -> String {
+        let mut sql = format!("{} < $1::{}", self.time, self.cutoff.sql_type());
+        for condition in &self.conditions {
+            let _ = write!(sql, " AND {}", parenthesized(condition));
+        }
+        sql
+    }
+
+    /// Whether `key` points at the row.
+    pub fn referenced(&self, key: &Reference) -> String {
+        let pairs = key.columns.iter().zip(&key.referenced);
+        let same: Vec<_> = pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = {}.{theirs}", self.alias)).collect();
+        format!("EXISTS (SELECT FROM {} AS {CHILD} WHERE {})", key.table, same.join(" AND "))
+    }
+
+    /// What makes a row go: due, and no foreign key in the way.
+    pub fn condition(&self) -> String {
+        let mut sql = self.due();
+        for key in &self.refused_by {
+            let _ = write!(sql, " AND NOT {}", self.referenced(key));
+        }
+        sql
+    }
+
+    /// The deletion as a person would write it, for the plan.
+    pub fn in_short(&self) -> String {
+        format!("DELETE FROM {} WHERE {}", self.from(), self.condition())
+    }
+
+    /// One batch by the time's index. Parameters: cutoff, least time (text), rows at most, ctids to pass over (text[]).
+    pub fn by_index(&self, form: Form) -> String {
+        let Self { time, time_type, .. } = self;
+        let matching = format!(
+            "SELECT ctid AS tid, {time} AS ends FROM {} WHERE {} AND {time} >= CAST($2::text AS {time_type})\n  \
+             AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY {time} LIMIT $3::bigint",
+            self.from(),
+            self.condition(),
+        );
+        self.batch(&matching, "(SELECT max(ends)::text FROM matching)", form)
+    }
+
+    /// One batch of a range of blocks. Parameters: cutoff, first ctid (text), rows at most, ctid behind the last (text).
+    pub fn by_blocks(&self, version: i32, form: Form) -> String {
+        let mut range = "ctid >= $2::text::tid AND ctid < $4::text::tid".to_owned();
+        if version < 140_000 {
+            // No TID range scan yet: every ctid that the blocks could hold. A row takes 28 bytes of a block at the least.
+            let block = |parameter: &str| format!("split_part(btrim({parameter}::text, '()'), ',', 1)::bigint");
+            let _ = write!(
+                range,
+                "\n  AND ctid = ANY (ARRAY(SELECT format('(%s,%s)', block, line)::tid FROM generate_series({}, {} - 1) AS block,\n    \
+                 generate_series(1, current_setting('block_size')::int / 28) AS line))",
+                block("$2"),
+                block("$4"),
+            );
+        }
+        let matching = format!(
+            "SELECT ctid AS tid FROM {} WHERE {range}\n  AND {} ORDER BY ctid LIMIT $3::bigint",
+            self.from(),
+            self.condition(),
+        );
+        // Asked for only where the limit was reached. Qualified, or it would be sorted as the text that it is shown as:
+        // (0,9) after (0,10).
+        let last = "CASE WHEN (SELECT count(*) FROM matching) >= $3::bigint\n    \
+                    THEN (SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
+        self.batch(&matching, last, form)
+    }
+
+    /// All that goes from a range of blocks, at the least cost: read once, and deleted as it is read. Parameters: cutoff,
+    /// first ctid (text), ctid behind the last (text). For servers with TID range scans.
+    pub fn whole_blocks(&self) -> String {
+        let (returned, followers) = self.followers();
+        format!(
+            "WITH gone AS (\n  DELETE FROM {} WHERE ctid >= $2::text::tid AND ctid < $3::text::tid\n  \
+             AND {} RETURNING {}.ctid AS tid{returned}\n)\n\
+             SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers} FROM gone",
+            self.from(),
+            self.condition(),
+            self.alias,
+        )
+    }
+
+    fn batch(&self, matching: &str, last: &str, form: Form) -> String {
+        let (from, condition, alias) = (self.from(), self.condition(), &self.alias);
+        let (returned, followers) = self.followers();
+        let lock = |how: &str| {
+            format!(
+                "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n  \
+                 AND {condition} FOR UPDATE OF {alias}{how}\n),\n"
+            )
+        };
+        let (step, found) = match form {
+            Form::Eager => (String::new(), "matching"),
+            Form::Careful => (lock(" SKIP LOCKED"), "locked"),
+            Form::Waiting => (lock(""), "locked"),
+        };
+        // Set operations are dear, and most of the time all counts are the same.
+        let unless_all = |these: &str, of: &str, sql: &str| {
+            format!(
+                "CASE WHEN (SELECT count(*) FROM {these}) <> (SELECT count(*) FROM {of})\n    \
+                 THEN ARRAY({sql})::text[] ELSE '{{}}' END"
+            )
+        };
+        let skipped = unless_all(
+            "matching",
+            "gone",
+            &format!("SELECT tid FROM matching EXCEPT SELECT tid FROM {}", form.told_from()),
+        );
+        let kept = match form {
+            Form::Eager => "'{}'::text[]".to_owned(),
+            _ => unless_all(
+                "locked",
+                "gone",
+                "SELECT tid FROM locked INTERSECT SELECT tid FROM matching EXCEPT SELECT tid FROM gone",
+            ),
+        };
+        format!(
+            "WITH matching AS MATERIALIZED (\n  {matching}\n),\n{step}gone AS (\n  \
+             DELETE FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM {found}))\n  \
+             AND {condition} RETURNING {alias}.ctid AS tid{returned}\n)\n\
+             SELECT (SELECT count(*) FROM matching), (SELECT count(*) FROM gone),\n  {last},\n  {skipped},\n  {kept},\n  {followers}",
+        )
+    }
+
+    /// What the deletion returns so that the rows that go with ours can be counted, and the array of their counts.
+    fn followers(&self) -> (String, String) {
+        let mut keys: Vec<&Ident> = self.followed_by.iter().flat_map(|key| &key.referenced).collect();
+        keys.sort();
+        keys.dedup();
+        let place = |column: &Ident| keys.binary_search(&column).unwrap_or_default();
+        let returned = keys.iter().enumerate().map(|(n, key)| format!(", {}.{key} AS key_{n}", self.alias)).collect();
+        let counts: Vec<_> = self
+            .followed_by
+            .iter()
+            .map(|key| {
+                let pairs = key.columns.iter().zip(&key.referenced);
+                let same: Vec<_> =
+                    pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = gone.key_{}", place(theirs))).collect();
+                format!("(SELECT count(*) FROM {} AS {CHILD} JOIN gone ON {})", key.table, same.join(" AND "))
+            })
+            .collect();
+        (returned, format!("ARRAY[{}]::bigint[]", counts.join(", ")))
+    }
+}
