@@ -7,6 +7,7 @@
 pub mod context;
 pub mod drive;
 pub mod expire;
+pub mod partitions;
 pub mod sql;
 
 use std::future::Future;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub use context::{Context, Reporter, Stop, StopReason, Stopper};
 pub use drive::{Ended, Mode};
 
-use crate::run::{Finding, Plan, Step};
+use crate::run::{Finding, Gauge, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,15 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// Paths in the table are relative to the file they stand in, which lies in `folder`.
     fn resolve(&mut self, folder: &Path) {
         let _ = folder;
+    }
+
+    /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
+    const OBSERVES: bool = false;
+
+    /// Gauges of the catalog, read each minute by every daemon, whoever runs the job. Reads only.
+    fn observe(&self, cx: &Context) -> impl Future<Output = Result<Vec<Gauge>>> + Send {
+        let _ = cx;
+        std::future::ready(Ok(Vec::new()))
     }
 
     /// What there is to do now. Reads only: in a rehearsal the server refuses anything else.
@@ -118,6 +128,16 @@ macro_rules! kinds {
 
             pub const fn writes(&self) -> bool {
                 match self { $(Spec::$variant(_) => <$type as Kind>::WRITES),+ }
+            }
+
+            pub const fn observes(&self) -> bool {
+                match self { $(Spec::$variant(_) => <$type as Kind>::OBSERVES),+ }
+            }
+
+            /// # Errors
+            /// The database cannot be asked.
+            pub async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+                match self { $(Spec::$variant(kind) => kind.observe(cx).await),+ }
             }
 
             /// # Errors
