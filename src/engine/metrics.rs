@@ -74,6 +74,7 @@ impl Metrics {
         let with_outcome: Vec<&str> = JOB.iter().copied().chain(["outcome"]).collect();
         let counted = Counted::ALL.iter().map(|what| {
             let (name, help) = match what {
+                Counted::PartitionsCreated => ("pgtend_partitions_created_total", "Partitions made and attached."),
                 Counted::RowsDeleted => {
                     ("pgtend_rows_deleted_total", "Rows deleted because they were past their time.")
                 }
