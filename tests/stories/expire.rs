@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use pgtend::kinds::StopReason;
+use pgtend::pg::batch::{Access, Cutoff, Deletion, Form};
+use pgtend::pg::{Ident, TableName};
 use pgtend::run::{Counted, Outcome};
 
 use crate::scratch::Scratch;
@@ -415,5 +417,77 @@ async fn until(db: &Scratch, sql: &str, number: i64) {
         }
         assert!(asked.elapsed() < Duration::from_secs(20), "{sql} gives {is} and never {number}");
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_part_of_a_table_goes_block_by_block_and_a_small_one_by_the_index() {
+    let db = Scratch::new(&format!(
+        "{SESSIONS} INSERT INTO sessions SELECT n, '2026-06-15 12:00Z'::timestamptz + (n * 7919 % 100000 - 50000) * interval '1 s', 'x'
+         FROM generate_series(1, 100000) n; ANALYZE sessions;"
+    ))
+    .await;
+    assert_eq!(db.job(EXPIRE_SESSIONS).actions().await[0].detail["access"], "block ranges");
+    assert!(!db.job(EXPIRE_SESSIONS).check().await.contains("no index"));
+    let late = "tables = [{ table = 'sessions', grace = '13h' }]";
+    assert_eq!(db.job(late).actions().await[0].detail["access"], "index sessions_expires_at");
+    assert_eq!(db.job(late).run().await.1.total(Counted::RowsDeleted), 3_200);
+    assert_eq!(db.job(EXPIRE_SESSIONS).run().await.1.total(Counted::RowsDeleted), 46_800);
+    assert_eq!(db.number("SELECT count(*) FROM sessions WHERE expires_at >= '2026-06-15 12:00Z'").await, 50_000);
+}
+
+/// Each form of a batch, on servers of any age, by an index and by blocks: stopped where it waits for a row that is being
+/// extended, and let go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_way_a_batch_waits_for_a_row_that_is_extended_the_row_lives() {
+    let due = |leaf: &str| Deletion {
+        leaf: TableName::new("public", leaf).unwrap(),
+        oid: 0,
+        alias: Ident::new("sessions").unwrap(),
+        time: "expires_at".into(),
+        time_type: "timestamptz",
+        cutoff: Cutoff::Instant("2026-06-15T12:00:00Z".parse().unwrap()),
+        conditions: vec![],
+        refused_by: vec![],
+        followed_by: vec![],
+        access: Access::Blocks,
+        guarded: false,
+    };
+    let deletion = due("sessions");
+    let cases = [
+        ("by index, eager", deletion.by_index(Form::Eager), "-infinity", None),
+        ("by index, waiting", deletion.by_index(Form::Waiting), "-infinity", None),
+        ("by blocks, eager", deletion.by_blocks(150_000, Form::Eager), "(0,0)", Some("(9,0)")),
+        ("by blocks, waiting", deletion.by_blocks(150_000, Form::Waiting), "(0,0)", Some("(9,0)")),
+        ("by blocks on 13, eager", deletion.by_blocks(130_000, Form::Eager), "(0,0)", Some("(9,0)")),
+        ("by blocks on 13, waiting", deletion.by_blocks(130_000, Form::Waiting), "(0,0)", Some("(9,0)")),
+        ("whole blocks", deletion.whole_blocks(), "(0,0)", Some("(9,0)")),
+    ];
+    for (name, sql, from, to) in cases {
+        let db = Scratch::new(&format!("{SESSIONS}{}", ended(10))).await;
+        let (application, batch) = (db.session().await, db.session().await);
+        let pid: i32 = batch.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+        application
+            .client
+            .batch_execute("BEGIN; UPDATE sessions SET expires_at = 'infinity' WHERE id = 5")
+            .await
+            .unwrap();
+        let cutoff = chrono::DateTime::parse_from_rfc3339("2026-06-15T12:00:00Z").unwrap().to_utc();
+        let run = async {
+            let none: Vec<String> = vec![];
+            match to {
+                None => batch.client.query_one(&sql, &[&cutoff, &from, &100i64, &none]).await,
+                Some(to) if name == "whole blocks" => batch.client.query_one(&sql, &[&cutoff, &from, &to]).await,
+                Some(to) => batch.client.query_one(&sql, &[&cutoff, &from, &100i64, &to]).await,
+            }
+        };
+        let extend = async {
+            let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'");
+            until(&db, &waits, 1).await;
+            application.client.batch_execute("COMMIT").await.unwrap();
+        };
+        let (row, ()) = tokio::join!(run, extend);
+        assert_eq!(row.unwrap().get::<_, i64>(1), 9, "{name}");
+        assert_eq!(db.number("SELECT id::bigint FROM sessions").await, 5, "{name}");
     }
 }

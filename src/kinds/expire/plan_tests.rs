@@ -49,6 +49,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
                 access: Access::Index("sessions_expires_at".into()),
                 guarded: false,
             },
+            index: Some("sessions_expires_at".into()),
             due,
             kept: Vec::new(),
             nulls: Count::Exactly(0),

@@ -212,7 +212,11 @@ impl Deletion {
                  THEN ARRAY({sql})::text[] ELSE '{{}}' END"
             )
         };
-        let skipped = unless_all("matching", "gone", &format!("SELECT tid FROM matching EXCEPT SELECT tid FROM {}", form.told_from()));
+        let skipped = unless_all(
+            "matching",
+            "gone",
+            &format!("SELECT tid FROM matching EXCEPT SELECT tid FROM {}", form.told_from()),
+        );
         let kept = match form {
             Form::Eager => "'{}'::text[]".to_owned(),
             _ => unless_all(
@@ -241,7 +245,8 @@ impl Deletion {
             .iter()
             .map(|key| {
                 let pairs = key.columns.iter().zip(&key.referenced);
-                let same: Vec<_> = pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = gone.key_{}", place(theirs))).collect();
+                let same: Vec<_> =
+                    pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = gone.key_{}", place(theirs))).collect();
                 format!("(SELECT count(*) FROM {} AS {CHILD} JOIN gone ON {})", key.table, same.join(" AND "))
             })
             .collect();
