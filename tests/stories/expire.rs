@@ -168,6 +168,9 @@ async fn children_by_inheritance_are_tables_of_their_own() {
         ended(10)
     ))
     .await;
+    let steps = db.job(EXPIRE_SESSIONS).actions().await;
+    let rows: Vec<_> = steps.iter().map(|step| (step.target.as_str(), step.detail["rows"].as_u64().unwrap())).collect();
+    assert_eq!(rows, [("public.sessions", 10), ("public.sessions_old", 3)]);
     let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
     assert_eq!(report.total(Counted::RowsDeleted), 13);
     assert_eq!(db.number("SELECT count(*) FROM sessions").await, 0);
@@ -280,22 +283,55 @@ async fn a_row_that_others_refer_to_stays_and_does_not_stop_the_rest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_go_with_others_are_named_and_counted() {
+    for index in ["", "DROP INDEX sessions_expires_at;"] {
+        let db = Scratch::new(&format!(
+            "{SESSIONS}{index}{} {LIVING}
+             CREATE TABLE device (session int REFERENCES sessions ON DELETE CASCADE); CREATE INDEX ON device (session);
+             CREATE TABLE login (session int REFERENCES sessions ON DELETE SET NULL); CREATE INDEX ON login (session);
+             INSERT INTO device VALUES (5), (5), (7), (-1); INSERT INTO login VALUES (1), (2);",
+            ended(10)
+        ))
+        .await;
+        let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
+        let warnings = report.warnings.join("\n");
+        assert!(
+            warnings.contains("rows of public.device that refer to deleted rows are deleted with them"),
+            "{warnings}"
+        );
+        let counted = serde_json::json!({ "public.device": 3, "public.login": 2 });
+        assert_eq!(report.details()["rows_of_referencing_tables"], counted);
+        assert_eq!(db.number("SELECT count(*) FROM device").await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_nobody_may_read_now_is_reported_and_spoils_no_other() {
+    let db =
+        Scratch::new(&format!("{SESSIONS}{} CREATE TABLE other AS SELECT expires_at FROM sessions;", ended(3))).await;
+    let application = db.session().await;
+    application.client.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let (ended, report) = db.job("tables = [{ table = 'sessions' }, { table = 'other' }]").run().await;
+    assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Partial, 3));
+    let error = &report.failures[0].error;
+    assert!(error.contains(&format!("public.sessions is locked by pid {pid}")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_key_that_cannot_be_looked_into_is_named_with_its_grant() {
     let db = Scratch::new(&format!(
-        "{SESSIONS}{} {LIVING}
-         CREATE TABLE device (session int REFERENCES sessions ON DELETE CASCADE); CREATE INDEX ON device (session);
-         CREATE TABLE login (session int REFERENCES sessions ON DELETE SET NULL); CREATE INDEX ON login (session);
-         INSERT INTO device VALUES (5), (5), (7), (-1); INSERT INTO login VALUES (1), (2);",
+        "{SESSIONS}{} CREATE TABLE device (session int REFERENCES sessions); INSERT INTO device VALUES (5);
+         CREATE ROLE narrow LOGIN; GRANT ALL ON sessions TO narrow;",
         ended(10)
     ))
     .await;
-    let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
-    let warnings = report.warnings.join("\n");
-    assert!(warnings.contains("rows of public.device that refer to deleted rows are deleted with them"), "{warnings}");
-    assert_eq!(
-        report.details()["rows_of_referencing_tables"],
-        serde_json::json!({ "public.device": 3, "public.login": 2 })
-    );
-    assert_eq!(db.number("SELECT count(*) FROM device").await, 1);
+    let job = db.job_as("narrow", EXPIRE_SESSIONS);
+    let (_, report) = job.run().await;
+    let error = &report.failures[0].error;
+    assert!(error.contains("rows of table device still refer") && error.contains("device_session_fkey"), "{error}");
+    assert!(job.check().await.contains("GRANT SELECT ON \"public\".\"device\""));
+    db.sql.client.batch_execute("GRANT SELECT ON device TO narrow").await.unwrap();
+    assert_eq!(db.job_as("narrow", EXPIRE_SESSIONS).run().await.1.total(Counted::RowsDeleted), 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,6 +440,43 @@ error: where of public.t: it is of type int4, and must be boolean -> write a con
 error: expression of public.t: it has a parameter -> write the value itself
 "#;
     assert_eq!(check, expect[1..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_waits_for_a_replica_that_is_behind_and_then_goes_on() {
+    let db = Scratch::new(&format!("{SESSIONS}{}", ended(300))).await;
+    let standby = db.standby().await;
+    until(&db, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", 1).await;
+    standby.client.batch_execute("SELECT pg_wal_replay_pause()").await.unwrap();
+    db.sql.client.batch_execute("CREATE TABLE behind ()").await.unwrap();
+    until(&db, "SELECT count(*) FROM pg_stat_replication WHERE replay_lag > '300 ms'", 1).await;
+    let job = db.job("tables = [{ table = 'sessions' }]\nbatch = { rows = 100, max_replica_lag = '200ms' }");
+    let resume = async {
+        // It has asked twice, and deleted nothing in between.
+        let asks = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgtend/sessions'
+                    AND datname = current_database() AND query LIKE '%pg_stat_replication%'";
+        until(&db, asks, 1).await;
+        let first: String =
+            db.sql.client.query_one(&asks.replace("count(*)", "max(query_start)::text"), &[]).await.unwrap().get(0);
+        until(&db, &format!("{asks} AND query_start > '{first}'"), 1).await;
+        assert_eq!(db.number("SELECT count(*) FROM sessions").await, 300);
+        standby.client.batch_execute("SELECT pg_wal_replay_resume()").await.unwrap();
+    };
+    let ((_, report), ()) = tokio::join!(job.run(), resume);
+    assert_eq!(report.total(Counted::RowsDeleted), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_the_role_may_not_see_are_said_once_and_not_waited_for() {
+    let db =
+        Scratch::new(&format!("{SESSIONS}{} CREATE ROLE blind LOGIN; GRANT ALL ON sessions TO blind;", ended(300)))
+            .await;
+    db.standby().await;
+    until(&db, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", 1).await;
+    let job = db.job_as("blind", "tables = [{ table = 'sessions' }]\nbatch = { rows = 100 }");
+    let (_, report) = job.run().await;
+    assert_eq!(report.total(Counted::RowsDeleted), 300);
+    assert!(report.warnings[0].contains("GRANT pg_monitor"), "{:?}", report.warnings);
 }
 
 /// Waits until a query gives a number.

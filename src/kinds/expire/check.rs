@@ -30,7 +30,7 @@ pub fn findings(config: &ExpireTable, facts: &TableFacts) -> Vec<Finding> {
         }
         if work.nulls.any() && work.nulls != Count::Unknown {
             found.push(Finding::warning(
-                format!("{name}: {} have no time, and will never be deleted", work.nulls),
+                format!("{name} has {} without a time, and NULL never ends", work.nulls),
                 "give them one, or delete them by hand",
             ));
         }

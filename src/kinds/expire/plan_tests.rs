@@ -27,7 +27,6 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
             oid: 1,
             name: name.clone(),
             kind: 'r',
-            blocks: 1,
             row_security: false,
             missing: Vec::new(),
             not_null: Vec::new(),

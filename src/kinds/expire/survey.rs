@@ -80,6 +80,9 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
 
     let mut facts = TableFacts { table: name.clone(), refusal: None, leaves: Vec::new() };
     for leaf in catalog::leaves(session, root.oid).await? {
+        if let Some(reason) = cx.stop.requested() {
+            bail!("{}", reason.sentence());
+        }
         let refusal = refusal(&leaf, &root);
         let work = if refusal.is_none() && leaf.kind == 'r' {
             Some(work(session, cx, config, &leaf, time_type, cutoff, depth).await?)
@@ -112,7 +115,8 @@ async fn compile(session: &Session, config: &ExpireTable) -> Result<Result<&'sta
             }
             Ok(statement) => types.push(statement.columns()[0].type_().clone()),
             Err(error) => match error.as_db_error() {
-                Some(words) if !error.is_closed() => {
+                // What is wrong with the SQL: syntax, names, types, values. All else is the server's trouble.
+                Some(words) if ["42", "22", "0A"].contains(&&words.code().code()[..2]) => {
                     let hint = words.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
                     return refusal(format!("PostgreSQL says: {}{hint}", words.message()), "correct it");
                 }
