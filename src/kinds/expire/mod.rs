@@ -218,3 +218,53 @@ impl batch::Host for Run<'_> {
         self.cx.report.warn(text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a config: the parser's words, or the findings of `validate`.
+    fn check(config: &str, expect: &str) {
+        let said = match toml::from_str::<Expire>(config) {
+            Err(error) => error.message().to_owned(),
+            Ok(kind) => {
+                kind.validate().iter().map(|f| format!("{} {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+            }
+        };
+        assert!(
+            if expect.is_empty() { said.is_empty() } else { said.contains(expect) },
+            "{said:?} does not say {expect:?}"
+        );
+    }
+
+    #[test]
+    fn a_config_that_means_nothing_is_refused() {
+        check("tables = [{ table = 'sessions' }]", "");
+        check("tables = [{ table = 's', where = 'a' }, { table = 's', where = 'b' }]", "");
+        check("tables = []", "expire.tables is empty");
+        check("tables = [{ table = 's' }, { table = 'public.S' }]", "public.s stands twice");
+        check("tables = [{ table = 's', column = 'a', expression = 'b' }]", "both column and expression");
+        check("tables = [{ table = 's', where = ' ' }]", "where of public.s is empty");
+        check("tables = [{ table = 's', objects = {} }]", "unknown field `objects`");
+        check("tables = [{ table = 's', grace = 3 }]", "has no unit");
+        check("tables = [{ table = 's' }]\nbatch = { rows = 0 }", "batch.rows must be between");
+        check("tables = [{ table = 's' }]\nbatch = { target = '1h' }", "batch.target must be between");
+    }
+
+    #[test]
+    fn a_finding_knows_where_its_table_stands() {
+        let config = "tables = [{ table = 'a' },\n  { table = 'b', where = '' }]";
+        let found = toml::from_str::<Expire>(config).unwrap().validate();
+        assert_eq!(&config[found[0].span.clone().unwrap()], "{ table = 'b', where = '' }");
+    }
+
+    #[test]
+    fn editors_are_told_of_every_key() {
+        let schema = serde_json::to_string(&schemars::schema_for!(Expire)).unwrap();
+        for key in
+            ["tables", "column", "expression", "grace", "where", "batch", "rows", "target", "pause", "max_replica_lag"]
+        {
+            assert!(schema.contains(&format!("\"{key}\":")), "{key} is not in {schema}");
+        }
+    }
+}

@@ -36,6 +36,8 @@ pub struct LeafFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
     pub deletion: Deletion,
+    /// The index that finds due rows, whether or not this deletion goes by it.
+    pub index: Option<String>,
     pub due: Count,
     /// Rows that are due and stay, by constraint and referencing table.
     pub kept: Vec<(Reference, Count)>,
