@@ -76,6 +76,11 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// The line that stands for an action in `plan`, in logs and in failures.
     fn step(&self, action: &Self::Action) -> Step;
 
+    /// The `table` label that what happens to an action is counted under; bounded in number by the config.
+    fn label(&self, action: &Self::Action) -> String {
+        self.step(action).target
+    }
+
     /// Does one action. Called again for the same action when it said [`Applied::Locked`].
     fn apply(&self, cx: &Context, action: &Self::Action) -> impl Future<Output = Result<Applied>> + Send;
 

@@ -78,7 +78,7 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
     let at = config.grace.before(cx.now, cx.timezone).context("grace reaches back beyond the calendar")?;
     let cutoff = plan::cutoff(at, time_type, cx.timezone);
 
-    let mut facts = TableFacts { table: name.clone(), refusal: None, leaves: Vec::new() };
+    let mut facts = TableFacts { table: name.clone(), refusal: None, locked: None, leaves: Vec::new() };
     for leaf in catalog::leaves(session, root.oid).await? {
         if let Some(reason) = cx.stop.requested() {
             bail!("{}", reason.sentence());

@@ -99,17 +99,45 @@ async fn a_table_that_somebody_has_locked_is_reported() {
     assert!(report.failures[0].error.contains("the table is locked by pid"), "{}", report.failures[0].error);
 }
 
+const TWO_TABLES: &str = "tables = [{ table = 'sessions' }, { table = 'other' }]";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_nobody_may_read_now_is_reported_and_spoils_no_other() {
+async fn a_table_that_nobody_may_read_is_tried_until_the_time_is_over_and_spoils_no_other() {
     let db =
         Scratch::new(&format!("{SESSIONS}{} CREATE TABLE other AS SELECT expires_at FROM sessions;", ended(3))).await;
     let application = db.session().await;
     application.client.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
     let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    let (ended, report) = db.job("tables = [{ table = 'sessions' }, { table = 'other' }]").run().await;
+    let job =
+        db.job_at("postgres", TWO_TABLES, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    let (ended, report) = job.run().await;
     assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Partial, 3));
     let error = &report.failures[0].error;
-    assert!(error.contains(&format!("public.sessions is locked by pid {pid}")), "{error}");
+    assert!(error.contains("lock was not had") && error.contains(&format!("pid {pid}")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_could_not_even_be_looked_at_is_done_once_it_is_free() {
+    let db =
+        Scratch::new(&format!("{SESSIONS}{} CREATE TABLE other AS SELECT expires_at FROM sessions;", ended(3))).await;
+    let application = db.session().await;
+    application.client.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
+    let job = db.job(TWO_TABLES);
+    let release = async {
+        until_async(async || job.cx.report.snapshot().total(Counted::LockTimeouts) > 0).await;
+        application.client.batch_execute("COMMIT").await.unwrap();
+    };
+    let ((ended, report), ()) = tokio::join!(job.run(), release);
+    assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Succeeded, 6));
+}
+
+/// Waits for a condition that no SQL tells.
+async fn until_async(condition: impl AsyncFn() -> bool) {
+    let limit = std::time::Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(std::time::Instant::now() < limit, "it did not come about in a minute");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
