@@ -3,6 +3,13 @@
 mod support;
 
 mod connections;
+mod dying;
 mod fixtures;
+mod history;
+mod many_databases;
+mod one_run_at_a_time;
+mod outages;
+mod sessions;
 mod support_works;
+mod time_limits;
 mod walls;
