@@ -98,8 +98,10 @@ async fn work_stops_at_once_when_its_lock_is_lost() {
         assert_eq!(said["outcome"], "failed", "{said}");
         let error = said["error"].as_str().unwrap();
         assert!(error.contains("the connection that holds the job's lock was lost"), "{error}");
-        // The gate is shut: only a cancel ends the statement.
-        db.wait_for_busy("pgtend/%", 0).await;
+        // The gate is shut: something ended the statement, and at once means that it was not left to the server to notice.
+        let how = said["details"]["failures"][0]["error"].as_str().unwrap();
+        assert!(how.contains("canceling statement due to user request"), "{how}");
+        assert_eq!(db.busy("pgtend/%").await, 0);
         let runs = db.runs("gated").await;
         assert_eq!((runs[0].outcome.as_str(), runs[0].error.as_str()), ("failed", error), "{runs:#?}");
         assert_eq!(db.count("done").await, 0);

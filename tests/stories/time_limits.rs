@@ -26,6 +26,9 @@ async fn a_timeout_ends_the_statement_on_the_server() {
         assert_eq!(said["outcome"], "timed_out", "{said}");
         let error = said["error"].as_str().unwrap();
         assert!(error.contains("the job's timeout was over"), "{error}");
+        // By a cancel of ours; the server's own statement_timeout is for the case that we cannot.
+        let how = said["details"]["failures"][0]["error"].as_str().unwrap();
+        assert!(how.contains("canceling statement due to user request"), "{how}");
         assert_eq!(anything_left(&db).await, [""; 0]);
         let runs = db.runs("chore").await;
         assert_eq!((runs[0].outcome.as_str(), runs[0].error.as_str()), ("timed_out", error));
