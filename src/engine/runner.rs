@@ -225,7 +225,7 @@ impl Engine {
                 None
             }
         };
-        testpoint::reach("runner.begun").await;
+        testpoint::reach_in("runner.begun", job.name.as_str()).await;
         self.shared.metrics.started(labels(job));
         let clock = Instant::now();
         let result = self.drive(ring, ending, &mut lock, database).await;
@@ -288,7 +288,7 @@ impl Engine {
             .map_or(Duration::MAX, |end| (end - now).to_std().unwrap_or_default());
 
         let work = AssertUnwindSafe(async {
-            testpoint::reach("runner.apply").await;
+            testpoint::reach_in("runner.apply", job.name.as_str()).await;
             job.spec.drive(&cx, Mode::Apply).await
         })
         .catch_unwind();
@@ -298,7 +298,7 @@ impl Engine {
             () = stop_when_due(job, ending, lock, &stopper, deadline, closes_in) => {
                 // From here on it is made to end: what the server is doing for it is cancelled.
                 sessions.cancel_all().await;
-                tokio::time::timeout(LAST_BREATH, &mut work).await.ok()
+                tokio::time::timeout(testpoint::patience(LAST_BREATH), &mut work).await.ok()
             }
         };
         judge(finished, cx.stop.requested(), report.snapshot())
@@ -309,7 +309,9 @@ impl Engine {
         let (Some(id), Some(outcome), Some(at)) = (record.id, record.outcome, record.finished_at) else { return };
         let write = async |client: &tokio_postgres::Client| {
             let written = history::finish(client, id, at, outcome, record.error.as_deref(), &record.details);
-            tokio::time::timeout(Duration::from_secs(10), written).await.context("no answer from the server in 10 s")?
+            tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), written)
+                .await
+                .context("no answer from the server in 10 s")?
         };
         if write(lock.client()).await.is_ok() {
             return;

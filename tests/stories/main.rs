@@ -3,9 +3,16 @@
 mod support;
 
 mod connections;
+mod dying;
 mod expire;
 mod fixtures;
+mod history;
+mod many_databases;
+mod one_run_at_a_time;
+mod outages;
 mod scratch;
+mod sessions;
 mod shipped;
 mod support_works;
+mod time_limits;
 mod walls;
