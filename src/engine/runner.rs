@@ -230,8 +230,10 @@ impl Engine {
         let clock = Instant::now();
         let result = self.drive(ring, ending, &mut lock, database).await;
         let record = self.record(ring, started_at, id, &result);
-        self.shared.metrics.finished(labels(job), result.outcome, clock.elapsed().as_secs_f64(), &result.report);
+        let seconds = clock.elapsed().as_secs_f64();
+        // The record first: whoever sees the metric move may look for it.
         self.finish(ring, &lock, &record).await;
+        self.shared.metrics.finished(labels(job), result.outcome, seconds, &result.report);
         lock.release().await;
         Ok(record)
     }
@@ -301,6 +303,11 @@ impl Engine {
                 tokio::time::timeout(testpoint::patience(LAST_BREATH), &mut work).await.ok()
             }
         };
+        if finished.is_some()
+            && let Some(session) = cx.kept.lock().await.take()
+        {
+            session.close().await;
+        }
         judge(finished, cx.stop.requested(), report.snapshot())
     }
 
@@ -335,7 +342,8 @@ impl Engine {
         let write = async {
             let link = self.database(&ring.job.database)?.connect("pgtend").await?;
             let at = record.finished_at.unwrap_or_else(|| self.shared.clock.host());
-            request::close(&link.client, id, at, record.outcome.unwrap_or(Outcome::Failed), why).await
+            let outcome = record.outcome.unwrap_or(Outcome::Failed);
+            request::close(&link.client, id, at, outcome, record.skip(), why).await
         };
         if let Err(error) = write.await {
             tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {}", explain(&error));
