@@ -2,10 +2,17 @@
 
 mod support;
 
+mod bad_company;
+mod catching_up;
+mod chains_and_retries;
+mod clocks;
 mod connections;
+mod daylight_saving;
 mod expire;
 mod fixtures;
+mod poolers;
 mod scratch;
 mod shipped;
+mod standby;
 mod support_works;
 mod walls;
