@@ -16,15 +16,20 @@ fn behind(pooler: &PgBouncer) -> Pgtend {
     Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"{{listen}}\"\n{JOBS}", pooler.url()))
 }
 
-/// One server connection for all, or as many as there are clients, taken in turns: each hides the mode in its own way.
-const POOLS: [&[(&str, &str)]; 3] =
-    [&[("default_pool_size", "1")], &[], &[("default_pool_size", "2"), ("server_round_robin", "1")]];
+/// One server connection for all; as many as there are clients; two that are taken in turns; and one for each statement.
+/// Each shows in another way.
+const POOLS: [(&str, &[(&str, &str)]); 4] = [
+    ("transaction", &[("default_pool_size", "1")]),
+    ("transaction", &[]),
+    ("transaction", &[("min_pool_size", "2"), ("default_pool_size", "2"), ("server_round_robin", "1")]),
+    ("statement", &[]),
+];
 
 #[tokio::test]
 async fn a_pooler_in_transaction_mode_is_refused_by_every_command() {
-    for settings in POOLS {
+    for (mode, settings) in POOLS {
         let db = database().await;
-        let pooler = PgBouncer::start(&db, "transaction", settings);
+        let pooler = PgBouncer::start(&db, mode, settings);
         let program = behind(&pooler);
 
         let [record] = program.run(["run", "chore", "--json"]).await.exits(1).json().try_into().expect("one record");
@@ -74,7 +79,9 @@ async fn a_daemon_behind_a_pooler_in_transaction_mode_says_so_and_leaves_its_ses
         _ => None,
     });
     assert_eq!(row, Some(("0", "on")));
-    assert_eq!(db.scalar::<i64>("select count(*) from pg_locks where locktype = 'advisory'").await, 0);
+    let locks = "select count(*) from pg_locks l join pg_database d on d.oid = l.database
+                 where d.datname = current_database() and l.locktype = 'advisory'";
+    assert_eq!(db.scalar::<i64>(locks).await, 0);
 }
 
 #[tokio::test]
