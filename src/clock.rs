@@ -3,11 +3,13 @@
 //! Schedules follow the host's clock, cutoffs follow the database's: a row is old by the clock that wrote it. When the two
 //! are far apart one of them is wrong, and nothing is destroyed until somebody has said which.
 
+use std::fmt;
+
 use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, Duration, Utc};
 
 /// How far apart the host's clock and the database's may be before destructive work is refused.
-pub const MAX_SKEW: Duration = Duration::minutes(5);
+const MAX_SKEW: Duration = Duration::minutes(5);
 
 /// Where the time comes from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,25 +39,58 @@ impl Clock {
         if let Clock::Fixed(at) = self {
             return Ok(*at);
         }
+        let skew = self.skew(client).await?;
+        if destructive && skew.is_too_much() {
+            bail!(
+                "{skew}: nothing is written until they agree within {} minutes; set the wrong one right (chronyc \
+                 tracking, timedatectl)",
+                MAX_SKEW.num_minutes(),
+            );
+        }
+        Ok(skew.database)
+    }
+
+    /// The host's time beside the database's.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    pub async fn skew(&self, client: &tokio_postgres::Client) -> Result<Skew> {
         let before = self.host();
         let row = client
             .query_one("SELECT pg_catalog.clock_timestamp()", &[])
             .await
             .context("ask the database for its time")?;
-        let now: DateTime<Utc> = row.get(0);
-        let after = self.host();
+        let database: DateTime<Utc> = row.get(0);
+        let host = self.host();
         // The answer was given at some moment between the two looks at our own clock.
-        let skew = if now < before { before - now } else { (now - after).max(Duration::zero()) };
-        if destructive && skew > MAX_SKEW {
-            bail!(
-                "the clocks of this host ({}) and of the database ({}) are {} apart: nothing is deleted until they agree \
-                 within {} minutes; set the wrong one right (chronyc tracking, timedatectl)",
-                after.format("%Y-%m-%d %H:%M:%SZ"),
-                now.format("%Y-%m-%d %H:%M:%SZ"),
-                crate::period::human(skew.to_std().unwrap_or_default()),
-                MAX_SKEW.num_minutes(),
-            );
-        }
-        Ok(now)
+        let apart = if database < before { before - database } else { (database - host).max(Duration::zero()) };
+        Ok(Skew { host, database, apart })
+    }
+}
+
+/// Two clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Skew {
+    host: DateTime<Utc>,
+    database: DateTime<Utc>,
+    /// Never negative.
+    apart: Duration,
+}
+
+impl Skew {
+    pub fn is_too_much(&self) -> bool {
+        self.apart > MAX_SKEW
+    }
+}
+
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the clocks of this host ({}) and of the database ({}) are {} apart",
+            self.host.format("%Y-%m-%d %H:%M:%SZ"),
+            self.database.format("%Y-%m-%d %H:%M:%SZ"),
+            crate::period::human(self.apart.to_std().unwrap_or_default()),
+        )
     }
 }

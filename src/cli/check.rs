@@ -7,11 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{DONE, FAILED, output};
-use crate::clock::MAX_SKEW;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
 use crate::pg::explain;
-use crate::pg::session;
+use crate::pg::{TransactionPooler, session};
 use crate::run::{Finding, Severity};
 
 #[derive(Debug, Args)]
@@ -45,11 +44,13 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
         for (name, database) in &config.databases {
             let findings = match look_at(&engine, name).await {
                 Ok(findings) => findings,
-                Err(error) => {
-                    let mend =
-                        "see that the server runs and that this host may connect to it (url, password, pg_hba.conf)";
-                    vec![Finding::error(explain(&error), mend)]
-                }
+                Err(error) => vec![match error.downcast_ref::<TransactionPooler>() {
+                    Some(pooler) => Finding::error(pooler.why(), TransactionPooler::MEND),
+                    None => Finding::error(
+                        explain(&error),
+                        "see that the server runs and that this host may connect to it (url, password, pg_hba.conf)",
+                    ),
+                }],
             };
             let reachable = findings.iter().all(|finding| finding.severity != Severity::Error);
             found.extend(findings.into_iter().map(|finding| Found {
@@ -92,7 +93,6 @@ async fn look_at_job(engine: &Engine, job: &Definition) -> Result<Vec<Finding>> 
 /// The database itself: the way in, the server, the clocks, and whether there is room for the history.
 async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     let database = engine.database(name)?;
-    database.refuse_transaction_pooler().await?;
     let link = database.connect("pgtend/check").await?;
     let facts =
         session::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
@@ -105,13 +105,9 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
             mend,
         ));
     }
-    let now = engine.shared.clock.host();
-    let skew = (engine.shared.clock.database(&link.client, false).await? - now).abs();
-    if skew > MAX_SKEW {
-        let apart = crate::period::human(skew.to_std().unwrap_or_default());
-        let mend = "set the wrong one right (chronyc tracking, timedatectl)";
-        findings
-            .push(Finding::error(format!("the clocks of this host and of database {name} are {apart} apart"), mend));
+    let skew = engine.shared.clock.skew(&link.client).await?;
+    if skew.is_too_much() {
+        findings.push(Finding::error(skew.to_string(), "set the wrong one right (chronyc tracking, timedatectl)"));
     }
     if history::exists(&link.client).await? {
         let row = link

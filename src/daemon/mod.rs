@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 pub use signals::{Signals, Wish};
 
 use crate::config::{self, Config, Definition};
-use crate::engine::schedule::{Heartbeat, Rota, missed};
+use crate::engine::schedule::{Heartbeat, Rota};
 use crate::engine::{Ending, Ring, Shared, labels};
 use crate::pg::explain;
 use crate::run::{JobName, Outcome, RunRecord, Trigger};
@@ -253,28 +253,13 @@ impl Daemon {
 
     fn see(&mut self, sight: Sight) {
         match sight {
-            Sight::Came { database, standings } => {
-                let now = self.shared.clock.host();
-                for job in
-                    self.config().jobs.iter().filter(|job| job.database == database && job.enabled && job.catch_up)
-                {
-                    let Some(standing) = standings.get(&job.name) else { continue };
-                    // Whatever ran the job last, it saw all that was there to do until then.
-                    let last = standing.last_due_at.max(standing.last_started_at);
-                    let owed =
-                        job.schedule.as_ref().zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now));
-                    if let Some(due_at) = owed {
-                        tracing::info!(job = %job.name, %due_at, "a scheduled time went by; caught up now");
-                        let job = Arc::clone(job);
-                        self.start(Ring {
-                            job,
-                            trigger: Trigger::CatchUp,
-                            due_at: Some(due_at),
-                            request: None,
-                            attempt: 1,
-                        });
-                    }
-                }
+            Sight::Came { standings } => {
+                // Whatever ran a job last, it saw all that was there to do until then.
+                let last = standings
+                    .into_iter()
+                    .filter_map(|(job, standing)| Some((job, standing.last_due_at.max(standing.last_started_at)?)));
+                self.rota.recall(&last.collect(), self.shared.clock.host());
+                self.beat();
             }
             Sight::Asked(requests) => {
                 for request in requests {

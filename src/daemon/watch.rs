@@ -37,7 +37,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 pub enum Sight {
     /// The database has come, or come back: what was missed may be caught up.
     Came {
-        database: String,
         standings: HashMap<JobName, Standing>,
     },
     Asked(Vec<Request>),
@@ -119,7 +118,7 @@ impl Watcher {
         }
         let standings = self.standings(&link).await?;
         self.observe().await;
-        self.tell(Sight::Came { database: self.database.clone(), standings }).await?;
+        self.tell(Sight::Came { standings }).await?;
         if !standby {
             self.prune(&link, pruned).await?;
         }
@@ -150,6 +149,9 @@ impl Watcher {
             self.take(link).await?;
         }
         let mut minute = self.each_minute();
+        // A standby tells nobody that it is promoted, and triggers are waited for no longer than 10 s.
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 message = link.messages.recv() => match message {
@@ -159,6 +161,9 @@ impl Watcher {
                 },
                 () = self.nudge.notified() => {
                     timeout(testpoint::patience(PATIENCE), self.standings(link)).await.context("no answer from the server")??;
+                }
+                _ = look.tick(), if standby => {
+                    timeout(PATIENCE, self.unchanged(link, standby)).await.context("no answer from the server")??;
                 }
                 _ = minute.tick() => {
                     timeout(testpoint::patience(PATIENCE), self.minute(link, standby, pruned)).await.context("no answer from the server")??;
@@ -205,11 +210,18 @@ impl Watcher {
         minute
     }
 
-    async fn minute(&self, link: &Link, standby: bool, pruned: &mut Pruned) -> Result<()> {
+    /// # Errors
+    /// A standby was promoted, which is the end of watching it as one.
+    async fn unchanged(&self, link: &Link, standby: bool) -> Result<()> {
         let recovering: bool = link.client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?.get(0);
         if recovering != standby {
             bail!("database {} has changed between primary and standby", self.database);
         }
+        Ok(())
+    }
+
+    async fn minute(&self, link: &Link, standby: bool, pruned: &mut Pruned) -> Result<()> {
+        self.unchanged(link, standby).await?;
         self.standings(link).await?;
         self.observe().await;
         if standby {

@@ -48,7 +48,6 @@ fn hash(what: &str, job: &JobName) -> i64 {
 /// # Errors
 /// The database cannot be reached, or is reached through a pooler that hands out its sessions by the transaction.
 pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
-    database.refuse_transaction_pooler().await?;
     let link = database.connect(&format!("pgtend/{job} (lock)")).await?;
     let facts = session::settle_link(&link.client, LAST_STATEMENT + Duration::from_secs(10), LAST_STATEMENT).await?;
     let (key, work_key) = (key(job), hash("work", job));

@@ -20,6 +20,7 @@ pub mod words;
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
 pub use ident::{Ident, TableName};
+pub use pooler::TransactionPooler;
 pub use refusal::ConnectError;
 pub use session::{Access, Database, Session, Sessions};
 pub use words::explain;

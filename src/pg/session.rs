@@ -80,8 +80,14 @@ impl Database {
     /// A connection outside the pool: for a lock, or for listening.
     ///
     /// # Errors
-    /// The database cannot be reached.
+    /// The database cannot be reached, or only through a pooler in transaction mode: our settings and locks would stay
+    /// behind in sessions of the application's.
     pub async fn connect(&self, application_name: &str) -> Result<Link> {
+        self.refuse_transaction_pooler().await?;
+        self.link(application_name).await
+    }
+
+    async fn link(&self, application_name: &str) -> Result<Link> {
         connect(&self.conninfo, application_name).await.with_context(|| format!("database {}", self.name))
     }
 
@@ -90,7 +96,7 @@ impl Database {
     pub async fn refuse_transaction_pooler(&self) -> Result<()> {
         self.direct
             .get_or_try_init(|| async {
-                let (first, second) = (self.connect("pgtend").await?, self.connect("pgtend").await?);
+                let (first, second) = (self.link("pgtend").await?, self.link("pgtend").await?);
                 pooler::refuse_transaction_mode(&first, &second, &self.name).await
             })
             .await

@@ -2,7 +2,12 @@
 
 mod support;
 
+mod bad_company;
+mod catching_up;
+mod chains_and_retries;
+mod clocks;
 mod connections;
+mod daylight_saving;
 mod dying;
 mod expire;
 mod fixtures;
@@ -10,9 +15,11 @@ mod history;
 mod many_databases;
 mod one_run_at_a_time;
 mod outages;
+mod poolers;
 mod scratch;
 mod sessions;
 mod shipped;
+mod standby;
 mod support_works;
 mod time_limits;
 mod walls;

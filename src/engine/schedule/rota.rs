@@ -73,11 +73,12 @@ impl Rota {
         rota
     }
 
-    /// Takes up the history of jobs that have not rung yet: of those whose database was not there at first, or that came
-    /// with a reload.
+    /// Takes up the history of jobs whose database has come, or come back: those that have not rung yet begin where it
+    /// ends, and a time that rang while the database was away, and so left no run, is owed again.
     pub fn recall(&mut self, last_due: &HashMap<JobName, DateTime<Utc>>, now: DateTime<Utc>) {
-        for (job, turn) in self.turns.iter_mut().filter(|(_, turn)| !turn.rung) {
-            if let Some(last) = last_due.get(job) {
+        for (job, turn) in &mut self.turns {
+            let Some(last) = last_due.get(job) else { continue };
+            if !turn.rung || (turn.alarm.catch_up && *last < turn.settled) {
                 turn.settle(*last, true);
                 // It may have been written by a clock that was ahead of this one.
                 turn.clock_set_back(now);
@@ -237,14 +238,16 @@ mod tests {
     }
 
     #[test]
-    fn history_that_is_read_late_is_caught_up_all_the_same_but_never_after_a_ring() {
-        let history = HashMap::from([(JobName("job".into()), at("01T02:00:00"))]);
+    fn history_that_is_read_late_is_caught_up_and_so_is_a_ring_that_left_no_run() {
+        let history = |last| HashMap::from([(JobName("job".into()), at(last))]);
         let mut rota = rota(alarm("0 * * * *"), None, "01T09:30:00");
         assert_eq!(tick(&mut rota, "01T09:31:00"), None);
-        rota.recall(&history, at("01T09:32:00"));
+        rota.recall(&history("01T02:00:00"), at("01T09:32:00"));
         assert_eq!(tick(&mut rota, "01T09:32:00"), some("01T09:00:00 catch_up"));
-        rota.recall(&history, at("01T09:33:00"));
+        rota.recall(&history("01T09:00:00"), at("01T09:33:00"));
         assert_eq!(tick(&mut rota, "01T09:33:00"), None);
+        rota.recall(&history("01T02:00:00"), at("01T09:34:00"));
+        assert_eq!(tick(&mut rota, "01T09:34:00"), some("01T09:00:00 catch_up"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clock::{self, Clock};
 use super::database::Database;
 use super::keeper;
 use super::majors::{self, Installation};
@@ -30,6 +31,7 @@ struct Server {
     /// Without TCP it only names the socket.
     port: u16,
     settings: BTreeMap<String, String>,
+    env: BTreeMap<String, String>,
     process: Mutex<Option<Child>>,
     databases: AtomicU32,
 }
@@ -66,22 +68,39 @@ impl Cluster {
         Cluster::with(major, &settings)
     }
 
+    /// A server of one's own that goes by this clock.
+    pub fn by(clock: &Clock, major: u32) -> Cluster {
+        let cluster = Cluster::new(major, &[], clock.env());
+        cluster.start();
+        cluster
+    }
+
     /// A server that has not been started, for who comes before it.
     pub fn stopped(major: u32, settings: &[(&str, &str)]) -> Cluster {
+        Cluster::new(major, settings, BTreeMap::new())
+    }
+
+    fn new(major: u32, settings: &[(&str, &str)], env: BTreeMap<String, String>) -> Cluster {
         let installation = majors::installation(major);
         let folder = keeper::server_folder("c");
         copy(&template(installation), &folder.join("data"));
-        Cluster::of(installation, folder, settings.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+        let settings = settings.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        Cluster::of(installation, folder, settings, env)
     }
 
-    fn of(installation: &'static Installation, folder: PathBuf, mut settings: BTreeMap<String, String>) -> Cluster {
+    fn of(
+        installation: &'static Installation,
+        folder: PathBuf,
+        mut settings: BTreeMap<String, String>,
+        env: BTreeMap<String, String>,
+    ) -> Cluster {
         let port = settings.get("port").map_or(5432, |port| port.parse().expect("a port"));
         for (name, value) in DEFAULTS {
             settings.entry(name.to_string()).or_insert_with(|| value.to_string());
         }
         settings.insert("unix_socket_directories".into(), folder.display().to_string());
         let (process, databases) = (Mutex::new(None), AtomicU32::new(1));
-        let server = Arc::new(Server { installation, folder, port, settings, process, databases });
+        let server = Arc::new(Server { installation, folder, port, settings, env, process, databases });
         ALL.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&server));
         Cluster(server)
     }
@@ -96,7 +115,7 @@ impl Cluster {
         if settings.contains_key("port") {
             settings.insert("port".into(), super::free_port().to_string());
         }
-        let standby = Cluster::of(self.0.installation, folder, settings);
+        let standby = Cluster::of(self.0.installation, folder, settings, self.0.env.clone());
         standby.start();
         standby
     }
@@ -235,6 +254,7 @@ impl Server {
         for (name, value) in &self.settings {
             command.arg("-c").arg(format!("{name}={value}"));
         }
+        command.envs(&self.env);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("share the server's log")).stderr(log);
         keeper::spawn(command, libc::SIGQUIT).expect("start postgres")
     }
@@ -256,6 +276,7 @@ impl Server {
         keeper::signal(&child, signal);
         keeper::signal(&child, libc::SIGCONT);
         let _ = child.wait();
+        clock::sweep(child.id());
     }
 }
 

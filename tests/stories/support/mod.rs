@@ -8,6 +8,8 @@
 //! | [`program`] | `pgtend` with a config, an environment and a clock; what it printed |
 //! | [`daemon`] | `pgtend daemon`: its log, its HTTP, signals |
 //! | [`runs`] | the history, and jobs that a story holds and lets go on |
+//! | [`clock`] | a wall clock that servers and programs share, and that a story sets |
+//! | [`past`] | the history, in a form that a story can compare |
 //! | [`wait`] | polling a condition, with a limit and a panic that says what was waited for |
 //! | [`pgbouncer`] | a pooler before a database |
 //! | [`keeper`] | the folder and the child processes of this test run, and their end |
@@ -16,21 +18,25 @@
 
 #![allow(dead_code, unused_imports, reason = "each story uses the part it needs")]
 
+pub mod clock;
 pub mod cluster;
 pub mod daemon;
 pub mod database;
 pub mod keeper;
 pub mod majors;
+pub mod past;
 pub mod pgbouncer;
 pub mod process;
 pub mod program;
 pub mod runs;
 pub mod wait;
 
+pub use clock::Clock;
 pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use database::{Database, on_each_major};
 pub use majors::{majors, newest_major};
+pub use past::{runs, wait_for_runs};
 pub use pgbouncer::PgBouncer;
 pub use process::{Output, Process};
 pub use program::{Pgtend, free_port};

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::keeper;
 use super::wait::wait_or_explain;
+use super::{clock, keeper};
 
 /// A running program. Dropping it is a kill -9.
 pub struct Process {
@@ -103,6 +103,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        clock::sweep(self.child.id());
         if std::thread::panicking() {
             eprintln!("{}\n{}", self.name, self.tail());
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use super::clock::Clock;
 use super::daemon::Daemon;
 use super::database::Database;
 use super::keeper;
@@ -91,6 +92,13 @@ impl Pgtend {
         // Renamed into place, so that the program never reads half of it.
         let new = self.file("clock.new", faketime);
         fs::rename(new, self.clock_file()).expect("set the clock");
+    }
+
+    /// Makes the program go by this clock, which its server goes by too.
+    #[must_use]
+    pub fn by(mut self, clock: &Clock) -> Self {
+        self.env.extend(clock.env());
+        self
     }
 
     /// Starts `pgtend ARGS`.
