@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod man;
 mod output;
 mod past;
 mod rehearse;
@@ -134,7 +135,7 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
             return ExitCode::from(DONE);
         }
         Command::Man => {
-            let written = clap_mangen::Man::new(Args::command()).render(&mut std::io::stdout());
+            let written = man::write(&mut std::io::stdout());
             return ExitCode::from(if written.is_ok() { DONE } else { FAILED });
         }
         _ => {}
