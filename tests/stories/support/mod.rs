@@ -7,6 +7,7 @@
 //! | [`database`] | a fresh database for each story |
 //! | [`program`] | `pgtend` with a config, an environment and a clock; what it printed |
 //! | [`daemon`] | `pgtend daemon`: its log, its HTTP, signals |
+//! | [`runs`] | the history, and jobs that a story holds and lets go on |
 //! | [`wait`] | polling a condition, with a limit and a panic that says what was waited for |
 //! | [`pgbouncer`] | a pooler before a database |
 //! | [`keeper`] | the folder and the child processes of this test run, and their end |
@@ -23,6 +24,7 @@ pub mod majors;
 pub mod pgbouncer;
 pub mod process;
 pub mod program;
+pub mod runs;
 pub mod wait;
 
 pub use cluster::Cluster;
@@ -32,4 +34,5 @@ pub use majors::{majors, newest_major};
 pub use pgbouncer::PgBouncer;
 pub use process::{Output, Process};
 pub use program::{Pgtend, free_port};
+pub use runs::{GATED, Hold, Run};
 pub use wait::{wait_for, wait_until};
