@@ -1,9 +1,19 @@
 //! Named points at which a test can hold, break or panic a run of the real binary. In a release build they are nothing.
 //!
 //! `PGTEND_TESTPOINTS="expire.batch=hold:/tmp/x; runner.apply=panic"`: `hold:FILE` makes `FILE.reached` and waits until
-//! FILE exists; `panic` panics.
+//! FILE exists; `panic` panics. `runner.apply@JOB` is the point in the runs of that job alone. `PGTEND_HURRY=20` makes
+//! the waits for a silent server that much shorter.
 
-/// The run has come to `point`.
+use std::time::Duration;
+
+/// A run of `job` has come to `point`.
+#[cfg(debug_assertions)]
+pub async fn reach_in(point: &str, job: &str) {
+    reach(point).await;
+    reach(&format!("{point}@{job}")).await;
+}
+
+/// The program has come to `point`.
 #[cfg(debug_assertions)]
 pub async fn reach(point: &str) {
     let Ok(all) = std::env::var("PGTEND_TESTPOINTS") else { return };
@@ -23,3 +33,23 @@ pub async fn reach(point: &str) {
 #[allow(clippy::unused_async, reason = "the same shape as in a debug build")]
 #[inline]
 pub async fn reach(_: &str) {}
+
+/// Nothing, in a release build.
+#[cfg(not(debug_assertions))]
+#[allow(clippy::unused_async, reason = "the same shape as in a debug build")]
+#[inline]
+pub async fn reach_in(_: &str, _: &str) {}
+
+/// How long to wait where a server may be silent: `usual`, but for a test in a hurry.
+#[cfg(debug_assertions)]
+pub fn patience(usual: Duration) -> Duration {
+    let hurry = std::env::var("PGTEND_HURRY").ok().and_then(|factor| factor.parse().ok());
+    usual / hurry.unwrap_or(1).max(1)
+}
+
+/// `usual`.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn patience(usual: Duration) -> Duration {
+    usual
+}

@@ -11,7 +11,7 @@ use super::{DONE, FAILED, HELD, jobs, output};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared, history, request};
 use crate::pg::{Link, explain, session};
-use crate::run::Outcome;
+use crate::run::{Outcome, Skip};
 
 /// How long a daemon has to take the request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -83,7 +83,7 @@ async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
             let why = answer.error.map(|why| format!(": {why}")).unwrap_or_default();
             output::line(&format!("{}: {outcome}{why}", job.name));
             return Ok(match outcome {
-                Outcome::Skipped => HELD,
+                Outcome::Skipped if matches!(answer.skip, Some(Skip::Held | Skip::Overlap)) => HELD,
                 outcome if outcome.is_bad() => FAILED,
                 _ => DONE,
             });

@@ -72,6 +72,7 @@ impl Tending {
                 polling: polling.clone(),
                 nudge,
                 ending: self.watching.clone(),
+                refused: Default::default(),
             };
             self.watchers.spawn(watcher.watch());
         }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,6 +21,7 @@ use crate::engine::{Engine, labels};
 use crate::period::Period;
 use crate::pg::{Link, explain, session};
 use crate::run::JobName;
+use crate::testpoint;
 
 /// How often the gauges are read.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -54,7 +56,12 @@ pub struct Watcher {
     /// A run of the database has ended here: its gauges are worth reading now.
     pub nudge: Arc<Notify>,
     pub ending: CancellationToken,
+    /// The log knows that the history is kept from us.
+    pub refused: AtomicBool,
 }
+
+/// When the history was last made shorter, over however many connections.
+type Pruned = Option<Instant>;
 
 impl Watcher {
     /// Watches until told to end.
@@ -69,9 +76,10 @@ impl Watcher {
     async fn watch_on(&mut self) {
         let mut wait = BACKOFF.0;
         let mut told = false;
+        let mut pruned = None;
         loop {
             let began = Instant::now();
-            if let Err(error) = self.watch_once(&mut told).await {
+            if let Err(error) = self.watch_once(&mut told, &mut pruned).await {
                 let error = explain(&error);
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(database = %self.database, "out of reach, trying again until it comes back: {error}");
@@ -93,29 +101,34 @@ impl Watcher {
     }
 
     /// One connection, from its beginning to its end. `told`: whether the log knows that the database is out of reach.
-    async fn watch_once(&self, told: &mut bool) -> Result<()> {
+    async fn watch_once(&self, told: &mut bool, pruned: &mut Pruned) -> Result<()> {
         let (mut link, standby) = self.connect().await?;
+        // Before anybody is told that the database is there: who hears so may at once ask for a run by way of it.
+        let ensured = if standby { Ok(()) } else { history::ensure(&link.client).await };
         if std::mem::replace(told, false) {
             tracing::info!(database = %self.database, "within reach again");
         }
         self.reach(Reach { up: true, standby, error: None });
+        if let Err(error) = ensured {
+            self.engine.shared.metrics.history_write_failed();
+            tracing::error!(database = %self.database, "runs go unrecorded, and no trigger reaches this database: {}", explain(&error));
+            self.refused.store(true, Ordering::Relaxed);
+        }
         if !standby {
-            if let Err(error) = history::ensure(&link.client).await {
-                self.engine.shared.metrics.history_write_failed();
-                tracing::error!(database = %self.database, "runs go unrecorded, and no trigger reaches this database: {}", explain(&error));
-            } else {
-                self.close_dead(&link).await?;
-            }
+            self.close_dead(&link).await?;
         }
         let standings = self.standings(&link).await?;
         self.observe().await;
         self.tell(Sight::Came { database: self.database.clone(), standings }).await?;
+        if !standby {
+            self.prune(&link, pruned).await?;
+        }
         match &self.polling {
             Some(places) => {
                 drop(link);
-                self.look_now_and_then(places, standby).await
+                self.look_now_and_then(places, standby, pruned).await
             }
-            None => self.listen(&mut link, standby).await,
+            None => self.listen(&mut link, standby, pruned).await,
         }
     }
 
@@ -130,14 +143,13 @@ impl Watcher {
     }
 
     /// Listens on one connection, for as long as it lives.
-    async fn listen(&self, link: &mut Link, standby: bool) -> Result<()> {
+    async fn listen(&self, link: &mut Link, standby: bool, pruned: &mut Pruned) -> Result<()> {
         // A standby takes no LISTEN; nor are there requests on it.
         if !standby {
             link.client.batch_execute(&format!("LISTEN {}", request::CHANNEL)).await.context("listen for triggers")?;
             self.take(link).await?;
         }
         let mut minute = self.each_minute();
-        let mut pruned = None;
         loop {
             tokio::select! {
                 message = link.messages.recv() => match message {
@@ -146,19 +158,18 @@ impl Watcher {
                     None => bail!("the connection to database {} has ended", self.database),
                 },
                 () = self.nudge.notified() => {
-                    timeout(PATIENCE, self.standings(link)).await.context("no answer from the server")??;
+                    timeout(testpoint::patience(PATIENCE), self.standings(link)).await.context("no answer from the server")??;
                 }
                 _ = minute.tick() => {
-                    timeout(PATIENCE, self.minute(link, standby, &mut pruned)).await.context("no answer from the server")??;
+                    timeout(testpoint::patience(PATIENCE), self.minute(link, standby, pruned)).await.context("no answer from the server")??;
                 }
             }
         }
     }
 
     /// Looks every few seconds over a connection made for it.
-    async fn look_now_and_then(&self, places: &Semaphore, standby: bool) -> Result<()> {
+    async fn look_now_and_then(&self, places: &Semaphore, standby: bool, pruned: &mut Pruned) -> Result<()> {
         let mut minute = self.each_minute();
-        let mut pruned = None;
         let mut look = tokio::time::interval_at(Instant::now() + LOOK.mul_f64(stable_fraction(&self.database)), LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -174,26 +185,27 @@ impl Watcher {
                     bail!("database {} has changed between primary and standby", self.database);
                 }
                 if gauges {
-                    self.minute(&link, standby, &mut pruned).await
+                    self.minute(&link, standby, pruned).await
                 } else if standby {
                     Ok(())
                 } else {
                     self.take(&link).await
                 }
             };
-            timeout(PATIENCE, looked).await.context("no answer from the server")??;
+            timeout(testpoint::patience(PATIENCE), looked).await.context("no answer from the server")??;
         }
     }
 
     /// A tick a minute, at another second for each database.
     fn each_minute(&self) -> tokio::time::Interval {
-        let mut minute =
-            tokio::time::interval_at(Instant::now() + MINUTE.mul_f64(stable_fraction(&self.database).max(0.1)), MINUTE);
+        let every = testpoint::patience(MINUTE);
+        let first = every.mul_f64(stable_fraction(&self.database).max(0.1));
+        let mut minute = tokio::time::interval_at(Instant::now() + first, every);
         minute.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         minute
     }
 
-    async fn minute(&self, link: &Link, standby: bool, pruned: &mut Option<Instant>) -> Result<()> {
+    async fn minute(&self, link: &Link, standby: bool, pruned: &mut Pruned) -> Result<()> {
         let recovering: bool = link.client.query_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await?.get(0);
         if recovering != standby {
             bail!("database {} has changed between primary and standby", self.database);
@@ -206,17 +218,47 @@ impl Watcher {
         // Notifications are not lost while a session lives, but one that was sent before it listened is.
         self.take(link).await?;
         self.close_dead(link).await?;
-        if pruned.is_none_or(|at| at.elapsed() > 60 * MINUTE) {
-            *pruned = Some(Instant::now());
-            let now = self.engine.shared.clock.host();
-            if let Some(before) = self.history_keep.before(now, chrono_tz::UTC) {
-                let gone = history::prune(&link.client, before).await?;
-                if gone > 0 {
-                    tracing::info!(database = %self.database, rows = gone, "old history pruned");
-                }
+        self.prune(link, pruned).await
+    }
+
+    /// Shortens the history, once an hour.
+    async fn prune(&self, link: &Link, pruned: &mut Pruned) -> Result<()> {
+        if pruned.is_some_and(|at| at.elapsed() < 60 * MINUTE) {
+            return Ok(());
+        }
+        *pruned = Some(Instant::now());
+        let now = self.engine.shared.clock.host();
+        let Some(before) = self.history_keep.before(now, chrono_tz::UTC) else { return Ok(()) };
+        let asked = async {
+            if !history::exists(&link.client).await? {
+                return Ok(0);
             }
+            history::prune(&link.client, before).await
+        };
+        let gone = self.unless_refused(asked.await)?;
+        if gone > 0 {
+            tracing::info!(database = %self.database, rows = gone, "old history pruned");
         }
         Ok(())
+    }
+
+    /// Nothing, where the server is there but keeps the history from us: a database that can be reached is not called out
+    /// of reach, and its jobs run.
+    fn unless_refused<T: Default>(&self, asked: Result<T>) -> Result<T> {
+        let Err(error) = asked else { return asked };
+        // Class 42: a missing privilege, or tables that are not as we made them.
+        let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+        if !code.is_some_and(|code| code.code().starts_with("42")) {
+            return Err(error);
+        }
+        if !self.refused.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                database = %self.database,
+                "the history can be neither kept nor read, and no trigger reaches this database; give schema pgtend and \
+                 what is in it to the role that pgtend connects as: {error:#}"
+            );
+        }
+        Ok(T::default())
     }
 
     fn names(&self) -> Vec<&JobName> {
@@ -225,10 +267,13 @@ impl Watcher {
 
     /// Reads the gauges of all the database's jobs, whoever ran them.
     async fn standings(&self, link: &Link) -> Result<HashMap<JobName, Standing>> {
-        if !history::exists(&link.client).await? {
-            return Ok(HashMap::new());
-        }
-        let standings = history::standings(&link.client, &self.names()).await?;
+        let asked = async {
+            if !history::exists(&link.client).await? {
+                return Ok(HashMap::new());
+            }
+            history::standings(&link.client, &self.names()).await
+        };
+        let standings = self.unless_refused(asked.await)?;
         for job in &self.jobs {
             if let Some(standing) = standings.get(&job.name) {
                 self.engine.shared.metrics.standing(labels(job), standing);
@@ -251,10 +296,13 @@ impl Watcher {
     }
 
     async fn take(&self, link: &Link) -> Result<()> {
-        if !history::exists(&link.client).await? {
-            return Ok(());
-        }
-        let requests = request::take(&link.client, &self.names(), &self.engine.name()).await?;
+        let asked = async {
+            if !history::exists(&link.client).await? {
+                return Ok(Vec::new());
+            }
+            request::take(&link.client, &self.names(), &self.engine.name()).await
+        };
+        let requests = self.unless_refused(asked.await)?;
         if !requests.is_empty() {
             self.tell(Sight::Asked(requests)).await?;
         }
@@ -262,11 +310,14 @@ impl Watcher {
     }
 
     async fn close_dead(&self, link: &Link) -> Result<()> {
-        if !history::exists(&link.client).await? {
-            return Ok(());
-        }
         let now = self.engine.shared.clock.host();
-        for (id, job) in history::close_dead(&link.client, &self.names(), now).await? {
+        let asked = async {
+            if !history::exists(&link.client).await? {
+                return Ok(Vec::new());
+            }
+            history::close_dead(&link.client, &self.names(), now).await
+        };
+        for (id, job) in self.unless_refused(asked.await)? {
             tracing::warn!(%job, run = %id, database = %self.database, "closed a run whose daemon had died");
         }
         Ok(())

@@ -12,6 +12,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::pg::{Database, Link, session};
 use crate::run::JobName;
+use crate::testpoint;
 
 /// How long a new run waits for the last statement of a lost one. The server ends such statements within a second or so
 /// of noticing that their client is gone.
@@ -99,13 +100,13 @@ impl JobLock {
     /// Ends when the lock is lost, and not before. Asks the server now and then: a peer that vanished without a word is
     /// noticed by nothing else, and firewalls forget idle connections.
     pub async fn lost(&mut self) {
-        const ASK_EVERY: Duration = Duration::from_secs(15);
+        let ask_every = testpoint::patience(Duration::from_secs(15));
         loop {
-            match tokio::time::timeout(ASK_EVERY, self.link.messages.recv()).await {
+            match tokio::time::timeout(ask_every, self.link.messages.recv()).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(_) => {
-                    let answer = tokio::time::timeout(ASK_EVERY, self.link.client.simple_query("")).await;
+                    let answer = tokio::time::timeout(ask_every, self.link.client.simple_query("")).await;
                     if !matches!(answer, Ok(Ok(_))) {
                         return;
                     }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use tokio_postgres::Client;
 
-use crate::run::{JobName, Outcome};
+use crate::run::{JobName, Outcome, Skip};
 
 /// The channel of the notifications.
 pub const CHANNEL: &str = "pgtend";
@@ -25,6 +25,8 @@ pub struct Answer {
     pub taken_by: Option<String>,
     pub finished_at: Option<DateTime<Utc>>,
     pub outcome: Option<Outcome>,
+    /// Why it was skipped, if it was.
+    pub skip: Option<Skip>,
     pub error: Option<String>,
 }
 
@@ -61,14 +63,18 @@ pub async fn withdraw(client: &Client, id: &str) -> Result<bool> {
 /// The request cannot be read, or is gone.
 pub async fn answer(client: &Client, id: &str) -> Result<Answer> {
     let row = client
-        .query_one("SELECT taken_by, finished_at, outcome, error FROM pgtend.request WHERE id = $1::text::uuid", &[&id])
+        .query_one(
+            "SELECT taken_by, finished_at, outcome, skipped, error FROM pgtend.request WHERE id = $1::text::uuid",
+            &[&id],
+        )
         .await
         .context("read the request")?;
     Ok(Answer {
         taken_by: row.get(0),
         finished_at: row.get(1),
         outcome: row.get::<_, Option<String>>(2).and_then(|word| Outcome::parse(&word)),
-        error: row.get(3),
+        skip: row.get::<_, Option<String>>(3).and_then(|word| Skip::parse(&word)),
+        error: row.get(4),
     })
 }
 
@@ -97,11 +103,18 @@ pub async fn take(client: &Client, jobs: &[&JobName], taker: &str) -> Result<Vec
 ///
 /// # Errors
 /// The request cannot be written.
-pub async fn close(client: &Client, id: &str, at: DateTime<Utc>, outcome: Outcome, error: Option<&str>) -> Result<()> {
+pub async fn close(
+    client: &Client,
+    id: &str,
+    at: DateTime<Utc>,
+    outcome: Outcome,
+    skip: Option<Skip>,
+    error: Option<&str>,
+) -> Result<()> {
     client
         .execute(
-            "UPDATE pgtend.request SET finished_at = $2, outcome = $3, error = $4 WHERE id = $1::text::uuid",
-            &[&id, &at, &outcome.as_str(), &error],
+            "UPDATE pgtend.request SET finished_at = $2, outcome = $3, skipped = $4, error = $5 WHERE id = $1::text::uuid",
+            &[&id, &at, &outcome.as_str(), &skip.map(Skip::as_str), &error],
         )
         .await
         .context("close the request")?;

@@ -225,13 +225,15 @@ impl Engine {
                 None
             }
         };
-        testpoint::reach("runner.begun").await;
+        testpoint::reach_in("runner.begun", job.name.as_str()).await;
         self.shared.metrics.started(labels(job));
         let clock = Instant::now();
         let result = self.drive(ring, ending, &mut lock, database).await;
         let record = self.record(ring, started_at, id, &result);
-        self.shared.metrics.finished(labels(job), result.outcome, clock.elapsed().as_secs_f64(), &result.report);
+        let seconds = clock.elapsed().as_secs_f64();
+        // The record first: whoever sees the metric move may look for it.
         self.finish(ring, &lock, &record).await;
+        self.shared.metrics.finished(labels(job), result.outcome, seconds, &result.report);
         lock.release().await;
         Ok(record)
     }
@@ -288,7 +290,7 @@ impl Engine {
             .map_or(Duration::MAX, |end| (end - now).to_std().unwrap_or_default());
 
         let work = AssertUnwindSafe(async {
-            testpoint::reach("runner.apply").await;
+            testpoint::reach_in("runner.apply", job.name.as_str()).await;
             job.spec.drive(&cx, Mode::Apply).await
         })
         .catch_unwind();
@@ -298,9 +300,14 @@ impl Engine {
             () = stop_when_due(job, ending, lock, &stopper, deadline, closes_in) => {
                 // From here on it is made to end: what the server is doing for it is cancelled.
                 sessions.cancel_all().await;
-                tokio::time::timeout(LAST_BREATH, &mut work).await.ok()
+                tokio::time::timeout(testpoint::patience(LAST_BREATH), &mut work).await.ok()
             }
         };
+        if finished.is_some()
+            && let Some(session) = cx.kept.lock().await.take()
+        {
+            session.close().await;
+        }
         judge(finished, cx.stop.requested(), report.snapshot())
     }
 
@@ -309,7 +316,9 @@ impl Engine {
         let (Some(id), Some(outcome), Some(at)) = (record.id, record.outcome, record.finished_at) else { return };
         let write = async |client: &tokio_postgres::Client| {
             let written = history::finish(client, id, at, outcome, record.error.as_deref(), &record.details);
-            tokio::time::timeout(Duration::from_secs(10), written).await.context("no answer from the server in 10 s")?
+            tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), written)
+                .await
+                .context("no answer from the server in 10 s")?
         };
         if write(lock.client()).await.is_ok() {
             return;
@@ -333,7 +342,8 @@ impl Engine {
         let write = async {
             let link = self.database(&ring.job.database)?.connect("pgtend").await?;
             let at = record.finished_at.unwrap_or_else(|| self.shared.clock.host());
-            request::close(&link.client, id, at, record.outcome.unwrap_or(Outcome::Failed), why).await
+            let outcome = record.outcome.unwrap_or(Outcome::Failed);
+            request::close(&link.client, id, at, outcome, record.skip(), why).await
         };
         if let Err(error) = write.await {
             tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {}", explain(&error));

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS pgtend.request (
     taken_by     text,
     finished_at  timestamptz,
     outcome      text,
+    skipped      text,
     error        text
 );
 COMMENT ON TABLE pgtend.request IS 'Runs asked for with pgtend trigger, and which daemon took them';

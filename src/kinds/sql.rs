@@ -12,7 +12,7 @@ use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
 use super::{Applied, Context, Kind, StopStyle};
-use crate::pg::{Session, split};
+use crate::pg::{Session, explain, split, waits};
 use crate::run::{Finding, Plan, Step};
 
 /// Runs statements of your own.
@@ -80,8 +80,7 @@ impl Kind for Sql {
         let scripts = match self.scripts() {
             Ok(scripts) => scripts,
             Err(error) => {
-                findings
-                    .push(Finding::error(format!("{error:#}"), "the path is relative to the config file it stands in"));
+                findings.push(Finding::error(explain(&error), "the path is relative to the config file it stands in"));
                 return findings;
             }
         };
@@ -124,15 +123,16 @@ impl Kind for Sql {
             Some(session) => session,
             None => cx.session().await?,
         };
-        let rows = match self.run(&session, script).await {
+        let rows = match self.run(cx, &session, script).await {
             Ok(rows) => rows,
-            Err((n, error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            Err(Failed { n, error, blockers }) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                 session.batch_execute("ROLLBACK").await?;
+                let by = blockers.map(|by| format!(", which is held by {by}")).unwrap_or_default();
                 let waited = crate::period::human(session.lock_timeout);
                 *kept = Some(session);
-                return Ok(Applied::Locked(format!("statement {n} waited {waited} for a lock")));
+                return Ok(Applied::Locked(format!("statement {n} waited {waited} for a lock{by}")));
             }
-            Err((n, error)) => {
+            Err(Failed { n, error, .. }) => {
                 let hint = match error.code() {
                     Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
                     _ => "",
@@ -162,20 +162,29 @@ impl Kind for Sql {
     }
 }
 
+/// Which statement failed, and whom it waited for.
+struct Failed {
+    n: usize,
+    error: tokio_postgres::Error,
+    blockers: Option<String>,
+}
+
 impl Sql {
-    /// Runs a script; gives the rows it touched, or the number of the statement that failed.
-    async fn run(&self, session: &Session, script: &Script) -> Result<u64, (usize, tokio_postgres::Error)> {
+    /// Runs a script; gives the rows it touched.
+    async fn run(&self, cx: &Context, session: &Session, script: &Script) -> Result<u64, Failed> {
         let last = script.first + script.statements.len() - 1;
+        let failed = |n| move |error| Failed { n, error, blockers: None };
         if self.transaction {
-            session.batch_execute("BEGIN").await.map_err(|error| (script.first, error))?;
+            session.batch_execute("BEGIN").await.map_err(failed(script.first))?;
         }
         let mut rows = 0;
-        for (i, statement) in script.statements.iter().enumerate() {
-            rows += execute(session, statement).await.map_err(|error| (script.first + i, error))?;
+        for (n, statement) in (script.first..).zip(&script.statements) {
+            let (done, blockers) = waits::watched(&cx.pg, session, execute(session, statement)).await;
+            rows += done.map_err(|error| Failed { n, error, blockers })?;
         }
         if self.transaction {
             // What is deferred to the commit fails here.
-            session.batch_execute("COMMIT").await.map_err(|error| (last, error))?;
+            session.batch_execute("COMMIT").await.map_err(failed(last))?;
         }
         Ok(rows)
     }

@@ -14,6 +14,7 @@ mod refusal;
 pub mod session;
 pub mod split;
 mod tls;
+pub mod waits;
 pub mod words;
 
 pub use connect::{Canceller, Link, connect};

@@ -44,19 +44,21 @@ async fn whoever_looks_writes_nothing() {
     .await;
 }
 
-/// Not only does a plan not want to write: the server would not let it.
+/// Not only does a plan not want to write: the server would not let it. The planner calls the function, which tells.
 #[tokio::test]
 async fn a_plan_works_in_sessions_that_can_only_read() {
-    let cluster = Cluster::with(newest_major(), &[("log_statement", "all")]);
-    let db = cluster.database().await;
-    db.execute("create table sessions (id int primary key, expires_at timestamptz)").await;
-    let program = Pgtend::tending(&db, JOBS);
-    program.run(["plan"]).await.exits(0);
-    let log = cluster.log();
-    let said = |word: &str| log.lines().any(|line| line.contains("pgtend/sessions") && line.contains(word));
-    assert!(said("default_transaction_read_only"), "{log}");
-    program.run(["run", "sessions"]).await.exits(0);
-    assert_eq!(db.outcomes("sessions").await, ["succeeded"]);
+    let (db, program) = with_sessions().await;
+    db.execute(
+        "create function tell() returns bool immutable language plpgsql as $$
+         begin raise exception 'read only is %', current_setting('transaction_read_only'); end $$",
+    )
+    .await;
+    let table = r#"column = "expires_at""#;
+    program.configure_tending(&db, &JOBS.replace(table, &format!(r#"{table}, where = "public.tell()""#)));
+    let plan = program.run(["plan", "sessions"]).await.exits(1);
+    assert!(plan.stderr.contains("read only is on"), "{}", plan.stderr);
+    let run = program.run(["run", "sessions"]).await.exits(1);
+    assert!(run.stdout.contains("read only is off"), "{}", run.stdout);
 }
 
 #[tokio::test]

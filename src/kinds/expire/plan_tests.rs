@@ -57,7 +57,8 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
 }
 
 fn check(leaves: Vec<LeafFacts>, expect: &str) {
-    let facts = TableFacts { table: TableName::new("public", "sessions").unwrap(), refusal: None, locked: None, leaves };
+    let facts =
+        TableFacts { table: TableName::new("public", "sessions").unwrap(), refusal: None, locked: None, leaves };
     let plan = decide(vec![facts]);
     let lines = plan.actions.iter().map(Action::step).chain(plan.notes);
     let text: String = lines.map(|step| format!("{} {}: {}\n", step.action, step.target, step.reason)).collect();

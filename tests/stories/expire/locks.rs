@@ -108,8 +108,7 @@ async fn a_table_that_nobody_may_read_is_tried_until_the_time_is_over_and_spoils
     let application = db.session().await;
     application.client.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
     let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    let job =
-        db.job_at("postgres", TWO_TABLES, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    let job = db.job_at("postgres", TWO_TABLES, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
     let (ended, report) = job.run().await;
     assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Partial, 3));
     let error = &report.failures[0].error;

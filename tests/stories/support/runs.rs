@@ -84,6 +84,24 @@ impl Database {
         self.execute("insert into gate default values").await;
     }
 
+    /// The server processes of the sessions of such a name; the name is a pattern of LIKE.
+    pub async fn backends(&self, application_name: &str) -> Vec<i32> {
+        self.column(&format!(
+            "select pid from pg_stat_activity where datname = current_database() \
+             and application_name like '{application_name}'"
+        ))
+        .await
+    }
+
+    /// How many advisory locks are held here, or waited for.
+    pub async fn advisory_locks(&self, granted: bool) -> i64 {
+        self.scalar(&format!(
+            "select count(*) from pg_locks where locktype = 'advisory' and granted = {granted} \
+             and database = (select oid from pg_database where datname = current_database())"
+        ))
+        .await
+    }
+
     /// How many sessions of such a name the server is busy for; the name is a pattern of LIKE.
     pub async fn busy(&self, application_name: &str) -> i64 {
         self.scalar(&format!(
@@ -100,9 +118,7 @@ impl Database {
 
     /// Waits until nobody holds a job's lock, nor its second key.
     pub async fn wait_until_unlocked(&self) {
-        let held = "select count(*) from pg_locks where locktype = 'advisory' and granted \
-                    and database = (select oid from pg_database where datname = current_database())";
-        wait_until("no advisory lock to be held", async || self.scalar::<i64>(held).await == 0).await;
+        wait_until("no advisory lock to be held", async || self.advisory_locks(true).await == 0).await;
     }
 }
 

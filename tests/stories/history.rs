@@ -1,0 +1,84 @@
+//! The history: what is done when it cannot be kept, and what is kept of it.
+
+use crate::support::{Cluster, Pgtend, majors, newest_major};
+
+const CHORE: &str = "[jobs.chore.sql]\nstatements = ['INSERT INTO done VALUES (1)']\n";
+
+/// Stories that make roles have a server of their own.
+#[tokio::test]
+async fn a_history_that_cannot_be_written_fails_no_job() {
+    // No way into the schema, no way into the tables, no schema and no right to make one.
+    for kept_out in [
+        "create schema pgtend",
+        "create schema pgtend; create table pgtend.run (); create table pgtend.hold (); create table pgtend.request ();
+         grant usage on schema pgtend to tender",
+        "select 1",
+    ] {
+        let db = Cluster::own(newest_major()).database().await;
+        db.execute(&format!(
+            "create role tender login; create table done (n int); grant insert on done to tender; {kept_out}"
+        ))
+        .await;
+        let config =
+            format!("[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"{{listen}}\"\n{CHORE}", db.url_as("tender"));
+        let program = Pgtend::new(&config);
+        let run = program.run(["run", "chore", "--json"]).await.exits(0);
+        assert_eq!(run.json()[0]["outcome"], "succeeded", "{kept_out}");
+        assert!(run.stderr.contains("the run goes on without a record"), "{}", run.stderr);
+
+        let daemon = program.daemon().ready().await;
+        let errors = async || daemon.metric("pgtend_history_write_errors_total", &[]).await.unwrap();
+        daemon.signal(libc::SIGUSR1);
+        daemon.wait_for_metric("pgtend_job_runs_total", &[("outcome", "succeeded")], 1.0).await;
+        assert!(errors().await >= 1.0, "{kept_out}");
+        daemon.wait_for_log("the run goes on without a record").await;
+        let before = errors().await;
+        daemon.signal(libc::SIGUSR1);
+        daemon.wait_for_metric("pgtend_job_runs_total", &[("outcome", "succeeded")], 2.0).await;
+        assert!(errors().await > before, "each is counted: {kept_out}");
+        // The server is there, whatever it refuses.
+        assert_eq!(daemon.metric("pgtend_up", &[]).await, Some(1.0), "{}", daemon.log());
+        assert_eq!(daemon.http_get("/readyz").await.status, 200);
+        assert!(!daemon.log().contains("out of reach"), "{}", daemon.log());
+        assert_eq!(db.count("done").await, 3);
+    }
+}
+
+#[tokio::test]
+async fn pruning_keeps_each_jobs_newest_run_and_newest_success() {
+    for major in majors() {
+        let db = Cluster::shared(major).database().await;
+        db.execute("create table done (n int)").await;
+        let jobs = format!("[history]\nkeep = '30 days'\n{CHORE}");
+        let program = Pgtend::tending(&db, &jobs);
+        program.run(["run", "chore"]).await.exits(0);
+        // Days ago: of `chore` a run of today is newer than all, of the others there is nothing but the old.
+        db.execute(
+            "insert into pgtend.run (job, kind, trigger, host, pid, started_at, finished_at, outcome)
+             select job, 'sql', 'schedule', 'elsewhere', days, now() - days * interval '1 day', now() - days * interval '1 day', outcome
+             from (values ('chore', 29, 'failed'), ('chore', 31, 'succeeded'), ('chore', 32, 'failed'),
+                          ('failing', 40, 'failed'), ('failing', 41, 'failed'), ('failing', 50, 'succeeded'),
+                          ('failing', 51, 'succeeded'),
+                          ('gone', 400, 'succeeded'), ('gone', 401, 'timed_out')) as old (job, days, outcome);
+             insert into pgtend.run (job, kind, trigger, host, pid, started_at) values
+                 ('at-work', 'sql', 'schedule', 'elsewhere', 60, now() - interval '60 days');
+             insert into pgtend.request (job, requested_at, taken_at) values
+                 ('old', now() - interval '31 days', now()), ('new', now() - interval '29 days', now())",
+        )
+        .await;
+        // A good thousand, so that one statement is not enough.
+        db.execute(
+            "insert into pgtend.run (job, kind, trigger, host, pid, started_at, finished_at, outcome)
+             select 'chore', 'sql', 'schedule', 'elsewhere', 0, t, t, 'succeeded'
+             from generate_series(now() - interval '90 days', now() - interval '60 days', interval '20 minutes') t",
+        )
+        .await;
+        let daemon = program.daemon().ready().await;
+        daemon.wait_for_log("old history pruned").await;
+        let left: Vec<String> =
+            db.column("select job || ' ' || pid from pgtend.run where host = 'elsewhere' order by job, pid").await;
+        assert_eq!(left, ["at-work 60", "chore 29", "failing 40", "failing 50", "gone 400"]);
+        assert_eq!(db.outcomes("chore").await, ["succeeded", "failed"]);
+        assert_eq!(db.column::<String>("select job from pgtend.request").await, ["new"]);
+    }
+}
