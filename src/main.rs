@@ -5,28 +5,35 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use pgtend::cli::{self, Args, LogFormat};
+use pgtend::daemon::Signals;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // Two threads carry any number of jobs: their work is done by the server.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("pgtend: the runtime cannot be started: {error}");
+            return ExitCode::from(cli::FAILED);
+        }
+    };
+    let signals = catch_signals(&runtime);
     let args = Args::parse();
     if let Err(error) = log(&args) {
         eprintln!("pgtend: {error}");
         return ExitCode::from(cli::USAGE);
     }
-    // Two threads carry any number of jobs: their work is done by the server.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    match runtime {
-        Ok(runtime) => {
-            let code = runtime.block_on(cli::execute(args));
-            // What is left is blocking work that nobody waits for.
-            runtime.shutdown_background();
-            code
-        }
-        Err(error) => {
-            eprintln!("pgtend: the runtime cannot be started: {error}");
-            ExitCode::from(cli::FAILED)
-        }
-    }
+    let code = runtime.block_on(cli::execute(args, signals));
+    // What is left is blocking work that nobody waits for.
+    runtime.shutdown_background();
+    code
+}
+
+/// The default of most signals is to end the process, so a daemon catches them before it even reads its arguments; all
+/// other commands keep those defaults. An argument that only looks like the command does no harm.
+fn catch_signals(runtime: &tokio::runtime::Runtime) -> Option<std::io::Result<Signals>> {
+    let _inside = runtime.enter();
+    std::env::args_os().any(|arg| arg == "daemon").then(Signals::catch)
 }
 
 /// Logs go to stderr; a panic is a log line too.

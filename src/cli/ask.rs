@@ -33,17 +33,15 @@ pub struct TriggerArgs {
 /// There is no such job, or a database cannot be reached.
 pub async fn trigger(config: &Config, args: &TriggerArgs) -> Result<u8> {
     let engine = Engine::new(config, Arc::new(Shared::default()))?;
-    let mut codes = Vec::new();
-    for job in jobs(config, std::slice::from_ref(&args.job), args.database.as_deref())? {
-        let code = match ask(&engine, &job, args.wait).await {
-            Ok(code) => code,
-            Err(error) => {
-                eprintln!("{}: {}", job.name, explain(&error));
-                FAILED
-            }
-        };
-        codes.push(code);
-    }
+    let jobs = jobs(config, std::slice::from_ref(&args.job), args.database.as_deref())?;
+    // All at the same time: nobody waits ten seconds a database, nor for one run before the next is asked for.
+    let asked = jobs.iter().map(async |job| {
+        ask(&engine, job, args.wait).await.unwrap_or_else(|error| {
+            eprintln!("{}: {}", job.name, explain(&error));
+            FAILED
+        })
+    });
+    let codes = futures_util::future::join_all(asked).await;
     let worst = [FAILED, HELD].into_iter().find(|code| codes.contains(code));
     Ok(worst.unwrap_or(DONE))
 }

@@ -2,16 +2,19 @@
 
 mod ask;
 mod check;
+mod man;
 mod output;
 mod past;
 mod rehearse;
 mod run;
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
@@ -20,7 +23,7 @@ use crate::pg::explain;
 
 /// Tends PostgreSQL databases: runs their maintenance on schedule, one at a time, recorded and measured.
 #[derive(Debug, Parser)]
-#[command(name = "pgtend", version, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+#[command(name = "pgtend", version, arg_required_else_help = true)]
 #[command(
     after_help = "Examples:\n  pgtend check\n  pgtend plan\n  pgtend run sessions\n  pgtend daemon --config /etc/pgtend/pgtend.toml"
 )]
@@ -114,19 +117,13 @@ impl Args {
     }
 }
 
-/// Does what the command line asks for.
-pub async fn execute(args: Args) -> ExitCode {
-    // Before anything else, since the default of most signals is to end the process.
-    let signals = match args.command {
-        Some(Command::Daemon) => match Signals::catch() {
-            Ok(signals) => Some(signals),
-            Err(error) => return trouble(&anyhow::Error::new(error).context("catch signals")),
-        },
-        _ => None,
-    };
-    let command = match args.command {
-        Some(command) => command,
-        None => Command::Run(run::RunArgs::of(args.run)),
+/// Does what the command line asks for. `signals` are a daemon's, caught before anything else.
+pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCode {
+    let command = match (args.command, args.run) {
+        (Some(command), jobs) if jobs.is_empty() => command,
+        (None, jobs) if !jobs.is_empty() => Command::Run(run::RunArgs::of(jobs)),
+        (Some(_), _) => return misused(ErrorKind::ArgumentConflict, "--run is a command of its own"),
+        (None, _) => return misused(ErrorKind::MissingSubcommand, "no command was given"),
     };
     match command {
         Command::Schema => {
@@ -138,7 +135,7 @@ pub async fn execute(args: Args) -> ExitCode {
             return ExitCode::from(DONE);
         }
         Command::Man => {
-            let written = clap_mangen::Man::new(Args::command()).render(&mut std::io::stdout());
+            let written = man::write(&mut std::io::stdout());
             return ExitCode::from(if written.is_ok() { DONE } else { FAILED });
         }
         _ => {}
@@ -168,9 +165,9 @@ pub async fn execute(args: Args) -> ExitCode {
         }
     }
     let result = match command {
-        Command::Daemon => match signals {
-            Some(signals) => daemon::run(path, config, signals).await.map(|()| DONE),
-            None => unreachable!("signals are caught for the daemon"),
+        Command::Daemon => match signals.unwrap_or_else(Signals::catch) {
+            Ok(signals) => daemon::run(path, config, signals).await.map(|()| DONE),
+            Err(error) => Err(anyhow::Error::new(error).context("catch signals")),
         },
         Command::Run(args) => run::run(&config, &args).await,
         Command::Plan(args) => rehearse::plan(&config, &args).await,
@@ -190,6 +187,12 @@ pub async fn execute(args: Args) -> ExitCode {
             None => trouble(&error),
         },
     }
+}
+
+/// Says so as clap says what is wrong with arguments.
+fn misused(kind: ErrorKind, what: &str) -> ExitCode {
+    let _ = Args::command().error(kind, what).print();
+    ExitCode::from(USAGE)
 }
 
 fn trouble(error: &anyhow::Error) -> ExitCode {

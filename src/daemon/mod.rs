@@ -55,6 +55,8 @@ struct Daemon {
     wanted: mpsc::Sender<Wanted>,
     /// For jobs that come after several others: which of those have succeeded since its last run.
     succeeded: HashSet<(JobName, JobName)>,
+    /// The status that systemd was told last.
+    told: String,
 }
 
 /// Runs the daemon until a signal ends it. `signals` were caught before anything else.
@@ -81,11 +83,13 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
         sights,
         wanted,
         succeeded: HashSet::new(),
+        told: String::new(),
     };
     let listener = daemon.bind(&config).await?;
     daemon.tend(listener);
     daemon.shared.metrics.reloaded(true);
     notify::ready();
+    daemon.tell_systemd();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         jobs = config.jobs.len(),
@@ -98,6 +102,7 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
         tokio::select! {
             () = heartbeat.beat() => {
                 daemon.beat();
+                daemon.tell_systemd();
                 watchdog.beat();
             }
             wish = signals.next() => match wish {
@@ -182,7 +187,6 @@ impl Daemon {
             let record = engine.run(&ring, &ending).await;
             let _ = events.send(Event::Over(Box::new((ring, record))));
         });
-        self.tell_systemd();
     }
 
     /// Starts every job that `which` names, for somebody who asked for it.
@@ -201,6 +205,10 @@ impl Daemon {
         match event {
             Event::Over(over) => {
                 let (ring, record) = *over;
+                // Its end has set gauges of a job that may have left the config meanwhile.
+                if self.job(&ring.job.name).is_none_or(|job| labels(&job) != labels(&ring.job)) {
+                    self.shared.metrics.forget(labels(&ring.job));
+                }
                 self.tending.nudge(&ring.job.database);
                 self.retry(&ring, &record);
                 if record.outcome == Some(Outcome::Succeeded) {
@@ -332,12 +340,21 @@ impl Daemon {
         }
     }
 
-    fn tell_systemd(&self) {
+    /// Keeps the line that `systemctl status` shows up to date.
+    fn tell_systemd(&mut self) {
         let running = self.shared.running().len();
         let next = self.board.read().next.iter().min_by_key(|(_, at)| **at).map(|(job, at)| (job.clone(), *at));
         let next = next
             .map_or_else(String::new, |(job, at)| format!("; next {job} at {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
-        notify::status(&format!("{} jobs, {running} running{next}", self.config().jobs.len()));
+        let jobs = match self.config().jobs.len() {
+            1 => "1 job".into(),
+            n => format!("{n} jobs"),
+        };
+        let status = format!("{jobs}, {running} running{next}");
+        if status != self.told {
+            notify::status(&status);
+            self.told = status;
+        }
     }
 
     /// Lets every run come to its next safe point, then makes it.

@@ -1,0 +1,153 @@
+//! `plan` and `check` look and touch nothing; so do `status` and `history`.
+
+use serde_json::Value;
+
+use crate::support::{Cluster, Database, Pgtend, newest_major, on_each_major};
+
+const JOBS: &str = r#"
+[jobs.sessions]
+schedule = "@hourly"
+[jobs.sessions.expire]
+tables = [{ table = "public.sessions", column = "expires_at" }]
+
+[jobs.chore]
+enabled = false
+[jobs.chore.sql]
+statements = ["create table t ()"]
+"#;
+
+async fn with_sessions() -> (Database, Pgtend) {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table sessions (id int primary key, expires_at timestamptz)").await;
+    db.execute("insert into sessions values (1, now() - interval '1 day'), (2, now() + interval '1 day')").await;
+    let program = Pgtend::tending(&db, JOBS);
+    (db, program)
+}
+
+#[tokio::test]
+async fn whoever_looks_writes_nothing() {
+    on_each_major(async |db| {
+        db.execute("create table sessions (id int primary key, expires_at timestamptz)").await;
+        db.execute("insert into sessions values (1, now() - interval '1 day')").await;
+        let program = Pgtend::tending(&db, JOBS);
+        let everything = "select coalesce(string_agg(oid::text, ' ' order by oid), '') from pg_class";
+        let before: String = db.scalar(everything).await;
+        let looks =
+            ["plan", "plan --json", "plan chore", "check", "check --json", "status", "status --json", "history"];
+        for look in looks {
+            program.run(look.split(' ')).await.exits(0);
+        }
+        assert_eq!(db.scalar::<String>(everything).await, before);
+        assert!(db.scalar::<bool>("select to_regnamespace('pgtend') is null").await);
+        assert_eq!(db.count("sessions").await, 1);
+    })
+    .await;
+}
+
+/// Not only does a plan not want to write: the server would not let it. Only the server's log shows what a session was
+/// set to, the settings' names first and their values after them, this one last.
+#[tokio::test]
+async fn a_plan_works_in_sessions_that_can_only_read() {
+    let cluster = Cluster::with(newest_major(), &[("log_statement", "all")]);
+    let db = cluster.database().await;
+    db.execute("create table sessions (id int primary key, expires_at timestamptz)").await;
+    let program = Pgtend::tending(&db, JOBS);
+    let sessions_were = |value: &str| {
+        let log = cluster.log();
+        let settings = log.lines().filter(|line| line.contains("default_transaction_read_only"));
+        let settings: Vec<_> = settings.filter(|line| line.contains("{") && line.contains("pgtend/sessions")).collect();
+        assert!(!settings.is_empty(), "{log}");
+        settings.iter().all(|line| line.trim_end().ends_with(&format!(",{value}}}'")))
+    };
+    program.run(["plan"]).await.exits(0);
+    assert!(sessions_were("on"), "{}", cluster.log());
+    program.run(["check"]).await.exits(0);
+    assert!(sessions_were("on"), "{}", cluster.log());
+    program.run(["run", "sessions"]).await.exits(0);
+    assert!(!sessions_were("on"), "a run could not write: {}", cluster.log());
+}
+
+#[tokio::test]
+async fn a_plan_is_one_object_an_action() {
+    let (db, program) = with_sessions().await;
+    let actions = program.run(["plan", "--json"]).await.exits(0).json();
+    for action in &actions {
+        let mut names: Vec<_> = action.as_object().unwrap().keys().collect();
+        names.sort();
+        assert_eq!(names, ["action", "database", "detail", "job", "kind", "reason", "sql", "target"]);
+        assert!(action["detail"].is_object() && action["reason"].is_string(), "{action}");
+    }
+    let of = |job: &str| actions.iter().find(|action| action["job"] == job).unwrap();
+    assert_eq!(of("sessions")["action"], "delete_rows");
+    assert!(of("sessions")["target"].as_str().unwrap().contains("sessions"));
+    assert_eq!((&of("chore")["kind"], &of("chore")["action"]), (&"sql".into(), &"execute".into()));
+
+    let only = program.run(["plan", "sessions", "--json"]).await.exits(0).json();
+    assert!(!only.is_empty() && only.iter().all(|action| action["job"] == "sessions"));
+    program.run(["plan", "nothing"]).await.exits(2);
+    let table = program.run(["plan"]).await.exits(0).stdout;
+    assert!(table.contains("sessions (expire, database main): would"), "{table}");
+    assert!(table.contains("delete_rows"), "{table}");
+    drop(db);
+}
+
+#[tokio::test]
+async fn a_plan_can_be_made_as_of_another_time() {
+    let (db, program) = with_sessions().await;
+    let cutoff = async |at: &str| {
+        let actions = program.run(["plan", "sessions", "--json", "--at", at]).await.exits(0).json();
+        actions.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert!(cutoff("2031-02-03").await.contains("2031-02-03"));
+    assert!(cutoff("2031-02-03 04:05").await.contains("04:05"));
+    program.run(["plan", "--at", "some day"]).await.exits(2);
+    assert_eq!(db.count("sessions").await, 2);
+}
+
+#[tokio::test]
+async fn a_finding_has_its_file_and_line_and_its_mend() {
+    let (db, program) = with_sessions().await;
+    db.execute("drop table sessions").await;
+    let text = std::fs::read_to_string(program.config()).unwrap();
+    let output = program.run(["check", "--json"]).await.exits(1);
+    let findings = output.json();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let finding = &findings[0];
+    assert_eq!(finding["severity"], "error");
+    assert_eq!((&finding["job"], &finding["database"]), (&"sessions".into(), &"main".into()));
+    assert_eq!(finding["file"].as_str(), program.config().to_str());
+    let line = usize::try_from(finding["line"].as_u64().unwrap()).unwrap();
+    let line = text.lines().nth(line - 1).unwrap();
+    assert!(line.contains("jobs.sessions") || line.contains("public.sessions"), "{line}");
+    assert!(finding["message"].as_str().unwrap().contains("sessions"), "{finding}");
+    assert!(!finding["mend"].as_str().unwrap().is_empty(), "{finding}");
+    let said = program.run(["check"]).await.exits(1).stdout;
+    assert!(said.contains("pgtend.toml:") && said.contains("1 error"), "{said}");
+    program.run(["check", "--offline"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn a_config_that_is_invalid_is_findings_for_programs_too() {
+    let (db, program) = with_sessions().await;
+    program.configure_tending(&db, &JOBS.replace("@hourly", "@often"));
+    let findings = program.run(["check", "--json"]).await.exits(2).json();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0]["severity"], "error");
+    let text = std::fs::read_to_string(program.config()).unwrap();
+    let line = usize::try_from(findings[0]["line"].as_u64().unwrap()).unwrap();
+    assert!(text.lines().nth(line - 1).unwrap().contains("@often"));
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_is_an_error_for_whoever_needs_it() {
+    let cluster = Cluster::stopped(newest_major(), &[]);
+    let program = Pgtend::tending(&Database::named(cluster, "postgres"), JOBS);
+    let findings = program.run(["check", "--json"]).await.exits(1).json();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!((&findings[0]["job"], &findings[0]["database"]), (&Value::Null, &"main".into()));
+    for command in ["plan", "status", "history", "run chore", "trigger chore"] {
+        let output = program.run(command.split(' ')).await.exits(1);
+        assert!(!output.stderr.is_empty(), "{command} says nothing");
+    }
+    program.run(["check", "--offline"]).await.exits(0);
+}

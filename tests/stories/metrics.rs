@@ -1,0 +1,169 @@
+//! What Prometheus is given.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::support::{Cluster, Daemon, Database, Pgtend, newest_major};
+
+/// Every metric of the interface that the kinds of this version can move, with its labels beside `job`, `kind` and
+/// `database`; `None` where it has not even those.
+const DOCUMENTED: &[(&str, Option<&str>)] = &[
+    ("pgtend_job_runs_total", Some("outcome")),
+    ("pgtend_job_duration_seconds_bucket", Some("le")),
+    ("pgtend_job_duration_seconds_sum", Some("")),
+    ("pgtend_job_duration_seconds_count", Some("")),
+    ("pgtend_job_running", Some("")),
+    ("pgtend_job_last_run_timestamp_seconds", Some("")),
+    ("pgtend_job_last_success_timestamp_seconds", Some("")),
+    ("pgtend_job_next_run_timestamp_seconds", Some("")),
+    ("pgtend_job_consecutive_failures", Some("")),
+    ("pgtend_rows_deleted_total", Some("table")),
+    ("pgtend_lock_timeouts_total", Some("table")),
+    ("pgtend_build_info", None),
+    ("pgtend_up", None),
+    ("pgtend_config_last_reload_success", None),
+];
+
+const JOBS: &str = r#"
+[jobs.sessions]
+schedule = "@yearly"
+[jobs.sessions.expire]
+tables = [{ table = "public.sessions", column = "expires_at" }]
+
+[jobs.blocked]
+lock_timeout = "50ms"
+[jobs.blocked.sql]
+statements = ["lock table busy in access exclusive mode"]
+
+[jobs.broken.sql]
+statements = ["select 1/0"]
+"#;
+
+/// A daemon in which everything has happened that can be measured.
+async fn after_a_day() -> (Database, Pgtend, Daemon) {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table sessions (id int primary key, expires_at timestamptz); create table busy ()").await;
+    db.execute("insert into sessions select n, now() - interval '1 day' from generate_series(1, 41) n").await;
+    let program = Pgtend::tending(&db, JOBS);
+    let daemon = program.daemon().ready().await;
+    let mut client = db.client().await;
+    let held = client.transaction().await.unwrap();
+    held.batch_execute("lock table busy").await.unwrap();
+    daemon.signal(libc::SIGUSR1);
+    let timeouts = async || daemon.metric("pgtend_lock_timeouts_total", &[("job", "blocked")]).await;
+    // A run's counters are written at its end, and this one ends only once the lock is free.
+    daemon.wait_for_log("lock not had in time").await;
+    assert_eq!(timeouts().await, None);
+    held.rollback().await.unwrap();
+    for job in ["sessions", "blocked", "broken"] {
+        db.wait_for_ended(job, 1).await;
+        let gauge = "pgtend_job_last_run_timestamp_seconds";
+        daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
+    }
+    (db, program, daemon)
+}
+
+#[tokio::test]
+async fn every_documented_metric_is_there_with_its_labels() {
+    let (_db, _program, daemon) = after_a_day().await;
+    let text = daemon.http_get("/metrics").await.body;
+    for (name, label) in DOCUMENTED {
+        let line =
+            text.lines().find(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+        let Some(label) = label else { continue };
+        let labels = line.split_once('{').unwrap().1.split_once('}').unwrap().0;
+        let labels: BTreeSet<_> = labels.split(',').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+        let expected = ["job", "kind", "database", label];
+        assert_eq!(labels, expected.into_iter().filter(|label| !label.is_empty()).collect(), "{line}");
+    }
+    assert_eq!(
+        crate::support::daemon::sum(&text, "pgtend_build_info", &[("version", env!("CARGO_PKG_VERSION"))]),
+        Some(1.0)
+    );
+}
+
+/// And no other that this version has is undocumented: the page is the promise.
+#[tokio::test]
+async fn what_is_served_beyond_the_documented_is_known() {
+    const BESIDES: [&str; 1] = ["pgtend_history_write_errors_total"];
+    let (_db, _program, daemon) = after_a_day().await;
+    let text = daemon.http_get("/metrics").await.body;
+    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+        let documented = DOCUMENTED.iter().any(|(known, _)| known.starts_with(name));
+        assert!(documented || BESIDES.contains(&name) || name.starts_with("process_"), "{name} is documented nowhere");
+    }
+}
+
+#[tokio::test]
+async fn the_numbers_are_those_of_the_runs() {
+    let (db, _program, daemon) = after_a_day().await;
+    let metric = async |name: &str, labels: &[(&str, &str)]| daemon.metric(name, labels).await;
+    assert_eq!(
+        metric("pgtend_rows_deleted_total", &[("job", "sessions"), ("table", "public.sessions")]).await,
+        Some(41.0)
+    );
+    assert!(metric("pgtend_lock_timeouts_total", &[("job", "blocked")]).await.unwrap() >= 1.0);
+    assert_eq!(metric("pgtend_job_runs_total", &[("job", "broken"), ("outcome", "failed")]).await, Some(1.0));
+    assert_eq!(metric("pgtend_job_runs_total", &[("job", "broken"), ("outcome", "succeeded")]).await, Some(0.0));
+    assert_eq!(
+        metric("pgtend_job_runs_total", &[("job", "sessions"), ("kind", "expire"), ("database", "main")]).await,
+        Some(1.0)
+    );
+    assert_eq!(metric("pgtend_job_duration_seconds_count", &[("job", "sessions")]).await, Some(1.0));
+    assert_eq!(metric("pgtend_job_running", &[]).await, Some(0.0));
+    assert_eq!(metric("pgtend_job_consecutive_failures", &[("job", "broken")]).await, Some(1.0));
+    assert_eq!(metric("pgtend_job_last_success_timestamp_seconds", &[("job", "broken")]).await, Some(0.0));
+    #[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact")]
+    let finished = db.wait_for_ended("sessions", 1).await[0].finished_at.unwrap().timestamp() as f64;
+    assert_eq!(metric("pgtend_job_last_success_timestamp_seconds", &[("job", "sessions")]).await, Some(finished));
+    assert_eq!(metric("pgtend_job_next_run_timestamp_seconds", &[("job", "blocked")]).await, None);
+}
+
+#[tokio::test]
+async fn a_job_shows_that_it_runs() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.add_gate().await;
+    let program = Pgtend::tending(&db, crate::support::GATED);
+    let daemon = program.daemon().ready().await;
+    daemon.signal(libc::SIGUSR1);
+    daemon.wait_for_metric("pgtend_job_running", &[("job", "gated")], 1.0).await;
+    db.open_gate().await;
+    daemon.wait_for_metric("pgtend_job_running", &[("job", "gated")], 0.0).await;
+}
+
+/// What the history says is the same whichever daemon ran the job, and whichever is asked.
+#[tokio::test]
+async fn a_new_daemon_knows_the_past() {
+    let (db, program, daemon) = after_a_day().await;
+    let gauges = [
+        ("pgtend_job_last_success_timestamp_seconds", "sessions"),
+        ("pgtend_job_last_run_timestamp_seconds", "broken"),
+        ("pgtend_job_consecutive_failures", "broken"),
+    ];
+    let mut before = Vec::new();
+    for (gauge, job) in gauges {
+        before.push(daemon.metric(gauge, &[("job", job)]).await.unwrap());
+    }
+    daemon.stop().await.exits(0);
+    let next = program.daemon().ready().await;
+    for ((gauge, job), value) in gauges.iter().zip(before) {
+        next.wait_for_metric(gauge, &[("job", job)], value).await;
+    }
+    assert_eq!(next.metric("pgtend_job_runs_total", &[]).await, Some(0.0), "a counter counts what this process did");
+    drop(db);
+}
+
+#[tokio::test]
+async fn promtool_has_nothing_to_say() {
+    let (_db, _program, daemon) = after_a_day().await;
+    let text = daemon.http_get("/metrics").await.body;
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("promtool is not installed: run `make deps`");
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}

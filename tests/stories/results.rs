@@ -1,0 +1,169 @@
+//! What pgtend prints for people, programs, shells and editors.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Cluster, Database, Pgtend, newest_major};
+
+const JOBS: &str = r#"
+[jobs.good]
+schedule = "@hourly"
+[jobs.good.sql]
+statements = ["select 1"]
+[jobs.bad.sql]
+statements = ["select 1/0"]
+[jobs.off]
+enabled = false
+[jobs.off.sql]
+statements = ["select 1"]
+"#;
+
+const COMMANDS: [&str; 10] =
+    ["daemon", "run", "plan", "check", "status", "history", "trigger", "schema", "completions", "man"];
+
+/// `good` has run twice, `bad` three times, `off` never.
+async fn after_some_runs() -> (Database, Pgtend) {
+    let db = Cluster::shared(newest_major()).database().await;
+    let program = Pgtend::tending(&db, JOBS);
+    program.run(["run", "good", "bad"]).await.exits(1);
+    program.run(["run", "bad"]).await.exits(1);
+    program.run(["run", "bad", "good"]).await.exits(1);
+    (db, program)
+}
+
+#[tokio::test]
+async fn status_shows_how_each_job_stands() {
+    let (_db, program) = after_some_runs().await;
+    let jobs = program.run(["status", "--json"]).await.exits(0).json();
+    let of = |name: &str| jobs.iter().find(|job| job["job"] == name).unwrap();
+    assert_eq!(jobs.len(), 3);
+    let good = of("good");
+    assert_eq!((&good["last_outcome"], &good["last_trigger"]), (&"succeeded".into(), &"cli".into()));
+    assert!(good["next_run_at"].is_string() && good["last_success_at"].is_string(), "{good}");
+    assert_eq!(good["lag_seconds"], 0.0);
+    let bad = of("bad");
+    assert_eq!((&bad["last_outcome"], &bad["consecutive_failures"]), (&"failed".into(), &3.into()));
+    assert!(bad["last_error"].as_str().unwrap().contains("division by zero"), "{bad}");
+    assert_eq!((&bad["next_run_at"], &bad["last_success_at"]), (&Value::Null, &Value::Null));
+    assert_eq!((&of("off")["enabled"], &of("off")["last_outcome"]), (&false.into(), &Value::Null));
+
+    let table = program.run(["status"]).await.exits(0).stdout;
+    let row = |name: &str| table.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+    assert_eq!(
+        table.lines().next().unwrap().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
+        ["JOB", "KIND", "LAST RUN", "OUTCOME", "LAST SUCCESS", "NEXT RUN", "LAG"]
+    );
+    assert!(row("good").contains("succeeded"), "{table}");
+    assert!(row("bad").contains("failed (3 times)") && row("bad").contains("by hand"), "{table}");
+    assert!(row("off").contains("never run") && row("off").contains("disabled"), "{table}");
+    assert!(table.contains("bad: ") && table.contains("division by zero"), "{table}");
+}
+
+#[tokio::test]
+async fn history_shows_past_runs_the_newest_first() {
+    let (_db, program) = after_some_runs().await;
+    let names = async |args: &str| {
+        let runs = program.run(args.split(' ').chain(["--json"])).await.exits(0).json();
+        runs.iter().map(|run| run["job"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("history").await, ["good", "bad", "bad", "bad", "good"]);
+    assert_eq!(names("history bad").await, ["bad", "bad", "bad"]);
+    assert_eq!(names("history bad --limit 2").await, ["bad", "bad"]);
+    assert_eq!(names("history --limit 1").await, ["good"]);
+    assert!(names("history off").await.is_empty());
+    program.run(["history", "nothing"]).await.exits(2);
+    program.run(["history", "--limit", "0"]).await.exits(2);
+
+    let newest = program.run(["history", "--limit", "1", "--json"]).await.exits(0).json().remove(0);
+    assert_eq!((&newest["outcome"], &newest["trigger"]), (&"succeeded".into(), &"cli".into()));
+    assert_eq!((&newest["attempt"], &newest["due_at"]), (&1.into(), &Value::Null));
+    let table = program.run(["history"]).await.exits(0).stdout;
+    assert_eq!(table.lines().count(), 6, "{table}");
+    assert!(table.lines().next().unwrap().contains("STARTED") && table.contains("division by zero"), "{table}");
+}
+
+/// The past of a job outlives its definition.
+#[tokio::test]
+async fn the_history_of_a_job_that_is_gone_can_be_read() {
+    let (db, program) = after_some_runs().await;
+    program.configure_tending(&db, "[jobs.other.sql]\nstatements = [\"select 1\"]\n");
+    assert_eq!(program.run(["history", "bad", "--json"]).await.exits(0).json().len(), 3);
+    let jobs = program.run(["status", "--json"]).await.exits(0).json();
+    assert_eq!(jobs.len(), 1);
+}
+
+#[tokio::test]
+async fn every_command_explains_itself_with_an_example() {
+    let program = Pgtend::new("");
+    let whole = program.run(["--help"]).await.exits(0).stdout;
+    assert!(whole.contains("Example"), "{whole}");
+    for command in COMMANDS {
+        assert!(whole.lines().any(|line| line.trim_start().starts_with(command)), "{command} is not in {whole}");
+        let help = program.run([command, "--help"]).await.exits(0).stdout;
+        assert!(help.contains(&format!("Example:\n  pgtend {command}")), "{help}");
+    }
+    assert!(program.run(["--version"]).await.exits(0).stdout.contains(env!("CARGO_PKG_VERSION")));
+}
+
+/// The shells themselves read what is made for them, those that are installed.
+#[tokio::test]
+async fn the_shells_accept_their_completions() {
+    let program = Pgtend::new("");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = program.run(["completions", shell]).await.exits(0).stdout;
+        for command in COMMANDS {
+            assert!(script.contains(command), "{shell} is not told of {command}");
+        }
+        if let Some(said) = feed(shell, &["-n"], &script) {
+            assert_eq!(said, "", "{shell}");
+        }
+    }
+    program.run(["completions", "cmd.exe"]).await.exits(2);
+}
+
+#[tokio::test]
+async fn the_manual_page_tells_of_every_command_and_every_option() {
+    let program = Pgtend::new("");
+    let roff = program.run(["man"]).await.exits(0).stdout;
+    assert!(roff.contains(".TH pgtend 1"), "{roff}");
+    for command in COMMANDS {
+        assert!(roff.contains(&format!("\n.SS pgtend {command}\n")), "{command} is not in the manual page");
+    }
+    for option in ["\\-\\-limit", "\\-\\-offline", "\\-\\-wait", "\\-\\-at", "\\-\\-database", "\\-\\-log\\-format"] {
+        assert!(roff.contains(option), "{option} is not in the manual page");
+    }
+    if let Some(said) = feed("man", &["--warnings", "-l", "-"], &roff) {
+        assert_eq!(said, "", "man has something to say");
+    }
+}
+
+#[tokio::test]
+async fn the_schema_describes_every_key_of_the_kinds() {
+    let program = Pgtend::new("");
+    let schema: Value = serde_json::from_str(&program.run(["schema"]).await.exits(0).stdout).unwrap();
+    assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"));
+    for key in ["databases", "http", "jobs", "defaults", "history", "include", "shutdown_timeout"] {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+    let job = &schema["$defs"]["Job"]["properties"];
+    for key in ["schedule", "jitter", "retry", "after", "window", "signal", "sql", "expire"] {
+        assert!(job[key].is_object(), "{key}");
+    }
+}
+
+/// What the program writes to stderr on being given `text`; nothing where it is not installed.
+fn feed(program: &str, args: &[&str], text: &str) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(args).env("LC_ALL", "C.UTF-8").env("MANPAGER", "cat");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => panic!("run {program}: {error}"),
+    };
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Some(String::from_utf8_lossy(&output.stderr).into_owned())
+}
