@@ -167,18 +167,36 @@ impl<A> Default for Plan<A> {
 /// What is counted by table; each is a metric `pgtend_<name>_total{table}` and a total in the report's details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counted {
+    PartitionsCreated,
     RowsDeleted,
     LockTimeouts,
 }
 
 impl Counted {
-    pub const ALL: &[Counted] = &[Counted::RowsDeleted, Counted::LockTimeouts];
+    pub const ALL: &[Counted] = &[Counted::PartitionsCreated, Counted::RowsDeleted, Counted::LockTimeouts];
 
     pub const fn as_str(self) -> &'static str {
         match self {
+            Counted::PartitionsCreated => "partitions_created",
             Counted::RowsDeleted => "rows_deleted",
             Counted::LockTimeouts => "lock_timeouts",
         }
+    }
+}
+
+/// A gauge of the catalog's, read each minute whoever runs the job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gauge {
+    pub name: GaugeName,
+    pub table: String,
+    pub value: f64,
+}
+
+words! {
+    /// The gauges that kinds may set, as Prometheus knows them.
+    GaugeName {
+        PartitionHorizon = "pgtend_partition_horizon_timestamp_seconds",
+        DefaultPartitionRows = "pgtend_default_partition_rows",
     }
 }
 

@@ -114,7 +114,7 @@ pub struct JobKeys {
     /// Whether a time that went by unserved is made up for, once. Default: true.
     #[schemars(with = "Option<bool>")]
     pub catch_up: Option<Spanned<bool>>,
-    /// Jobs that it runs after, each time one of them has succeeded.
+    /// Jobs that it runs after: once each of them has succeeded since it ran last.
     #[schemars(with = "Option<Vec<String>>")]
     pub after: Option<Spanned<Vec<Spanned<String>>>>,
     /// When batched work may go on, such as "22:00-06:00"; it stops cleanly at the end and goes on next time.

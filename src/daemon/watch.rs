@@ -108,6 +108,7 @@ impl Watcher {
             }
         }
         let standings = self.standings(&link).await?;
+        self.observe().await;
         self.tell(Sight::Came { database: self.database.clone(), standings }).await?;
         match &self.polling {
             Some(places) => {
@@ -198,6 +199,7 @@ impl Watcher {
             bail!("database {} has changed between primary and standby", self.database);
         }
         self.standings(link).await?;
+        self.observe().await;
         if standby {
             return Ok(());
         }
@@ -234,6 +236,18 @@ impl Watcher {
         }
         self.board.write().standings.extend(standings.clone());
         Ok(standings)
+    }
+
+    /// Reads the gauges of the catalog, job by job; one that cannot be read keeps its last value and spoils no other.
+    async fn observe(&self) {
+        for job in self.jobs.iter().filter(|job| job.spec.observes()) {
+            let observed = async { job.spec.observe(&self.engine.read_only(job, None).await?).await };
+            match timeout(PATIENCE, observed).await {
+                Ok(Ok(gauges)) => self.engine.shared.metrics.observed(labels(job), &gauges),
+                Ok(Err(error)) => tracing::warn!(job = %job.name, "its gauges could not be read: {}", explain(&error)),
+                Err(_) => tracing::warn!(job = %job.name, "its gauges could not be read in {} s", PATIENCE.as_secs()),
+            }
+        }
     }
 
     async fn take(&self, link: &Link) -> Result<()> {

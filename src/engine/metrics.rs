@@ -3,7 +3,8 @@
 //!
 //! The first line of each metric below is its help text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
@@ -13,7 +14,7 @@ use prometheus::{
 };
 
 use super::history::Standing;
-use crate::run::{Counted, Outcome, Report};
+use crate::run::{Counted, Gauge, GaugeName, Outcome, Report};
 
 const JOB: &[&str] = &["job", "kind", "database"];
 
@@ -32,6 +33,9 @@ pub struct Metrics {
     next_run: GaugeVec,
     consecutive_failures: IntGaugeVec,
     counted: HashMap<Counted, IntCounterVec>,
+    observed: HashMap<GaugeName, GaugeVec>,
+    /// Which series each job has set, so that those of a table that is gone go too.
+    seen: Arc<Mutex<HashMap<String, HashSet<(GaugeName, String)>>>>,
 }
 
 /// The labels of a job.
@@ -70,6 +74,7 @@ impl Metrics {
         let with_outcome: Vec<&str> = JOB.iter().copied().chain(["outcome"]).collect();
         let counted = Counted::ALL.iter().map(|what| {
             let (name, help) = match what {
+                Counted::PartitionsCreated => ("pgtend_partitions_created_total", "Partitions made and attached."),
                 Counted::RowsDeleted => {
                     ("pgtend_rows_deleted_total", "Rows deleted because they were past their time.")
                 }
@@ -78,6 +83,15 @@ impl Metrics {
                 }
             };
             (*what, metric!(IntCounterVec, name, help, &with_table))
+        });
+        let observed = GaugeName::ALL.iter().map(|name| {
+            let help = match name {
+                GaugeName::PartitionHorizon => {
+                    "End of the unbroken run of partitions from now: the first insert after it fails, or goes to the default."
+                }
+                GaugeName::DefaultPartitionRows => "Rows in the default partition, which no partition was there for.",
+            };
+            (*name, metric!(GaugeVec, name.as_str(), help, &with_table))
         });
         let build =
             metric!(IntGaugeVec, "pgtend_build_info", "Always 1; the version stands in the label.", &["version"]);
@@ -135,6 +149,8 @@ impl Metrics {
                 JOB
             ),
             counted: counted.collect(),
+            observed: observed.collect(),
+            seen: Arc::default(),
         };
         metrics.register(build);
         metrics.register(metrics.up.clone());
@@ -148,6 +164,9 @@ impl Metrics {
         metrics.register(metrics.next_run.clone());
         metrics.register(metrics.consecutive_failures.clone());
         for vec in metrics.counted.values() {
+            metrics.register(vec.clone());
+        }
+        for vec in metrics.observed.values() {
             metrics.register(vec.clone());
         }
         metrics.register(prometheus::process_collector::ProcessCollector::for_self());
@@ -189,6 +208,22 @@ impl Metrics {
         let _ = self.last_success.remove_label_values(&values);
         let _ = self.next_run.remove_label_values(&values);
         let _ = self.consecutive_failures.remove_label_values(&values);
+        self.observed(job, &[]);
+    }
+
+    /// The gauges that the job's kind has read from the catalog; what it set before and sets no more is gone.
+    pub fn observed(&self, job: Labels<'_>, gauges: &[Gauge]) {
+        let [name, kind, database] = job.values();
+        let now: HashSet<_> = gauges.iter().map(|gauge| (gauge.name, gauge.table.clone())).collect();
+        let key = format!("{name}\0{kind}\0{database}");
+        let before =
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now.clone()).unwrap_or_default();
+        for (gauge, table) in before.difference(&now) {
+            let _ = self.observed[gauge].remove_label_values(&[name, kind, database, table]);
+        }
+        for gauge in gauges {
+            self.observed[&gauge.name].with_label_values(&[name, kind, database, &gauge.table]).set(gauge.value);
+        }
     }
 
     pub fn up(&self, database: &str, up: bool) {

@@ -86,7 +86,7 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
             match kind.apply(cx, &action).await {
                 Ok(Applied::Done) => ended.done += 1,
                 Ok(Applied::Locked(by)) => {
-                    cx.report.count(Counted::LockTimeouts, &target, 1);
+                    cx.report.count(Counted::LockTimeouts, &kind.label(&action), 1);
                     tracing::info!(object = %target, "lock not had in time, trying again later: {by}");
                     if K::IN_ORDER {
                         queue.push_front((action, Some(by)));

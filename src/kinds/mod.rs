@@ -7,6 +7,7 @@
 pub mod context;
 pub mod drive;
 pub mod expire;
+pub mod partitions;
 pub mod sql;
 
 use std::future::Future;
@@ -19,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub use context::{Context, Reporter, Stop, StopReason, Stopper};
 pub use drive::{Ended, Mode};
 
-use crate::run::{Finding, Plan, Step};
+use crate::run::{Finding, Gauge, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +61,25 @@ pub trait Kind: DeserializeOwned + Send + Sync {
         let _ = folder;
     }
 
+    /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
+    const OBSERVES: bool = false;
+
+    /// Gauges of the catalog, read each minute by every daemon, whoever runs the job. Reads only.
+    fn observe(&self, cx: &Context) -> impl Future<Output = Result<Vec<Gauge>>> + Send {
+        let _ = cx;
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// What there is to do now. Reads only: in a rehearsal the server refuses anything else.
     fn plan(&self, cx: &Context) -> impl Future<Output = Result<Plan<Self::Action>>> + Send;
 
     /// The line that stands for an action in `plan`, in logs and in failures.
     fn step(&self, action: &Self::Action) -> Step;
+
+    /// The `table` label that what happens to an action is counted under; bounded in number by the config.
+    fn label(&self, action: &Self::Action) -> String {
+        self.step(action).target
+    }
 
     /// Does one action. Called again for the same action when it said [`Applied::Locked`].
     fn apply(&self, cx: &Context, action: &Self::Action) -> impl Future<Output = Result<Applied>> + Send;
@@ -118,6 +133,16 @@ macro_rules! kinds {
 
             pub const fn writes(&self) -> bool {
                 match self { $(Spec::$variant(_) => <$type as Kind>::WRITES),+ }
+            }
+
+            pub const fn observes(&self) -> bool {
+                match self { $(Spec::$variant(_) => <$type as Kind>::OBSERVES),+ }
+            }
+
+            /// # Errors
+            /// The database cannot be asked.
+            pub async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+                match self { $(Spec::$variant(kind) => kind.observe(cx).await),+ }
             }
 
             /// # Errors

@@ -26,8 +26,6 @@ pub struct Leaf {
     pub oid: u32,
     pub name: TableName,
     pub kind: char,
-    /// Its size in blocks.
-    pub blocks: u32,
     pub row_security: bool,
     /// Of SELECT, UPDATE and DELETE, what the session's role may not do; `USAGE` stands for that of the schema.
     pub missing: Vec<String>,
@@ -157,12 +155,11 @@ pub async fn leaves(client: &Client, root: u32) -> Result<Vec<Leaf>> {
             oid,
             name: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2))?,
             kind: character(row.get(3)),
-            blocks: u32::try_from(row.get::<_, i64>(4)).unwrap_or(u32::MAX),
-            row_security: row.get(5),
-            missing: row.get(6),
-            not_null: idents(row.get(7))?,
-            delete_triggers: row.get(8),
-            referenced_by: if row.get(9) { references(client, oid).await? } else { Vec::new() },
+            row_security: row.get(4),
+            missing: row.get(5),
+            not_null: idents(row.get(6))?,
+            delete_triggers: row.get(7),
+            referenced_by: if row.get(8) { references(client, oid).await? } else { Vec::new() },
         });
     }
     Ok(leaves)

@@ -11,10 +11,6 @@ SELECT c.oid,
        n.nspname::text,
        c.relname::text,
        c.relkind,
-       CASE c.relkind
-           WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::bigint
-           ELSE 0
-       END AS blocks,
        pg_catalog.row_security_active(c.oid),
        -- FOR UPDATE asks for UPDATE on any one column.
        array_remove(ARRAY[

@@ -1,8 +1,10 @@
 //! Rows whose time is over go; every other row stays.
 
+mod locks;
+mod refused;
+
 use std::time::Duration;
 
-use pgtend::kinds::StopReason;
 use pgtend::run::{Counted, Outcome};
 
 use crate::scratch::Scratch;
@@ -44,99 +46,6 @@ async fn ended_sessions_go_and_living_ones_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_extended_while_the_job_runs_lives() {
-    for index in ["", "DROP INDEX sessions_expires_at;"] {
-        let db = Scratch::new(&format!("{SESSIONS}{index}{}", ended(100))).await;
-        let application = db.session().await;
-        application
-            .client
-            .batch_execute("BEGIN; UPDATE sessions SET expires_at = 'infinity' WHERE id = 42")
-            .await
-            .unwrap();
-        let job = db.job(EXPIRE_SESSIONS);
-        let run = async { job.run().await };
-        let extended = async {
-            // The job has done the others, and has begun to wait for this one.
-            until(&db, "SELECT count(*) FROM sessions", 1).await;
-            application.client.batch_execute("COMMIT").await.unwrap();
-        };
-        let ((ended, report), ()) = tokio::join!(run, extended);
-        assert_eq!(ended.outcome(), Outcome::Succeeded);
-        assert_eq!(report.total(Counted::RowsDeleted), 99);
-        assert_eq!(db.number("SELECT id::bigint FROM sessions").await, 42);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_stays_locked_is_reported_with_who_holds_it() {
-    for index in ["", "DROP INDEX sessions_expires_at;"] {
-        let db = Scratch::new(&format!("{SESSIONS}{index}{}", ended(100))).await;
-        let application = db.session().await;
-        application.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 42 FOR UPDATE").await.unwrap();
-        let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-        let job =
-            db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(1));
-        let (ended, report) = job.run().await;
-        assert_eq!(ended.outcome(), Outcome::TimedOut);
-        assert_eq!(report.total(Counted::RowsDeleted), 99);
-        let failure = &report.failures[0];
-        assert_eq!(failure.target, "public.sessions");
-        assert!(failure.error.contains(&format!("pid {pid} (postgres, test)")), "{}", failure.error);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_locked_by_several_or_by_a_prepared_transaction_is_reported_too() {
-    let db = Scratch::new(&format!("{SESSIONS}{}", ended(3))).await;
-    let (one, two) = (db.session().await, db.session().await);
-    for link in [&one, &two] {
-        link.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 1 FOR SHARE").await.unwrap();
-    }
-    let job =
-        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
-    let (_, report) = job.run().await;
-    assert_eq!(report.failures[0].error.matches("pid ").count(), 2, "{}", report.failures[0].error);
-    two.client.batch_execute("ROLLBACK").await.unwrap();
-    one.client
-        .batch_execute("ROLLBACK; BEGIN; SELECT FROM sessions WHERE id = 1 FOR UPDATE; PREPARE TRANSACTION 'lost'")
-        .await
-        .unwrap();
-    let job =
-        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
-    let (_, report) = job.run().await;
-    assert!(report.failures[0].error.contains("prepared transaction 'lost'"), "{}", report.failures[0].error);
-    one.client.batch_execute("ROLLBACK PREPARED 'lost'").await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn more_locked_rows_with_one_time_than_a_batch_takes_do_not_hide_the_others() {
-    let db = Scratch::new(SESSIONS).await;
-    db.sql
-        .client
-        .batch_execute("INSERT INTO sessions SELECT n, '2026-01-01Z' FROM generate_series(1, 50) n")
-        .await
-        .unwrap();
-    let application = db.session().await;
-    application.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id <= 10 FOR UPDATE").await.unwrap();
-    let config = "tables = [{ table = 'sessions' }]\nbatch = { rows = 5 }";
-    let job = db.job_at("postgres", config, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
-    let (_, report) = job.run().await;
-    assert_eq!(report.total(Counted::RowsDeleted), 40);
-    assert!(report.failures[0].error.contains("10 rows"), "{}", report.failures[0].error);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_somebody_has_locked_is_reported() {
-    let db = Scratch::new(&format!("{SESSIONS}{}", ended(3))).await;
-    let application = db.session().await;
-    application.client.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
-    let job =
-        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
-    let (_, report) = job.run().await;
-    assert!(report.failures[0].error.contains("the table is locked by pid"), "{}", report.failures[0].error);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_neighbours_of_a_partition_keep_their_rows() {
     let db = Scratch::new(
         "CREATE TABLE sessions (id int, kind text, expires_at timestamptz) PARTITION BY LIST (kind);
@@ -166,6 +75,9 @@ async fn children_by_inheritance_are_tables_of_their_own() {
         ended(10)
     ))
     .await;
+    let steps = db.job(EXPIRE_SESSIONS).actions().await;
+    let rows: Vec<_> = steps.iter().map(|step| (step.target.as_str(), step.detail["rows"].as_u64().unwrap())).collect();
+    assert_eq!(rows, [("public.sessions", 10), ("public.sessions_old", 3)]);
     let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
     assert_eq!(report.total(Counted::RowsDeleted), 13);
     assert_eq!(db.number("SELECT count(*) FROM sessions").await, 0);
@@ -200,100 +112,6 @@ async fn any_name_that_postgresql_takes_will_do() {
         let (ended, report) = db.job(&config).run().await;
         assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Succeeded, 1), "{report:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_from_which_row_security_hides_rows_fails_and_deletes_nothing() {
-    let db = Scratch::new(&format!(
-        "{SESSIONS}{} CREATE ROLE hidden LOGIN; GRANT ALL ON sessions TO hidden; ALTER TABLE sessions ENABLE ROW LEVEL SECURITY;",
-        ended(3)
-    ))
-    .await;
-    let job = db.job_as("hidden", EXPIRE_SESSIONS);
-    let (ended, report) = job.run().await;
-    assert_eq!(ended.outcome(), Outcome::Failed);
-    let error = &report.failures[0].error;
-    assert!(error.contains("row security hides rows of public.sessions from role \"hidden\""), "{error}");
-    assert!(job.check().await.contains("error: row security hides"));
-    // Its owner sees all of it, and a role that was given BYPASSRLS too.
-    db.sql.client.batch_execute("ALTER ROLE hidden BYPASSRLS").await.unwrap();
-    assert_eq!(db.job_as("hidden", EXPIRE_SESSIONS).run().await.1.total(Counted::RowsDeleted), 3);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_privilege_is_named_with_its_grant_and_spoils_no_other_table() {
-    let db = Scratch::new(&format!(
-        "{SESSIONS}{} CREATE TABLE other (expires_at timestamptz); INSERT INTO other VALUES ('2026-01-01Z');
-         CREATE ROLE poor LOGIN; GRANT SELECT, DELETE ON sessions TO poor; GRANT ALL ON other TO poor;",
-        ended(3)
-    ))
-    .await;
-    let job = db.job_as("poor", "tables = [{ table = 'sessions' }, { table = 'missing' }, { table = 'other' }]");
-    let (ended, report) = job.run().await;
-    assert_eq!(ended.outcome(), Outcome::Partial);
-    assert_eq!(report.total(Counted::RowsDeleted), 1);
-    let error = &report.failures[0].error;
-    assert!(error.contains("role \"poor\" lacks UPDATE on public.sessions"), "{error}");
-    assert!(error.contains("GRANT UPDATE ON \"public\".\"sessions\" TO \"poor\";"), "{error}");
-    assert!(report.failures[1].error.contains("there is no table public.missing"), "{:?}", report.failures);
-    assert!(job.check().await.contains("GRANT UPDATE ON \"public\".\"sessions\" TO \"poor\";"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trigger_that_keeps_rows_is_found_out() {
-    for index in ["", "DROP INDEX sessions_expires_at;"] {
-        let db = Scratch::new(&format!(
-            "{SESSIONS}{index}{} CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
-             $$ BEGIN IF old.id <= 3 THEN RETURN NULL; END IF; RETURN old; END $$;
-             CREATE TRIGGER keep BEFORE DELETE ON sessions FOR EACH ROW EXECUTE FUNCTION keep();",
-            ended(100)
-        ))
-        .await;
-        let job = db.job(EXPIRE_SESSIONS);
-        let (ended, report) = job.run().await;
-        assert_eq!(ended.outcome(), Outcome::Failed);
-        assert_eq!(report.total(Counted::RowsDeleted), 97);
-        assert!(report.failures[0].error.contains("3 rows that are due"), "{:?}", report.failures);
-        assert!(job.check().await.contains("BEFORE DELETE triggers (keep)"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_others_refer_to_stays_and_does_not_stop_the_rest() {
-    let db = Scratch::new(&format!(
-        "{SESSIONS}{} CREATE TABLE device (session int REFERENCES sessions); INSERT INTO device VALUES (5), (5), (7);",
-        ended(10)
-    ))
-    .await;
-    let job = db.job(EXPIRE_SESSIONS);
-    let (ended, report) = job.run().await;
-    assert_eq!(ended.outcome(), Outcome::Succeeded);
-    assert_eq!(report.total(Counted::RowsDeleted), 8);
-    let warnings = report.warnings.join("\n");
-    assert!(warnings.contains("2 rows that ended stay, because rows of public.device refer to them"), "{warnings}");
-    let check = job.check().await;
-    assert!(check.contains("CREATE INDEX CONCURRENTLY ON \"public\".\"device\" (\"session\");"), "{check}");
-    assert_eq!(db.job(EXPIRE_SESSIONS).actions().await, []);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_that_go_with_others_are_named_and_counted() {
-    let db = Scratch::new(&format!(
-        "{SESSIONS}{} {LIVING}
-         CREATE TABLE device (session int REFERENCES sessions ON DELETE CASCADE); CREATE INDEX ON device (session);
-         CREATE TABLE login (session int REFERENCES sessions ON DELETE SET NULL); CREATE INDEX ON login (session);
-         INSERT INTO device VALUES (5), (5), (7), (-1); INSERT INTO login VALUES (1), (2);",
-        ended(10)
-    ))
-    .await;
-    let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
-    let warnings = report.warnings.join("\n");
-    assert!(warnings.contains("rows of public.device that refer to deleted rows are deleted with them"), "{warnings}");
-    assert_eq!(
-        report.details()["rows_of_referencing_tables"],
-        serde_json::json!({ "public.device": 3, "public.login": 2 })
-    );
-    assert_eq!(db.number("SELECT count(*) FROM device").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,51 +175,19 @@ async fn columns_without_a_zone_are_read_in_the_zone_of_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_ends_at_a_batch_and_the_next_run_finishes() {
-    for index in ["", "DROP INDEX sessions_expires_at;"] {
-        let db = Scratch::new(&format!("{SESSIONS}{index}{}{LIVING}", ended(1_000))).await;
-        // The first batch commits; then the job rests for an hour, until it is stopped.
-        let config = "tables = [{ table = 'sessions' }]\nbatch = { rows = 100, pause = '1h' }";
-        let job = db.job_at("postgres", config, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(7_200));
-        let stop = async {
-            until(&db, "SELECT count(*) FROM sessions WHERE id > 0", 900).await;
-            job.stopper.stop(StopReason::Shutdown);
-        };
-        let ((ended, report), ()) = tokio::join!(job.run(), stop);
-        assert_eq!(ended.outcome(), Outcome::Cancelled);
-        assert_eq!(report.total(Counted::RowsDeleted), 100);
-        assert!(report.left_for_next_time.unwrap().contains("public.sessions"));
-        assert_eq!(db.job(EXPIRE_SESSIONS).run().await.1.total(Counted::RowsDeleted), 900);
-        assert_eq!(db.number("SELECT count(*) FROM sessions").await, 4);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn check_says_what_is_wrong_with_a_table_and_how_to_mend_it() {
-    let db = Scratch::new(
-        "CREATE TABLE \"Sessions\" (expires_at timestamptz); CREATE VIEW v AS SELECT 1 AS expires_at;
-         CREATE TABLE t (expires int, at timestamptz);",
-    )
+async fn a_large_part_of_a_table_goes_block_by_block_and_a_small_one_by_the_index() {
+    let db = Scratch::new(&format!(
+        "{SESSIONS} INSERT INTO sessions SELECT n, '2026-06-15 12:00Z'::timestamptz + (n * 7919 % 100000 - 50000) * interval '1 s', 'x'
+         FROM generate_series(1, 100000) n; ANALYZE sessions;"
+    ))
     .await;
-    let check = db
-        .job(
-            "tables = [{ table = 'sessions' }, { table = 'v' }, { table = 't' }, { table = 't', column = 'expires' },
-             { table = 't', column = 'at' }, { table = 't', column = 'at', where = 'nonsense' },
-             { table = 't', column = 'at', where = '1' }, { table = 't', expression = 'at < $1' }]",
-        )
-        .check()
-        .await;
-    let expect = r#"
-error: there is no table public.sessions -> is it table = 'public."Sessions"'?
-error: public.v is a view, and rows are deleted from tables only -> name the table that has the rows
-error: public.t has no column "expires_at" -> name it with column; the nearest is "expires"
-error: column "expires" of public.t: it is of type int4, and must be timestamptz, timestamp or date -> make one with expression, such as to_timestamp(expires_at_seconds)
-warning: public.t has no index by which rows that ended are found, so each run reads all of it -> CREATE INDEX CONCURRENTLY ON "public"."t" ("at");
-error: where of public.t: PostgreSQL says: column "nonsense" does not exist -> correct it
-error: where of public.t: it is of type int4, and must be boolean -> write a condition
-error: expression of public.t: it has a parameter -> write the value itself
-"#;
-    assert_eq!(check, expect[1..]);
+    assert_eq!(db.job(EXPIRE_SESSIONS).actions().await[0].detail["access"], "block ranges");
+    assert!(!db.job(EXPIRE_SESSIONS).check().await.contains("no index"));
+    let late = "tables = [{ table = 'sessions', grace = '13h' }]";
+    assert_eq!(db.job(late).actions().await[0].detail["access"], "index sessions_expires_at");
+    assert_eq!(db.job(late).run().await.1.total(Counted::RowsDeleted), 3_200);
+    assert_eq!(db.job(EXPIRE_SESSIONS).run().await.1.total(Counted::RowsDeleted), 46_800);
+    assert_eq!(db.number("SELECT count(*) FROM sessions WHERE expires_at >= '2026-06-15 12:00Z'").await, 50_000);
 }
 
 /// Waits until a query gives a number.

@@ -1,6 +1,5 @@
 //! A throwaway server for the tests of this process, and a database a test.
 
-use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -22,23 +21,44 @@ struct Server {
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let dir = tempfile::Builder::new().prefix("pgt").tempdir_in("/tmp").unwrap();
-    let bin = std::env::var("PGBIN").unwrap_or_else(|_| "/usr/lib/postgresql/15/bin".into());
     assert!(Command::new("chown").arg("nobody").arg(dir.path()).status().unwrap().success());
     let script = format!(
         "cd {dir} && {bin}/initdb -N -A trust -U postgres --no-locale -E UTF8 --no-instructions -D data >log 2>&1 || exit 1
          {bin}/postgres -D data -p 1 -k {dir} -c listen_addresses= -c fsync=off -c shared_buffers=16MB -c max_connections=60 \\
              -c max_prepared_transactions=5 -c autovacuum=off >>log 2>&1 </dev/null &
          cat >/dev/null; kill -QUIT $!; wait; rm -rf {dir}",
-        dir = dir.path().display()
+        dir = dir.path().display(),
+        bin = bin(),
     );
-    let mut keeper = Command::new("setpriv")
-        .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "sh", "-c", &script])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    keeper.stdin.as_mut().unwrap().flush().unwrap();
+    let keeper = as_nobody(&script);
     Server { dir, _keeper: keeper }
 });
+
+/// A standby of the server, made when first asked for.
+static STANDBY: LazyLock<Child> = LazyLock::new(|| {
+    let script = format!(
+        "cd {dir} && {bin}/pg_basebackup -h {dir} -p 1 -U postgres -D standby -R -c fast >>log 2>&1 || exit 1
+         {bin}/postgres -D standby -p 2 -k {dir} -c listen_addresses= -c fsync=off -c wal_receiver_status_interval=1 \\
+             -c max_connections=60 -c max_prepared_transactions=5 >>log 2>&1 </dev/null &
+         cat >/dev/null; kill -QUIT $!",
+        dir = SERVER.dir.path().display(),
+        bin = bin(),
+    );
+    as_nobody(&script)
+});
+
+fn bin() -> String {
+    std::env::var("PGBIN").unwrap_or_else(|_| "/usr/lib/postgresql/15/bin".into())
+}
+
+/// Runs a shell script that ends when its standard input does, and so with this process at the latest.
+fn as_nobody(script: &str) -> Child {
+    Command::new("setpriv")
+        .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "sh", "-c", script])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
 
 pub struct Scratch {
     pub name: String,
@@ -51,13 +71,16 @@ pub struct Job {
     pub stopper: Stopper,
 }
 
-fn conninfo(database: &str, user: &str) -> Conninfo {
+fn conninfo(port: u16, database: &str, user: &str) -> Conninfo {
     let host = SERVER.dir.path().display();
-    Conninfo::parse(&format!("host={host} port=1 user={user} dbname={database}"), None).unwrap()
+    Conninfo::parse(&format!("host={host} port={port} user={user} dbname={database}"), None).unwrap()
 }
 
 async fn link(database: &str, user: &str) -> Link {
-    let info = conninfo(database, user);
+    patiently(conninfo(1, database, user)).await
+}
+
+async fn patiently(info: Conninfo) -> Link {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         match connect(&info, "test").await {
@@ -85,6 +108,12 @@ impl Scratch {
         link(&self.name, "postgres").await
     }
 
+    /// A session on the standby, which is there from now on.
+    pub async fn standby(&self) -> Link {
+        LazyLock::force(&STANDBY);
+        patiently(conninfo(2, "postgres", "postgres")).await
+    }
+
     pub async fn number(&self, sql: &str) -> i64 {
         self.sql.client.query_one(sql, &[]).await.unwrap().get(0)
     }
@@ -101,7 +130,7 @@ impl Scratch {
         let kind: Expire = toml::from_str(config).unwrap();
         assert_eq!(kind.validate(), []);
         let now: DateTime<Utc> = now.parse().unwrap();
-        let database = Arc::new(Database::new("main", conninfo(&self.name, user), 4).unwrap());
+        let database = Arc::new(Database::new("main", conninfo(1, &self.name, user), 4).unwrap());
         let (stopper, stop) = Stop::pair();
         let deadline = Instant::now() + timeout;
         let lock_timeout = Duration::from_millis(100);

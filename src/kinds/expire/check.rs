@@ -2,7 +2,6 @@
 
 use super::ExpireTable;
 use super::plan::{Count, LeafFacts, TableFacts};
-use crate::pg::batch::Access;
 use crate::pg::catalog::{Leaf, OnDelete};
 use crate::run::Finding;
 
@@ -22,7 +21,7 @@ pub fn findings(config: &ExpireTable, facts: &TableFacts) -> Vec<Finding> {
             found.push(Finding::warning(format!("{name} is a foreign table and is left out"), mend));
             continue;
         };
-        if work.deletion.access == Access::Blocks {
+        if work.index.is_none() {
             found.push(Finding::warning(
                 format!("{name} has no index by which rows that ended are found, so each run reads all of it"),
                 // On one table, not on a partitioned one, where CONCURRENTLY is not to be had.
@@ -31,7 +30,7 @@ pub fn findings(config: &ExpireTable, facts: &TableFacts) -> Vec<Finding> {
         }
         if work.nulls.any() && work.nulls != Count::Unknown {
             found.push(Finding::warning(
-                format!("{name}: {} have no time, and will never be deleted", work.nulls),
+                format!("{name} has {} without a time, and NULL never ends", work.nulls),
                 "give them one, or delete them by hand",
             ));
         }

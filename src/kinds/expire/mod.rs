@@ -19,11 +19,8 @@ use self::plan::{Action, Follower, TableFacts};
 use super::{Applied, Context, Kind, StopReason};
 use crate::period::Period;
 use crate::pg::batch::{self, Batch};
-use crate::pg::{Ident, Session, TableName, blockers, catalog};
+use crate::pg::{Ident, Session, TableName, blockers, catalog, explain};
 use crate::run::{Counted, Finding, Plan, Step};
-
-/// How often a table that is locked is looked at before its leaf counts as failed.
-const LOOKS: u32 = 5;
 
 /// Deletes rows whose time is over.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -112,11 +109,14 @@ impl Kind for Expire {
         let mut tables = Vec::with_capacity(self.tables.len());
         for entry in &self.tables {
             let table = entry.get_ref();
-            match patient(&session, cx, table).await {
+            match survey::table(&session, cx, table, survey::Depth::Due).await {
                 Ok(facts) => tables.push(facts),
+                Err(error) if is_locked(&error) => {
+                    tables.push(TableFacts::locked(&table.table, who_locks(&session, &table.table).await?));
+                }
                 // One table that cannot be looked at spoils no other; without a connection there are no others.
                 Err(error) if session.is_closed() || cx.stop.requested().is_some() => return Err(error),
-                Err(error) => tables.push(TableFacts::refused(&table.table, format!("{error:#}"), "")),
+                Err(error) => tables.push(TableFacts::refused(&table.table, explain(&error), "")),
             }
         }
         session.close().await;
@@ -127,17 +127,21 @@ impl Kind for Expire {
         action.step()
     }
 
+    /// The table of the config, however many leaves it has.
+    fn label(&self, action: &Action) -> String {
+        match action {
+            Action::Delete(delete) => delete.table.plain(),
+            Action::Wait { table, .. } => table.plain(),
+            Action::Refuse { target, .. } => target.clone(),
+        }
+    }
+
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
-        let delete = match action {
-            Action::Refuse { why, .. } => return Err(anyhow!("{why}")),
-            Action::Delete(delete) => delete,
-        };
-        let host = Run { cx, table: delete.table.plain(), followers: &delete.followers };
-        Ok(match batch::delete(&host, &cx.pg, &delete.deletion, &self.batch, &delete.progress).await? {
-            batch::Ended::Done => Applied::Done,
-            batch::Ended::Locked(by) => Applied::Locked(by),
-            batch::Ended::Stopped(reason) => Applied::Stopped(reason),
-        })
+        match action {
+            Action::Refuse { why, .. } => Err(anyhow!("{why}")),
+            Action::Delete(delete) => self.delete(cx, delete).await,
+            Action::Wait { table, .. } => self.look_again(cx, table).await,
+        }
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
@@ -148,7 +152,7 @@ impl Kind for Expire {
             let facts = match survey::table(&session, cx, table, survey::Depth::Nulls).await {
                 Ok(facts) => facts,
                 Err(error) if session.is_closed() => return Err(error),
-                Err(error) => TableFacts::refused(&table.table, format!("{error:#}"), "see what PostgreSQL says"),
+                Err(error) => TableFacts::refused(&table.table, explain(&error), "see what PostgreSQL says"),
             };
             found.extend(check::findings(table, &facts).into_iter().map(|finding| finding.at(entry.span())));
         }
@@ -157,24 +161,56 @@ impl Kind for Expire {
     }
 }
 
-/// Looks at a table, again and again for a while if somebody has it locked.
-async fn patient(session: &Session, cx: &Context, table: &ExpireTable) -> Result<TableFacts> {
-    for round in 1..=LOOKS {
-        match survey::table(session, cx, table, survey::Depth::Due).await {
-            Err(error) if is_locked(&error) && round < LOOKS => {
-                if let Some(reason) = cx.pause(cx.lock_timeout * round).await {
-                    return Err(anyhow!("{}", reason.sentence()));
-                }
+impl Expire {
+    async fn delete(&self, cx: &Context, delete: &plan::Delete) -> Result<Applied> {
+        let host = Run { cx, table: delete.table.plain(), followers: &delete.followers };
+        Ok(match batch::delete(&host, &cx.pg, &delete.deletion, &self.batch, &delete.progress).await? {
+            batch::Ended::Done => Applied::Done,
+            batch::Ended::Locked(by) => Applied::Locked(by),
+            batch::Ended::Stopped(reason) => Applied::Stopped(reason),
+        })
+    }
+
+    /// The whole of a table that was locked when the plan was made. Every leaf has its turn, whatever came of the others.
+    async fn look_again(&self, cx: &Context, table: &TableName) -> Result<Applied> {
+        let session = cx.session().await?;
+        let mut facts = Vec::new();
+        for entry in self.tables.iter().map(Spanned::get_ref).filter(|entry| entry.table == *table) {
+            match survey::table(&session, cx, entry, survey::Depth::Due).await {
+                Err(error) if is_locked(&error) => return Ok(Applied::Locked(who_locks(&session, table).await?)),
+                other => facts.push(other?),
             }
-            Err(error) if is_locked(&error) => {
-                let oid = catalog::relation(session, &table.table).await?.map_or(0, |relation| relation.oid);
-                let by = blockers::of_table(session, oid).await?;
-                return Err(error.context(format!("{} is locked by {by}", table.table.plain())));
+        }
+        session.close().await;
+        let plan = plan::decide(facts);
+        for note in plan.notes.iter().filter(|note| note.action == "warn") {
+            cx.report.warn(format!("{}: {}", note.target, note.reason));
+        }
+        let (mut locked, mut failed) = (None, Vec::new());
+        for action in &plan.actions {
+            let done = match action {
+                Action::Delete(delete) => self.delete(cx, delete).await,
+                Action::Refuse { why, .. } => Err(anyhow!("{why}")),
+                Action::Wait { by, .. } => Ok(Applied::Locked(by.clone())),
+            };
+            match done {
+                Ok(Applied::Done) => {}
+                Ok(Applied::Locked(by)) => locked = Some(by),
+                Ok(stopped @ Applied::Stopped(_)) => return Ok(stopped),
+                Err(error) => failed.push(format!("{}: {}", action.step().target, explain(&error))),
             }
-            other => return other,
+        }
+        match (failed.is_empty(), locked) {
+            (false, _) => Err(anyhow!("{}", failed.join("; "))),
+            (true, Some(by)) => Ok(Applied::Locked(by)),
+            (true, None) => Ok(Applied::Done),
         }
     }
-    unreachable!("the last look returns")
+}
+
+async fn who_locks(session: &Session, table: &TableName) -> Result<String> {
+    let oid = catalog::relation(session, table).await?.map_or(0, |relation| relation.oid);
+    blockers::of_table(session, oid).await
 }
 
 fn is_locked(error: &anyhow::Error) -> bool {
@@ -216,5 +252,55 @@ impl batch::Host for Run<'_> {
 
     fn warn(&self, text: String) {
         self.cx.report.warn(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a config: the parser's words, or the findings of `validate`.
+    fn check(config: &str, expect: &str) {
+        let said = match toml::from_str::<Expire>(config) {
+            Err(error) => error.message().to_owned(),
+            Ok(kind) => {
+                kind.validate().iter().map(|f| format!("{} {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+            }
+        };
+        assert!(
+            if expect.is_empty() { said.is_empty() } else { said.contains(expect) },
+            "{said:?} does not say {expect:?}"
+        );
+    }
+
+    #[test]
+    fn a_config_that_means_nothing_is_refused() {
+        check("tables = [{ table = 'sessions' }]", "");
+        check("tables = [{ table = 's', where = 'a' }, { table = 's', where = 'b' }]", "");
+        check("tables = []", "expire.tables is empty");
+        check("tables = [{ table = 's' }, { table = 'public.S' }]", "public.s stands twice");
+        check("tables = [{ table = 's', column = 'a', expression = 'b' }]", "both column and expression");
+        check("tables = [{ table = 's', where = ' ' }]", "where of public.s is empty");
+        check("tables = [{ table = 's', objects = {} }]", "unknown field `objects`");
+        check("tables = [{ table = 's', grace = 3 }]", "has no unit");
+        check("tables = [{ table = 's' }]\nbatch = { rows = 0 }", "batch.rows must be between");
+        check("tables = [{ table = 's' }]\nbatch = { target = '1h' }", "batch.target must be between");
+    }
+
+    #[test]
+    fn a_finding_knows_where_its_table_stands() {
+        let config = "tables = [{ table = 'a' },\n  { table = 'b', where = '' }]";
+        let found = toml::from_str::<Expire>(config).unwrap().validate();
+        assert_eq!(&config[found[0].span.clone().unwrap()], "{ table = 'b', where = '' }");
+    }
+
+    #[test]
+    fn editors_are_told_of_every_key() {
+        let schema = serde_json::to_string(&schemars::schema_for!(Expire)).unwrap();
+        for key in
+            ["tables", "column", "expression", "grace", "where", "batch", "rows", "target", "pause", "max_replica_lag"]
+        {
+            assert!(schema.contains(&format!("\"{key}\":")), "{key} is not in {schema}");
+        }
     }
 }

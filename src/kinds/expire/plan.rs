@@ -15,6 +15,8 @@ pub struct TableFacts {
     pub table: TableName,
     /// Why nothing of it can be done.
     pub refusal: Option<Refusal>,
+    /// Who had it locked, so that it could not be looked at.
+    pub locked: Option<String>,
     pub leaves: Vec<LeafFacts>,
 }
 
@@ -36,6 +38,8 @@ pub struct LeafFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Work {
     pub deletion: Deletion,
+    /// The index that finds due rows, whether or not this deletion goes by it.
+    pub index: Option<String>,
     pub due: Count,
     /// Rows that are due and stay, by constraint and referencing table.
     pub kept: Vec<(Reference, Count)>,
@@ -91,6 +95,11 @@ pub enum Action {
         target: String,
         why: String,
     },
+    /// It was locked when the plan was made: it is looked at again when its turn comes, and then done whole.
+    Wait {
+        table: TableName,
+        by: String,
+    },
 }
 
 #[derive(Debug)]
@@ -113,7 +122,11 @@ pub struct Follower {
 impl TableFacts {
     pub fn refused(table: &TableName, why: impl Into<String>, mend: impl Into<String>) -> Self {
         let refusal = Some(Refusal { why: why.into(), mend: mend.into() });
-        Self { table: table.clone(), refusal, leaves: Vec::new() }
+        Self { table: table.clone(), refusal, locked: None, leaves: Vec::new() }
+    }
+
+    pub fn locked(table: &TableName, by: String) -> Self {
+        Self { table: table.clone(), refusal: None, locked: Some(by), leaves: Vec::new() }
     }
 }
 
@@ -129,6 +142,10 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
     for facts in tables {
         if let Some(refusal) = facts.refusal {
             plan.actions.push(Action::Refuse { target: facts.table.plain(), why: refusal.sentence() });
+            continue;
+        }
+        if let Some(by) = facts.locked {
+            plan.actions.push(Action::Wait { table: facts.table, by });
             continue;
         }
         for leaf in facts.leaves {
@@ -211,6 +228,10 @@ impl Action {
     pub fn step(&self) -> Step {
         match self {
             Action::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
+            Action::Wait { table, by } => Step {
+                action: "delete_rows",
+                ..Step::warn(table.plain(), format!("looked at again when its turn comes, being locked now: {by}"))
+            },
             Action::Delete(delete) => {
                 let Delete { deletion, due, .. } = &**delete;
                 let access = match &deletion.access {

@@ -27,7 +27,6 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
             oid: 1,
             name: name.clone(),
             kind: 'r',
-            blocks: 1,
             row_security: false,
             missing: Vec::new(),
             not_null: Vec::new(),
@@ -49,6 +48,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
                 access: Access::Index("sessions_expires_at".into()),
                 guarded: false,
             },
+            index: Some("sessions_expires_at".into()),
             due,
             kept: Vec::new(),
             nulls: Count::Exactly(0),
@@ -57,7 +57,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
 }
 
 fn check(leaves: Vec<LeafFacts>, expect: &str) {
-    let facts = TableFacts { table: TableName::new("public", "sessions").unwrap(), refusal: None, leaves };
+    let facts = TableFacts { table: TableName::new("public", "sessions").unwrap(), refusal: None, locked: None, leaves };
     let plan = decide(vec![facts]);
     let lines = plan.actions.iter().map(Action::step).chain(plan.notes);
     let text: String = lines.map(|step| format!("{} {}: {}\n", step.action, step.target, step.reason)).collect();

@@ -17,6 +17,8 @@ use crate::pg::{Session, TableName};
 
 /// So long may counting take, for each leaf and question.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Fewer rows than this are a few batches at most, and go by the index if there is one.
+const MANY: f64 = 10_000.0;
 /// Beyond this many rows it is "more than".
 const MOST: u64 = 100_000;
 
@@ -76,8 +78,11 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
     let at = config.grace.before(cx.now, cx.timezone).context("grace reaches back beyond the calendar")?;
     let cutoff = plan::cutoff(at, time_type, cx.timezone);
 
-    let mut facts = TableFacts { table: name.clone(), refusal: None, leaves: Vec::new() };
+    let mut facts = TableFacts { table: name.clone(), refusal: None, locked: None, leaves: Vec::new() };
     for leaf in catalog::leaves(session, root.oid).await? {
+        if let Some(reason) = cx.stop.requested() {
+            bail!("{}", reason.sentence());
+        }
         let refusal = refusal(&leaf, &root);
         let work = if refusal.is_none() && leaf.kind == 'r' {
             Some(work(session, cx, config, &leaf, time_type, cutoff, depth).await?)
@@ -110,7 +115,8 @@ async fn compile(session: &Session, config: &ExpireTable) -> Result<Result<&'sta
             }
             Ok(statement) => types.push(statement.columns()[0].type_().clone()),
             Err(error) => match error.as_db_error() {
-                Some(words) if !error.is_closed() => {
+                // What is wrong with the SQL: syntax, names, types, values. All else is the server's trouble.
+                Some(words) if ["42", "22", "0A"].contains(&&words.code().code()[..2]) => {
                     let hint = words.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
                     return refusal(format!("PostgreSQL says: {}{hint}", words.message()), "correct it");
                 }
@@ -199,7 +205,8 @@ async fn work(
         guarded: !leaf.delete_triggers.is_empty(),
     };
     let look = Look { session, cx, leaf };
-    if let Some(index) = look.index(&deletion).await? {
+    let (index, worth_it) = look.index(&deletion).await?;
+    if let Some(index) = index.clone().filter(|_| worth_it) {
         deletion.access = Access::Index(index);
     }
     let from = deletion.from();
@@ -211,13 +218,13 @@ async fn work(
     }
     let nulls = if config.time_column().is_some_and(|column| leaf.not_null.contains(&column)) {
         Count::Exactly(0)
-    } else if depth == Depth::Nulls || matches!(deletion.access, Access::Index(_)) {
+    } else if depth == Depth::Nulls || index.is_some() {
         look.count(&from, &format!("{} IS NULL", deletion.time), None).await?
     } else {
         // Without an index it would be a scan more in each run: the planner's statistics will do.
         look.nulls_by_statistics(config).await?
     };
-    Ok(Work { deletion, due, kept, nulls })
+    Ok(Work { deletion, index, due, kept, nulls })
 }
 
 struct Look<'a> {
@@ -228,20 +235,28 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// The index by which the due rows are found in order, by asking the planner: it knows about partial indexes,
-    /// expressions and invalid ones.
-    async fn index(&self, deletion: &Deletion) -> Result<Option<String>> {
-        let sql = format!(
-            "EXPLAIN (FORMAT JSON, COSTS OFF) SELECT ctid FROM {} WHERE {} ORDER BY {} LIMIT 10",
-            deletion.from(),
-            deletion.due(),
-            deletion.time
-        );
+    /// expressions and invalid ones. And whether to use it: where a large part of the table is due, in another order than it
+    /// lies on disk, reading all of it once costs less, and the planner can tell.
+    async fn index(&self, deletion: &Deletion) -> Result<(Option<String>, bool)> {
+        let due = format!("SELECT ctid FROM {} WHERE {}", deletion.from(), deletion.due());
+        let sql = format!("EXPLAIN (FORMAT JSON) {due} ORDER BY {}", deletion.time);
         let by_index = batch::planner_settings(&Access::Index(String::new()));
-        let Some(row) = self.bounded(by_index, &sql, Some(&deletion.cutoff)).await? else { return Ok(None) };
+        let Some(row) = self.bounded(by_index, &sql, Some(&deletion.cutoff)).await? else { return Ok((None, false)) };
         let plan: Value = row.get(0);
-        let scan = &plan[0]["Plan"]["Plans"][0];
-        let usable = scan["Node Type"] == "Index Scan" && scan.get("Index Cond").is_some();
-        Ok(if usable { scan["Index Name"].as_str().map(Into::into) } else { None })
+        let scan = &plan[0]["Plan"];
+        let name = scan["Index Name"]
+            .as_str()
+            .filter(|_| scan["Node Type"] == "Index Scan" && scan.get("Index Cond").is_some());
+        let Some(name) = name else { return Ok((None, false)) };
+        if scan["Plan Rows"].as_f64().is_none_or(|rows| rows < MANY) {
+            return Ok((Some(name.into()), true));
+        }
+        let by_blocks = "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; \
+                         SET max_parallel_workers_per_gather = 0";
+        let all = self.bounded(by_blocks, &format!("EXPLAIN (FORMAT JSON) {due}"), Some(&deletion.cutoff)).await?;
+        let all: Value = all.map_or(Value::Null, |row| row.get(0));
+        let dearer = scan["Total Cost"].as_f64() > all[0]["Plan"]["Total Cost"].as_f64();
+        Ok((Some(name.into()), !dearer))
     }
 
     async fn count(&self, from: &str, condition: &str, cutoff: Option<&Cutoff>) -> Result<Count> {

@@ -1,0 +1,14 @@
+//! `partitions`: makes partitions before anyone needs them.
+//!
+//! | step | where |
+//! |---|---|
+//! | the config's table | `policy` |
+//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey` |
+//! | time <-> key values: timestamps, dates, text and integers by format, uuidv7 | `key` |
+//! | periods of a zone: hour to year | `every` |
+//! | facts, policy, now -> actions and notes; pure | `plan` |
+//! | one partition, one transaction: create apart, attach | `create` |
+//! | rows of the new period in the default partition | `default_rows` |
+//! | what would go wrong; the runway | `check`, `runway` |
+
+pub mod facts;

@@ -1,0 +1,336 @@
+//! The work on one leaf: two passes, batch by batch, with a breath between.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tokio::time::Instant;
+use tokio_postgres::Statement;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+
+use super::lag::{Lag, Replicas};
+use super::walk::{Found, Walk, block_of};
+use super::{Access, Batch, Cutoff, Deletion, Ended, Form, Host, Left, MOST_LEFT, ready};
+use crate::pg::{Session, Sessions, blockers};
+
+/// The share of a batch's time that is rested after it, unless `pause` says how long.
+const REST: f64 = 0.25;
+/// So long is a lock waited for in the first pass, by a batch that has others locked meanwhile.
+const EAGER_LOCK_TIMEOUT: Duration = Duration::from_millis(20);
+/// So many tries in a row may fail before the leaf is given up.
+const TRIES: u32 = 8;
+
+pub(super) struct Work<'a, H: Host> {
+    pub host: &'a H,
+    pub sessions: &'a Sessions,
+    pub deletion: &'a Deletion,
+    pub settings: &'a Batch,
+    pub session: Session,
+    pub replicas: Replicas,
+    pub left: Left,
+}
+
+/// The statements of a walk, by form.
+#[derive(Default)]
+struct Prepared {
+    whole: Option<Statement>,
+    eager: Option<Statement>,
+    locking: Option<Statement>,
+}
+
+/// What to do about an error.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Locked,
+    Smaller,
+    Again,
+    Lost,
+    Fatal,
+}
+
+impl Trouble {
+    fn of(error: &tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
+            // A cancelled statement is ours: too long for one batch. A stop has been looked for before.
+            Some(code)
+                if [
+                    SqlState::T_R_SERIALIZATION_FAILURE,
+                    SqlState::T_R_DEADLOCK_DETECTED,
+                    SqlState::OUT_OF_MEMORY,
+                    SqlState::QUERY_CANCELED,
+                ]
+                .contains(code) =>
+            {
+                Trouble::Smaller
+            }
+            // A row that refers to ours came in between: the next look leaves ours out.
+            Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => Trouble::Again,
+            Some(code) if *code == SqlState::ADMIN_SHUTDOWN || code.code().starts_with("08") => Trouble::Lost,
+            None if error.is_closed() => Trouble::Lost,
+            _ => Trouble::Fatal,
+        }
+    }
+}
+
+impl<H: Host> Work<'_, H> {
+    /// Both passes.
+    pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
+        let mut walk = match &self.deletion.access {
+            Access::Index(_) => Walk::index(self.settings),
+            Access::Blocks => Walk::blocks(0, self.blocks().await?, self.settings),
+        };
+        if !self.left.passed {
+            if let Some(ended) = self.walk(&mut walk, Form::Eager).await? {
+                return Ok(ended);
+            }
+            self.left.blocks.extend(walk.skipped().iter().filter_map(|ctid| block_of(ctid)));
+            self.left.kept.extend(walk.kept().iter().cloned());
+            // A walk that had to pass over too many rows is not through; what is beyond them is for the next try.
+            self.left.passed = !walk.gave_up();
+        }
+        if self.left.kept.len() <= MOST_LEFT
+            && let Some(ended) = self.second_pass().await?
+        {
+            return Ok(ended);
+        }
+        if !self.left.kept.is_empty() {
+            return Err(anyhow!(
+                "{}{} rows that are due were locked and deleted, and are there still: a BEFORE DELETE trigger kept them by \
+                 returning NULL; see \\d {} in psql",
+                if self.left.passed { "" } else { "more than " },
+                self.left.kept.len(),
+                self.deletion.leaf
+            ));
+        }
+        if self.left.passed {
+            return Ok(Ended::Done);
+        }
+        Ok(Ended::Locked(format!("more than {MOST_LEFT} rows were locked by others; what is beyond them is next")))
+    }
+
+    /// Back to what was passed over: first to what is free by now, then waiting for what is not.
+    async fn second_pass(&mut self) -> Result<Option<Ended<H::Reason>>> {
+        for block in self.left.blocks.clone() {
+            loop {
+                let mut walk = Walk::blocks(block, block + 1, self.settings);
+                if let Some(ended) = self.walk(&mut walk, Form::Careful).await? {
+                    return Ok(Some(ended));
+                }
+                self.left.kept.extend(walk.kept().iter().cloned());
+                if walk.skipped().is_empty() {
+                    break;
+                }
+                // Whoever holds them lets go within the lock time-out, or is named. What was changed and is still due is
+                // seen by the next look only.
+                let skipped = walk.skipped().to_vec();
+                let mut walk = Walk::blocks(block, block + 1, self.settings);
+                match self.walk(&mut walk, Form::Waiting).await? {
+                    Some(Ended::Locked(_)) => return self.locked_by(&skipped).await.map(Some),
+                    Some(ended) => return Ok(Some(ended)),
+                    None => {}
+                }
+            }
+            self.left.blocks.remove(&block);
+        }
+        Ok(None)
+    }
+
+    /// The size of the leaf now, in blocks. Rows that come later are not due.
+    async fn blocks(&self) -> Result<u32> {
+        let row = self
+            .session
+            .query_one(
+                "SELECT pg_catalog.pg_relation_size($1::oid) / current_setting('block_size')::bigint",
+                &[&self.deletion.oid],
+            )
+            .await?;
+        Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
+    }
+
+    async fn locked_by(&self, ctids: &[String]) -> Result<Ended<H::Reason>> {
+        let by = blockers::of_rows(&self.session, &self.deletion.from(), self.deletion.oid, ctids).await?;
+        let what = match ctids.len() {
+            0 => "the table is locked by".to_owned(),
+            1 => "a row that is due is locked by".to_owned(),
+            n => format!("{n} rows that are due are locked, some by"),
+        };
+        let others = self.left.blocks.len().saturating_sub(1);
+        let more = if others > 0 { format!("; rows in {others} more blocks are left") } else { String::new() };
+        Ok(Ended::Locked(format!("{what} {by}{more}")))
+    }
+
+    /// Walks to the end, or says why not.
+    async fn walk(&mut self, walk: &mut Walk, form: Form) -> Result<Option<Ended<H::Reason>>> {
+        let lock_timeout = if form == Form::Eager {
+            EAGER_LOCK_TIMEOUT.min(self.session.lock_timeout)
+        } else {
+            self.session.lock_timeout
+        };
+        self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
+        let mut prepared = Prepared::default();
+        let mut careful = form == Form::Eager && self.deletion.guarded;
+        let mut failures = 0;
+        while !walk.is_over() {
+            if let Some(reason) = self.breathe().await? {
+                return Ok(Some(Ended::Stopped(reason)));
+            }
+            let now = if careful { Form::Careful } else { form };
+            let begun = Instant::now();
+            let tried = self.batch(&mut prepared, walk, now).await;
+            let took = begun.elapsed();
+            match tried {
+                Ok((found, followers)) => {
+                    failures = 0;
+                    careful = form == Form::Eager && self.deletion.guarded;
+                    if found.gone > 0 {
+                        self.host.deleted(found.gone, &followers);
+                    }
+                    walk.advance(found, took);
+                    let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);
+                    if walk.is_over() {
+                        break;
+                    }
+                    if let Some(reason) = self.host.pause(rest).await {
+                        return Ok(Some(Ended::Stopped(reason)));
+                    }
+                }
+                Err(error) => {
+                    if let Some(reason) = self.host.requested() {
+                        return Ok(Some(Ended::Stopped(reason)));
+                    }
+                    failures += 1;
+                    let trouble = Trouble::of(&error);
+                    if trouble == Trouble::Locked && now == Form::Eager {
+                        // Somebody has one of the rows: the same again, passing over those.
+                        careful = true;
+                        continue;
+                    }
+                    if trouble == Trouble::Locked {
+                        return self.locked_by(&[]).await.map(Some);
+                    }
+                    let again = match trouble {
+                        Trouble::Smaller => walk.cut() || error.code() != Some(&SqlState::QUERY_CANCELED),
+                        Trouble::Again | Trouble::Lost => true,
+                        _ => false,
+                    };
+                    if !again || failures >= TRIES {
+                        return Err(self.explain(error));
+                    }
+                    tracing::info!(table = %self.deletion.leaf, "a batch failed and is tried again: {error}");
+                    if let Some(reason) = self.host.pause(jittered(failures, self.session.pid)).await {
+                        return Ok(Some(Ended::Stopped(reason)));
+                    }
+                    if trouble == Trouble::Lost {
+                        self.session = ready(self.sessions, &self.deletion.access).await?;
+                        prepared = Prepared::default();
+                        self.session
+                            .batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1)))
+                            .await?;
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The safe point: a reason to stop, and replicas that are behind.
+    async fn breathe(&mut self) -> Result<Option<H::Reason>> {
+        let mut told = false;
+        loop {
+            if let Some(reason) = self.host.requested() {
+                return Ok(Some(reason));
+            }
+            match self.replicas.look(&self.session).await? {
+                Lag::Fine => return Ok(None),
+                Lag::Unseen => {
+                    self.host.warn(
+                        "how far the replicas are behind cannot be seen, so the work does not wait for them: \
+                         GRANT pg_monitor to this role, or set max_replica_lag = \"0s\""
+                            .into(),
+                    );
+                    return Ok(None);
+                }
+                Lag::Behind(words) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::info!(table = %self.deletion.leaf, "waiting: {words}");
+                    }
+                    if let Some(reason) = self.host.pause(Duration::from_secs(1)).await {
+                        return Ok(Some(reason));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One batch. Its statement is prepared with the first of its form, which may have to wait for the table's lock.
+    async fn batch(
+        &self,
+        prepared: &mut Prepared,
+        walk: &Walk,
+        form: Form,
+    ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
+        let whole = form == Form::Eager && walk.is_whole() && self.session.version >= 140_000;
+        let (place, sql) = match form {
+            Form::Eager if whole => (&mut prepared.whole, self.deletion.whole_blocks()),
+            Form::Eager => (&mut prepared.eager, walk.sql(self.deletion, self.session.version, form)),
+            Form::Careful | Form::Waiting => {
+                (&mut prepared.locking, walk.sql(self.deletion, self.session.version, form))
+            }
+        };
+        let statement = match place {
+            Some(statement) => &*statement,
+            None => place.insert(self.session.prepare(&sql).await?),
+        };
+        let cutoff: &(dyn ToSql + Sync) = match &self.deletion.cutoff {
+            Cutoff::Instant(at) => at,
+            Cutoff::Wall(at) => at,
+        };
+        let (from, rows, to) = walk.step();
+        let row = match to {
+            Some(to) if whole => self.session.query_one(statement, &[cutoff, &from, &to]).await?,
+            Some(to) => self.session.query_one(statement, &[cutoff, &from, &rows, &to]).await?,
+            None => self.session.query_one(statement, &[cutoff, &from, &rows, &walk.passed_over()]).await?,
+        };
+        let count = |n: i64| u64::try_from(n).unwrap_or_default();
+        let found = Found {
+            matching: count(row.get(0)),
+            gone: count(row.get(1)),
+            last: row.get(2),
+            skipped: row.get(3),
+            kept: row.get(4),
+        };
+        Ok((found, row.get::<_, Vec<i64>>(5).into_iter().map(count).collect()))
+    }
+
+    /// PostgreSQL's words, and what to do where it is known.
+    fn explain(&self, error: tokio_postgres::Error) -> anyhow::Error {
+        let advice = match error.code() {
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => format!(
+                "the role may not do this to {0}, or row security hides rows from it: \
+                 GRANT SELECT, UPDATE, DELETE ON {0} TO it, or ALTER ROLE … BYPASSRLS",
+                self.deletion.leaf
+            ),
+            Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => {
+                let key = error.as_db_error().map(|e| (e.constraint().unwrap_or("?"), e.table().unwrap_or("?")));
+                let (constraint, table) = key.unwrap_or_default();
+                format!(
+                    "rows of table {table} still refer to rows that are due (constraint {constraint}); delete those first, or \
+                     leave the rows out with where; rows that a table refers to directly are left out where the role has SELECT on it"
+                )
+            }
+            Some(code) if *code == SqlState::QUERY_CANCELED => format!(
+                "even the smallest batch took longer than {} s; an index is missing for the time, or on a foreign key",
+                super::BATCH_TIMEOUT.as_secs()
+            ),
+            _ => format!("delete a batch of {}", self.deletion.leaf),
+        };
+        anyhow::Error::new(error).context(advice)
+    }
+}
+
+/// A rest that grows, and is another for each session.
+fn jittered(failures: u32, pid: i32) -> Duration {
+    let spread = 0.5 + f64::from(pid.rem_euclid(97)) / 97.0;
+    Duration::from_millis(20).mul_f64(spread) * 2u32.pow(failures.min(6))
+}
