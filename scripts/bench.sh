@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Measures the release build, and prints tables ready to be pasted. It asserts nothing.
 #
-#   scripts/bench.sh             about ten minutes, once built
-#   scripts/bench.sh --quick     a tenth of the rows and fewer pairs: whether it works, not how fast it is
+#   scripts/bench.sh             all of it, in about nine minutes once built
+#   scripts/bench.sh --quick     fewer rows and fewer pairs, in three minutes: whether it works, not how fast it is
+#   scripts/bench.sh expire      only the one, or
+#   scripts/bench.sh idle        only the other of these:
 #
-# 1. `pgtend run` of an `expire` job against one `DELETE`, of the same half of a table, each beside the same load.
-# 2. What a daemon with 100 jobs costs while none of them is due.
+# expire: `pgtend run` of such a job against one `DELETE`, of the same half of a table, each beside the same load.
+# idle: what a daemon with 100 jobs costs while none of them is due.
 #
 # Server, load and pgtend share the machine, as they would not in production: compare the ratios, not the rates. The
 # server is one of its own in a temporary folder, with fsync; the folder must lie on a real disk. Environment:
 #
 #   BENCH_DIR    where that folder is made (/var/tmp); with all copies it takes up to 8 GB
+#   PGTEND       a binary to measure, instead of building this one
 #   PG_BIN       the programs of the PostgreSQL to measure with (the newest under /usr/lib/postgresql)
 #   PAIRS        how often expire and DELETE take turns (3)
 #   QUICK=1      the same as --quick
@@ -26,19 +29,21 @@ die() {
 
 say() { printf 'bench: %s\n' "$*" >&2; }
 
-case ${1:-} in
---quick) QUICK=1 ;;
-'') ;;
-*) die "unknown option $1; there is --quick" ;;
-esac
+parts='expire idle'
+for word in "$@"; do
+    case $word in
+    --quick) QUICK=1 ;;
+    expire | idle) parts=$word ;;
+    *) die "unknown word $word; there are --quick, expire and idle" ;;
+    esac
+done
 if [ -n "${QUICK:-}" ]; then
-    rows=200000 pairs=${PAIRS:-2} quiet_s=6 idle_s=20
+    rows=400000 pairs=${PAIRS:-2} quiet_s=6 idle_s=20
 else
     rows=2000000 pairs=${PAIRS:-3} quiet_s=15 idle_s=60
 fi
-# The load is warm after this long, and the last lines of its log are written this long after the deletion.
+# The load is warm after this long, and the last lines of its log have left its buffer this long after the deletion.
 warm_s=5 tail_s=3
-clients=8
 
 folder=
 children=()
@@ -96,11 +101,15 @@ wait_until() {
 }
 
 scripts/deps.sh demo
-say "building pgtend, release"
-cargo build --quiet --locked --release --bin pgtend
-target=${CARGO_TARGET_DIR:-target}
-case $target in /*) ;; *) target=$PWD/$target ;; esac
-pgtend=$target/release/pgtend
+if [ -n "${PGTEND:-}" ]; then
+    pgtend=$PGTEND
+else
+    say "building pgtend, release"
+    cargo build --quiet --locked --release --bin pgtend
+    target=${CARGO_TARGET_DIR:-target}
+    case $target in /*) ;; *) target=$PWD/$target ;; esac
+    pgtend=$target/release/pgtend
+fi
 fixture=$PWD/scripts/bench_sessions.sql
 
 bin=${PG_BIN:-$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
@@ -138,35 +147,35 @@ export PATH="$bin:$PATH" PGHOST=$sockets PGPORT=5432 PGUSER=postgres PGDATABASE=
 wait_until "the server accepts connections" "$server" pg_isready -q
 sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
 
-say "making $rows sessions, half of them expired"
-createdb sessions_original
-sql -d sessions_original -v rows="$rows" -f "$fixture"
-table_mb=$(sql -d sessions_original -c "SELECT pg_total_relation_size('sessions') / (1 << 20)")
-
-# What an application asks of its sessions: mostly whether a token is good, sometimes to extend it, now and then a new
-# one. It does not know which have expired; those it refuses, and does not extend.
-cat >"$folder/read.sql" <<SQL
+prepare_sessions() {
+    say "making $rows sessions, half of them expired"
+    createdb sessions_original
+    sql -d sessions_original -v rows="$rows" -f "$fixture"
+    table_mb=$(sql -d sessions_original -c "SELECT pg_total_relation_size('sessions') / (1 << 20)")
+    # What an application asks of its sessions: mostly whether a token is good, sometimes to extend it, now and then a
+    # new one. It does not know which have expired; those it refuses, and does not extend.
+    cat >"$folder/read.sql" <<SQL
 \set n random(1, $rows)
 SELECT lambda_id, expires_at, device_info FROM sessions WHERE token = encode(sha256(int8send(:n)), 'hex') AND expires_at > now();
 SQL
-cat >"$folder/extend.sql" <<SQL
+    cat >"$folder/extend.sql" <<SQL
 \set n random(1, $rows)
 UPDATE sessions SET expires_at = now() + interval '30 days'
 WHERE token = encode(sha256(int8send(:n)), 'hex') AND expires_at > now();
 SQL
-cat >"$folder/login.sql" <<SQL
+    cat >"$folder/login.sql" <<SQL
 \set n random(1, $rows)
 INSERT INTO sessions (lambda_id, token, expires_at, device_info)
 SELECT 'user-' || :n % 200000, encode(sha256(uuid_send(gen_random_uuid())), 'hex'), now() + interval '30 days', '{"agent": "bench"}';
 SQL
-load=(pgbench -n -M prepared -c "$clients" -j 1 -f "$folder/read.sql@70" -f "$folder/extend.sql@20" -f "$folder/login.sql@10" sessions)
-
-cat >"$folder/expire.toml" <<CONFIG
+    load=(pgbench -n -M prepared -c 8 -j 1 -f "$folder/read.sql@70" -f "$folder/extend.sql@20" -f "$folder/login.sql@10" sessions)
+    cat >"$folder/expire.toml" <<CONFIG
 [databases.main]
 url = "postgresql://postgres@/sessions?host=$sockets&port=5432"
 [jobs.expire.expire]
 tables = [{ table = "public.sessions", column = "expires_at" }]
 CONFIG
+}
 
 # A fresh copy of the original, all of it on disk; `unindexed` is without the index on expires_at.
 fresh_copy() {
@@ -210,7 +219,7 @@ measure() {
     to=$EPOCHREALTIME
     sleep "$tail_s"
     kill -0 "$loader" 2>/dev/null || die "the load ended early"
-    end_process "$loader" INT KILL
+    end_process "$loader" TERM KILL
     unset 'children[-1]'
     deleted=$(sed -n -e 's/^DELETE //p' -e 's/.*"rows_deleted": *\([0-9]*\).*/\1/p' <<<"$said")
     [ "$deleted" = $((rows / 2)) ] || die "$how deleted ${deleted:-an unknown number of} rows instead of $((rows / 2)): $said"
@@ -220,24 +229,28 @@ measure() {
         tee -a "$folder/results" | sed 's/^/bench:   /' >&2
 }
 
-fresh_copy indexed
-say "how much load the server takes"
-most=$("${load[@]}" -T $((quiet_s > 10 ? 10 : quiet_s)) 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
-rate=$((most / 4))
-say "$most transactions/s at most; beside the deletions $rate/s"
+bench_expire() {
+    local pair how order
+    prepare_sessions
+    fresh_copy indexed
+    say "how much load the server takes"
+    most=$("${load[@]}" -T $((quiet_s > 10 ? 10 : quiet_s)) 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
+    rate=$((most / 4))
+    say "$most transactions/s at most; beside the deletions $rate/s"
 
-say "variant, what, seconds, rows/s, p99 quiet and during in ms, their ratio:"
-for ((pair = 0; pair < pairs; pair++)); do
-    # Whoever is second finds a warmer machine.
-    if ((pair % 2)); then order=(delete expire); else order=(expire delete); fi
-    for how in "${order[@]}"; do
-        measure "$how" indexed
+    say "variant, what, seconds, rows/s, p99 quiet and during in ms, their ratio:"
+    for ((pair = 0; pair < pairs; pair++)); do
+        # Whoever is second may find another machine than the first did.
+        if ((pair % 2)); then order=(delete expire); else order=(expire delete); fi
+        for how in "${order[@]}"; do
+            measure "$how" indexed
+        done
     done
-done
-for how in expire delete; do
-    measure "$how" unindexed
-done
-sql -c "DROP DATABASE sessions" -c "DROP DATABASE sessions_original" -c CHECKPOINT
+    for how in expire delete; do
+        measure "$how" unindexed
+    done
+    sql -c "DROP DATABASE sessions" -c "DROP DATABASE sessions_original" -c CHECKPOINT
+}
 
 # The median of column $3 of a variant's runs, and in parentheses the least and the most of them.
 median() {
@@ -273,30 +286,35 @@ idle_jobs() {
 }
 ticks() { sed 's/.*) //' "/proc/$1/stat" | awk '{ print $12 + $13 }'; }
 
-say "a daemon with 100 jobs, none of them due, on one database and on ten, for $((2 * idle_s)) s"
-for ((n = 0; n < 10; n++)); do
-    createdb "idle_$n"
-done
-daemons=()
-for databases in 1 10; do
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    {
-        printf '[http]\nlisten = "127.0.0.1:%s"\n' "$port"
-        for ((n = 0; n < databases; n++)); do
-            printf '[databases.db%d]\nurl = "postgresql://postgres@/idle_%d?host=%s&port=5432"\n' "$n" "$n" "$sockets"
-        done
-        idle_jobs "$databases"
-    } >"$folder/idle_$databases.toml"
-    "$pgtend" daemon --config "$folder/idle_$databases.toml" >/dev/null 2>"$folder/daemon_$databases.log" &
-    daemons+=($!)
-    children+=($!)
-    wait_until "the daemon reaches its databases" $! python3 -c \
-        "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/readyz', timeout=1)"
-done
-sleep "$idle_s"
-before=("$(ticks "${daemons[0]}")" "$(ticks "${daemons[1]}")")
-since=$EPOCHREALTIME
-sleep "$idle_s"
+bench_idle() {
+    local n databases port
+    say "a daemon with 100 jobs, none of them due, on one database and on ten, for $((2 * idle_s)) s"
+    for ((n = 0; n < 10; n++)); do
+        createdb "idle_$n"
+    done
+    daemons=()
+    for databases in 1 10; do
+        port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        {
+            printf '[http]\nlisten = "127.0.0.1:%s"\n' "$port"
+            for ((n = 0; n < databases; n++)); do
+                printf '[databases.db%d]\nurl = "postgresql://postgres@/idle_%d?host=%s&port=5432"\n' "$n" "$n" "$sockets"
+            done
+            idle_jobs "$databases"
+        } >"$folder/idle_$databases.toml"
+        "$pgtend" daemon --config "$folder/idle_$databases.toml" >/dev/null 2>"$folder/daemon_$databases.log" &
+        daemons+=($!)
+        children+=($!)
+        wait_until "the daemon reaches its databases" $! python3 -c \
+            "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/readyz', timeout=1)"
+    done
+    sleep "$idle_s"
+    before=("$(ticks "${daemons[0]}")" "$(ticks "${daemons[1]}")")
+    since=$EPOCHREALTIME
+    sleep "$idle_s"
+}
+
+# What the $1st of the daemons has come to, which has $2 databases.
 idle_line() {
     local pid=${daemons[$1]}
     awk -v databases="$2" -v ticks=$(($(ticks "$pid") - before[$1])) -v hertz="$(getconf CLK_TCK)" \
@@ -306,14 +324,22 @@ idle_line() {
             anonymous / 1024, 100 * ticks / hertz / seconds }' "/proc/$pid/smaps_rollup"
 }
 
+for part in $parts; do
+    "bench_$part"
+done
+
 version=$("$pgtend" --version)
 cat <<TABLES
+
 Measured with $version, $(postgres --version | awk '{ print $1, $3 }' | sed 's/^postgres/PostgreSQL/'), $(rustc --version | cut -d' ' -f1,2), Linux $(uname -r),
-$(nproc) cores shared by server, load and pgtend, $memory_mb MiB of memory, $disk; fsync on, shared_buffers ${buffers_mb} MB. Median of
-$pairs runs each, in alternating order, on identical copies (least–most); without the index, one. To repeat: \`$command_line\`
+$(nproc) cores shared by server, load and pgtend, $memory_mb MiB of memory, $disk; fsync on, shared_buffers ${buffers_mb} MB.
+To repeat: \`$command_line\`
+TABLES
+case $parts in *expire*)
+    cat <<TABLES
 
 Deleting $((rows / 2)) of $rows sessions ($table_mb MiB with indexes) beside $rate transactions/s, a quarter of the most that
-the server took:
+the server took. Median of $pairs runs each, in alternating order, on identical copies (least–most); without the index, one.
 
 | | rows/s | of the DELETE's rate | p99 quiet, ms | p99 meanwhile, ms | of the quiet p99 |
 |---|--:|--:|--:|--:|--:|
@@ -321,6 +347,11 @@ the server took:
 | one \`DELETE\` | $(median indexed delete 4) | 1 | $(median indexed delete 5) | $(median indexed delete 6) | $(median indexed delete 7) |
 | \`expire\`, no index on expires_at | $(median unindexed expire 4) | $(ratio_of_rates unindexed) | $(median unindexed expire 5) | $(median unindexed expire 6) | $(median unindexed expire 7) |
 | one \`DELETE\`, no index on expires_at | $(median unindexed delete 4) | 1 | $(median unindexed delete 5) | $(median unindexed delete 6) | $(median unindexed delete 7) |
+TABLES
+    ;;
+esac
+case $parts in *idle*)
+    cat <<TABLES
 
 An idle daemon with 100 jobs, after $idle_s s, over the $idle_s s that followed:
 
@@ -329,3 +360,5 @@ An idle daemon with 100 jobs, after $idle_s s, over the $idle_s s that followed:
 $(idle_line 0 1)
 $(idle_line 1 10)
 TABLES
+    ;;
+esac
