@@ -23,6 +23,9 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     for row in rows {
         table.add_row(row);
     }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     line(&table.trim_fmt());
 }
 

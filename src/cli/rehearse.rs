@@ -52,8 +52,11 @@ pub async fn plan(config: &Config, args: &PlanArgs) -> Result<u8> {
             }
             continue;
         }
-        let nothing = steps.iter().all(|step| matches!(step.action, "keep" | "warn"));
-        let verdict = if nothing { "nothing to do" } else { "would" };
+        let verdict = match steps.iter().filter(|step| !matches!(step.action, "keep" | "warn")).collect::<Vec<_>>() {
+            actions if actions.is_empty() => "nothing to do",
+            actions if actions.iter().all(|step| step.action == "refuse") => "cannot do what it should",
+            _ => "would",
+        };
         output::line(&format!("{} ({}, database {}): {verdict}", job.name, job.spec.kind(), job.database));
         if !steps.is_empty() {
             let rows = steps

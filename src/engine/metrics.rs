@@ -35,8 +35,11 @@ pub struct Metrics {
     counted: HashMap<Counted, IntCounterVec>,
     observed: HashMap<GaugeName, GaugeVec>,
     /// Which series each job has set, so that those of a table that is gone go too.
-    seen: Arc<Mutex<HashMap<String, HashSet<(GaugeName, String)>>>>,
+    seen: Arc<Mutex<Seen>>,
 }
+
+/// Gauges and tables, by job.
+type Seen = HashMap<String, HashSet<(GaugeName, String)>>;
 
 /// The labels of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -137,13 +137,12 @@ impl Kind for Sql {
                     Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => "; set `transaction = false` for it",
                     _ => "",
                 };
-                let undone = if self.transaction && script.statements.len() > 1 {
-                    ", so the whole transaction was undone"
-                } else {
-                    ""
-                };
                 session.close().await;
-                return Err(error).with_context(|| format!("statement {n} failed{undone}{hint}"));
+                // Where there is but one, the failure bears its name already.
+                return Err(error).with_context(|| match script.statements.len() {
+                    1 => format!("failed{hint}"),
+                    _ => format!("statement {n} failed, so the whole transaction was undone{hint}"),
+                });
             }
         };
         *kept = Some(session);
