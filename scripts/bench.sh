@@ -15,7 +15,7 @@
 #   BENCH_DIR    where that folder is made (/var/tmp); with all copies it takes up to 8 GB
 #   PGTEND       a binary to measure, instead of building this one
 #   PG_BIN       the programs of the PostgreSQL to measure with (the newest under /usr/lib/postgresql)
-#   PAIRS        how often expire and DELETE take turns (3)
+#   PAIRS        how often expire and DELETE take turns (5)
 #   QUICK=1      the same as --quick
 set -euo pipefail
 
@@ -40,7 +40,7 @@ done
 if [ -n "${QUICK:-}" ]; then
     rows=400000 pairs=${PAIRS:-2} quiet_s=6 idle_s=20
 else
-    rows=2000000 pairs=${PAIRS:-3} quiet_s=15 idle_s=60
+    rows=2000000 pairs=${PAIRS:-5} quiet_s=10 idle_s=60
 fi
 # The load is warm after this long, and the last lines of its log have left its buffer this long after the deletion.
 warm_s=5 tail_s=3
@@ -132,13 +132,15 @@ else
     as_server=(env)
 fi
 # A quarter of the memory, as the manual advises, and no more than the tables fill. Room for the WAL of one deletion, so
-# that the checkpoints are where we put them: before it.
+# that the checkpoints are where we put them: before it; and they keep its files, as on a server that has run for a while,
+# where few transactions wait for a new one to be made.
 memory_mb=$(awk '/^MemTotal/ { printf "%d", $2 / 1024 }' /proc/meminfo)
 buffers_mb=$((memory_mb / 4 < 1024 ? memory_mb / 4 : 1024))
 "${as_server[@]}" "$bin/initdb" --no-locale --encoding=UTF8 --auth=trust --username=postgres \
     --pgdata="$folder/data" >"$folder/server.log" 2>&1
 "${as_server[@]}" "$bin/postgres" -D "$folder/data" -c listen_addresses= -c unix_socket_directories="$sockets" \
-    -c shared_buffers="${buffers_mb}MB" -c max_wal_size=4GB -c checkpoint_timeout=30min >>"$folder/server.log" 2>&1 &
+    -c shared_buffers="${buffers_mb}MB" -c max_wal_size=4GB -c min_wal_size=2GB \
+    -c checkpoint_timeout=30min >>"$folder/server.log" 2>&1 &
 server=$!
 children=("$server")
 
@@ -232,9 +234,12 @@ measure() {
 bench_expire() {
     local pair how order
     prepare_sessions
+    # The files of the WAL that are to be used again and again.
+    sql -c "SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 1 << 20))) FROM generate_series(1, 1536)" >/dev/null
+    sql -c CHECKPOINT
     fresh_copy indexed
     say "how much load the server takes"
-    most=$("${load[@]}" -T $((quiet_s > 10 ? 10 : quiet_s)) 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
+    most=$("${load[@]}" -T "$quiet_s" 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
     rate=$((most / 4))
     say "$most transactions/s at most; beside the deletions $rate/s"
 
