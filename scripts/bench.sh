@@ -20,7 +20,7 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-command_line="scripts/bench.sh${*:+ $*}"
+command_line="${PAIRS:+PAIRS=$PAIRS }${QUICK:+QUICK=$QUICK }scripts/bench.sh${*:+ $*}"
 
 die() {
     printf 'bench: %s\n' "$*" >&2
@@ -261,7 +261,7 @@ bench_expire() {
 median() {
     awk -v variant="$1" -v how="$2" -v column="$3" '$1 == variant && $2 == how { print $column }' "$folder/results" | sort -n |
         awk '{ a[NR] = $1 } END { m = (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2
-            if (NR > 1) printf "%s (%s–%s)", m, a[1], a[NR]; else printf "%s", m }'
+            if (NR > 1) printf "%s (%s–%s)", (m < 100 ? sprintf("%.2f", m) : sprintf("%.0f", m)), a[1], a[NR]; else printf "%s", m }'
 }
 ratio_of_rates() {
     awk -v variant="$1" '$1 == variant { if ($2 == "expire") e[++i] = $4; else d[++j] = $4 }
@@ -324,7 +324,7 @@ idle_line() {
     local pid=${daemons[$1]}
     awk -v databases="$2" -v ticks=$(($(ticks "$pid") - before[$1])) -v hertz="$(getconf CLK_TCK)" \
         -v seconds="$(awk "BEGIN { print $EPOCHREALTIME - $since }")" '
-        $1 == "Rss:" { rss = $2 } $1 == "Pss:" { pss = $2 } $1 ~ /^(Private_Dirty|Anonymous):$/ { anonymous = $2 }
+        $1 == "Rss:" { rss = $2 } $1 == "Pss:" { pss = $2 } $1 == "Anonymous:" { anonymous = $2 }
         END { printf "| %s | %.1f MiB | %.1f MiB | %.1f MiB | %.3f %% of a core |\n", databases, rss / 1024, pss / 1024,
             anonymous / 1024, 100 * ticks / hertz / seconds }' "/proc/$pid/smaps_rollup"
 }
