@@ -15,12 +15,12 @@
 #   BENCH_DIR    where that folder is made (/var/tmp); with all copies it takes up to 8 GB
 #   PGTEND       a binary to measure, instead of building this one
 #   PG_BIN       the programs of the PostgreSQL to measure with (the newest under /usr/lib/postgresql)
-#   PAIRS        how often expire and DELETE take turns (3)
+#   PAIRS        how often expire and DELETE take turns (5)
 #   QUICK=1      the same as --quick
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-command_line="scripts/bench.sh${*:+ $*}"
+command_line="${PAIRS:+PAIRS=$PAIRS }${QUICK:+QUICK=$QUICK }scripts/bench.sh${*:+ $*}"
 
 die() {
     printf 'bench: %s\n' "$*" >&2
@@ -40,7 +40,7 @@ done
 if [ -n "${QUICK:-}" ]; then
     rows=400000 pairs=${PAIRS:-2} quiet_s=6 idle_s=20
 else
-    rows=2000000 pairs=${PAIRS:-3} quiet_s=15 idle_s=60
+    rows=2000000 pairs=${PAIRS:-5} quiet_s=10 idle_s=60
 fi
 # The load is warm after this long, and the last lines of its log have left its buffer this long after the deletion.
 warm_s=5 tail_s=3
@@ -132,13 +132,15 @@ else
     as_server=(env)
 fi
 # A quarter of the memory, as the manual advises, and no more than the tables fill. Room for the WAL of one deletion, so
-# that the checkpoints are where we put them: before it.
+# that the checkpoints are where we put them: before it; and they keep its files, as on a server that has run for a while,
+# where few transactions wait for a new one to be made.
 memory_mb=$(awk '/^MemTotal/ { printf "%d", $2 / 1024 }' /proc/meminfo)
 buffers_mb=$((memory_mb / 4 < 1024 ? memory_mb / 4 : 1024))
 "${as_server[@]}" "$bin/initdb" --no-locale --encoding=UTF8 --auth=trust --username=postgres \
     --pgdata="$folder/data" >"$folder/server.log" 2>&1
 "${as_server[@]}" "$bin/postgres" -D "$folder/data" -c listen_addresses= -c unix_socket_directories="$sockets" \
-    -c shared_buffers="${buffers_mb}MB" -c max_wal_size=4GB -c checkpoint_timeout=30min >>"$folder/server.log" 2>&1 &
+    -c shared_buffers="${buffers_mb}MB" -c max_wal_size=4GB -c min_wal_size=2GB \
+    -c checkpoint_timeout=30min >>"$folder/server.log" 2>&1 &
 server=$!
 children=("$server")
 
@@ -232,9 +234,12 @@ measure() {
 bench_expire() {
     local pair how order
     prepare_sessions
+    # The files of the WAL that are to be used again and again.
+    sql -c "SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 1 << 20))) FROM generate_series(1, 1536)" >/dev/null
+    sql -c CHECKPOINT
     fresh_copy indexed
     say "how much load the server takes"
-    most=$("${load[@]}" -T $((quiet_s > 10 ? 10 : quiet_s)) 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
+    most=$("${load[@]}" -T "$quiet_s" 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
     rate=$((most / 4))
     say "$most transactions/s at most; beside the deletions $rate/s"
 
@@ -256,7 +261,7 @@ bench_expire() {
 median() {
     awk -v variant="$1" -v how="$2" -v column="$3" '$1 == variant && $2 == how { print $column }' "$folder/results" | sort -n |
         awk '{ a[NR] = $1 } END { m = (a[int((NR + 1) / 2)] + a[int(NR / 2) + 1]) / 2
-            if (NR > 1) printf "%s (%s–%s)", m, a[1], a[NR]; else printf "%s", m }'
+            if (NR > 1) printf "%s (%s–%s)", (m < 100 ? sprintf("%.2f", m) : sprintf("%.0f", m)), a[1], a[NR]; else printf "%s", m }'
 }
 ratio_of_rates() {
     awk -v variant="$1" '$1 == variant { if ($2 == "expire") e[++i] = $4; else d[++j] = $4 }
@@ -319,7 +324,7 @@ idle_line() {
     local pid=${daemons[$1]}
     awk -v databases="$2" -v ticks=$(($(ticks "$pid") - before[$1])) -v hertz="$(getconf CLK_TCK)" \
         -v seconds="$(awk "BEGIN { print $EPOCHREALTIME - $since }")" '
-        $1 == "Rss:" { rss = $2 } $1 == "Pss:" { pss = $2 } $1 ~ /^(Private_Dirty|Anonymous):$/ { anonymous = $2 }
+        $1 == "Rss:" { rss = $2 } $1 == "Pss:" { pss = $2 } $1 == "Anonymous:" { anonymous = $2 }
         END { printf "| %s | %.1f MiB | %.1f MiB | %.1f MiB | %.3f %% of a core |\n", databases, rss / 1024, pss / 1024,
             anonymous / 1024, 100 * ticks / hertz / seconds }' "/proc/$pid/smaps_rollup"
 }
