@@ -120,6 +120,11 @@ impl JobLock {
         if !matches!(tokio::time::timeout(Duration::from_secs(5), unlock).await, Ok(Ok(_))) {
             tracing::debug!("the lock could not be released in words; closing its connection releases it");
         }
+        // A process that ended before the server heard goodbye would leave a complaint in the server's log.
+        let Link { client, mut messages } = self.link;
+        drop(client);
+        let goodbye = async { while messages.recv().await.is_some() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
     }
 }
 

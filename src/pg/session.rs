@@ -263,7 +263,8 @@ pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_time
 impl Session {
     /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.
     pub async fn close(mut self) {
-        let clean = self.batch_execute("ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL").await;
+        // BEGIN first: a ROLLBACK where there is no transaction is a warning in the server's log.
+        let clean = self.batch_execute("BEGIN; ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL").await;
         if clean.is_ok() {
             // The pool takes it back as it is dropped.
             drop(self.object.take());
