@@ -11,10 +11,13 @@
 //! | rows of the new period in the default partition | `default_rows` |
 //! | what would go wrong; the runway | `check`, `runway` |
 
+pub mod cover;
 pub mod every;
 pub mod facts;
 pub mod format;
+pub mod key;
 pub mod name;
 pub mod plan;
 pub mod policy;
 pub mod runway;
+mod steps;
