@@ -11,4 +11,6 @@
 //! | rows of the new period in the default partition | `default_rows` |
 //! | what would go wrong; the runway | `check`, `runway` |
 
+pub mod bound;
 pub mod facts;
+pub mod mark;
