@@ -1,6 +1,7 @@
 //! A transaction of schema changes that never makes the application wait for long: each lock is waited for no longer than
 //! the session's `lock_timeout`, and all its statements together no longer than [`LIMIT`]. Then it is rolled back.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -20,6 +21,8 @@ pub const LIMIT: Duration = Duration::from_secs(1);
 pub struct Ddl<'a> {
     session: &'a Session,
     until: Instant,
+    /// What the last statement was given, in milliseconds.
+    given: AtomicU64,
 }
 
 /// The deadline came before the next statement could be sent.
@@ -39,7 +42,7 @@ impl<'a> Ddl<'a> {
             .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
             .await
             .context("begin a transaction")?;
-        let ddl = Self { session, until: Instant::now() + LIMIT };
+        let ddl = Self { session, until: Instant::now() + LIMIT, given: AtomicU64::new(0) };
         if let Err(error) = ddl.run(&format!("SET LOCAL ROLE {role}")).await {
             ddl.rollback().await;
             return Err(error.context(format!("act as the owner {role}")));
@@ -50,6 +53,8 @@ impl<'a> Ddl<'a> {
     /// Gives the server what is left of the time, for the next statement.
     async fn tick(&self) -> Result<()> {
         let left = self.until.saturating_duration_since(Instant::now()).as_millis();
+        let left = u64::try_from(left).unwrap_or(u64::MAX);
+        self.given.store(left, Ordering::Relaxed);
         if left == 0 {
             return Err(DeadlineOver.into());
         }
@@ -72,6 +77,11 @@ impl<'a> Ddl<'a> {
     pub async fn rows(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.tick().await?;
         self.session.query(statement, parameters).await.map_err(Into::into)
+    }
+
+    /// How long the last statement might take at most; one that ran out of time has taken that long.
+    pub fn given(&self) -> Duration {
+        Duration::from_millis(self.given.load(Ordering::Relaxed))
     }
 
     /// # Errors

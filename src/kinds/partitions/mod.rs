@@ -11,6 +11,10 @@
 //! | rows of the new period in the default partition | `default_rows` |
 //! | what would go wrong; the runway | `check`, `runway` |
 
+pub mod apart;
 pub mod bound;
+pub mod create;
+pub mod default_rows;
 pub mod facts;
 pub mod mark;
+pub mod written;
