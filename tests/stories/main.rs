@@ -5,6 +5,7 @@ mod support;
 mod connections;
 mod expire;
 mod fixtures;
+mod partitions;
 mod scratch;
 mod shipped;
 mod support_works;

@@ -3,7 +3,7 @@
 //! | step | where |
 //! |---|---|
 //! | the config's table | `policy` |
-//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey` |
+//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey`, `bound`, `mark`, `rows` |
 //! | time <-> key values: timestamps, dates, text and integers by format, uuidv7 | `key` |
 //! | periods of a zone: hour to year | `every` |
 //! | facts, policy, now -> actions and notes; pure | `plan` |
@@ -17,4 +17,6 @@ pub mod create;
 pub mod default_rows;
 pub mod facts;
 pub mod mark;
+pub mod rows;
+pub mod survey;
 pub mod written;
