@@ -98,3 +98,8 @@ pub async fn refused(cx: &Context, partition: &Create) -> String {
         Err(error) => explain(&error),
     }
 }
+
+/// A prefix for the roles and tablespaces of this story, which all stories of a server share.
+pub fn prefix(db: &Database) -> String {
+    format!("p{}", db.name().split('_').next().unwrap())
+}
