@@ -90,8 +90,8 @@ pub async fn liken(ddl: &Ddl<'_>, apart: &Apart, source: u32) -> Result<Vec<Stri
              cannot be copied, {error}"
         ));
     }
-    for sql in statements {
-        ddl.run(&sql).await.with_context(|| format!("make {name} like the others"))?;
+    if !statements.is_empty() {
+        ddl.run(&statements.join("; ")).await.with_context(|| format!("make {name} like the others"))?;
     }
     Ok(warnings)
 }
@@ -102,17 +102,12 @@ async fn copy_policies(ddl: &Ddl<'_>, policies: &[String]) -> Result<Result<(), 
     if policies.is_empty() {
         return Ok(Ok(()));
     }
-    ddl.run("SAVEPOINT policies").await?;
-    for sql in policies {
-        match ddl.run(sql).await {
-            Ok(()) => {}
-            Err(error) if is_locked(&error) || is_over(&error) => return Err(error),
-            Err(error) => {
-                ddl.run("ROLLBACK TO SAVEPOINT policies").await?;
-                return Ok(Err(crate::pg::explain(&error)));
-            }
+    match ddl.run(&format!("SAVEPOINT policies; {}; RELEASE SAVEPOINT policies", policies.join("; "))).await {
+        Ok(()) => Ok(Ok(())),
+        Err(error) if is_locked(&error) || is_over(&error) => Err(error),
+        Err(error) => {
+            ddl.run("ROLLBACK TO SAVEPOINT policies; RELEASE SAVEPOINT policies").await?;
+            Ok(Err(crate::pg::explain(&error)))
         }
     }
-    ddl.run("RELEASE SAVEPOINT policies").await?;
-    Ok(Ok(()))
 }

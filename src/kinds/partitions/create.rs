@@ -16,7 +16,7 @@ use super::written::{self, Written};
 use crate::kinds::{Applied, Context};
 use crate::pg::blockers::{self, Wanted};
 use crate::pg::ddl::{self, Ddl};
-use crate::pg::{Ident, Session};
+use crate::pg::{Ident, Session, explain};
 use crate::run::Counted;
 use crate::testpoint;
 
@@ -53,7 +53,7 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
             return Ok(Applied::Stopped(reason));
         }
         if ddl::is_locked(&error) || ddl::is_over(&error) {
-            return Ok(Applied::Locked(blockers(session, create, way).await?));
+            return Ok(Applied::Locked(format!("{}; {}", explain(&error), blockers(session, create, way).await?)));
         }
         match ddl::sqlstate(&error) {
             // A row of the period has come into the default partition since somebody last looked.

@@ -82,20 +82,31 @@ pub async fn july(cx: &Context, table: &str) -> Create {
     partition(cx, table, &format!("{}_2026_07", name.as_str()), "2026-07-01", "2026-08-01").await
 }
 
-/// Makes it at the first try.
+/// Makes it.
 pub async fn make(cx: &Context, partition: &Create) {
-    match create(cx, partition).await {
-        Ok(Applied::Done) => {}
-        Ok(other) => panic!("{other:?}"),
-        Err(error) => panic!("{}", explain(&error)),
+    insist(cx, partition).await;
+}
+
+/// Tries until it is made, and says why the tries before that one were in vain.
+pub async fn insist(cx: &Context, partition: &Create) -> Vec<String> {
+    let mut said = Vec::new();
+    loop {
+        match create(cx, partition).await.unwrap_or_else(|error| panic!("{}", explain(&error))) {
+            Applied::Done => return said,
+            Applied::Locked(by) => said.push(by),
+            Applied::Stopped(reason) => panic!("{reason:?}"),
+        }
     }
 }
 
 /// The error that is reported.
 pub async fn refused(cx: &Context, partition: &Create) -> String {
-    match create(cx, partition).await {
-        Ok(other) => panic!("{other:?}"),
-        Err(error) => explain(&error),
+    loop {
+        match create(cx, partition).await {
+            Ok(Applied::Locked(_)) => {}
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => return explain(&error),
+        }
     }
 }
 
