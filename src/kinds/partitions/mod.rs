@@ -11,6 +11,13 @@
 //! | rows of the new period in the default partition | `default_rows` |
 //! | what would go wrong; the runway | `check`, `runway` |
 
+pub mod every;
+pub mod facts;
+pub mod format;
+pub mod name;
+pub mod plan;
+pub mod policy;
+pub mod runway;
 pub mod apart;
 pub mod bound;
 pub mod create;
