@@ -5,6 +5,8 @@ mod support;
 mod connections;
 mod expire;
 mod fixtures;
+mod partitions_hazards;
+mod partitions_survey;
 mod scratch;
 mod shipped;
 mod support_works;
