@@ -5,7 +5,12 @@ mod support;
 mod connections;
 mod expire;
 mod fixtures;
+<<<<<<< HEAD
 mod partitions;
+=======
+mod partitions_hazards;
+mod partitions_survey;
+>>>>>>> h-p2
 mod scratch;
 mod shipped;
 mod support_works;

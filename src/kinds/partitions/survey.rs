@@ -322,12 +322,15 @@ fn not_there(table: &TableName, meant: Option<&TableName>) -> Refusal {
 /// The same name in other letters or in another schema; else one that differs by little.
 fn nearest<'a>(table: &TableName, others: &'a [TableName]) -> Option<&'a TableName> {
     let lower = |ident: &Ident| ident.as_str().to_lowercase();
+    // Letters and schema only decide between names that are equally near.
     let likeness = |other: &TableName| {
         let schema = if lower(&other.schema) == lower(&table.schema) { 0.01 } else { 0.0 };
-        strsim::jaro_winkler(&lower(&other.name), &lower(&table.name)) + schema
+        strsim::jaro_winkler(&lower(&other.name), &lower(&table.name))
+            + strsim::jaro_winkler(other.name.as_str(), table.name.as_str()) / 1_000.0
+            + schema
     };
     let nearest = others.iter().map(|other| (likeness(other), other)).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    nearest.filter(|(likeness, _)| *likeness > 0.9).map(|(_, other)| other)
+    nearest.filter(|(likeness, _)| *likeness > 0.85).map(|(_, other)| other)
 }
 
 fn columns<'a>(tables: impl Iterator<Item = &'a TableName>) -> (Vec<&'a str>, Vec<&'a str>) {
