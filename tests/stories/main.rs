@@ -5,12 +5,9 @@ mod support;
 mod connections;
 mod expire;
 mod fixtures;
-<<<<<<< HEAD
 mod partitions;
-=======
 mod partitions_hazards;
 mod partitions_survey;
->>>>>>> h-p2
 mod scratch;
 mod shipped;
 mod support_works;

@@ -143,6 +143,7 @@ async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way) -> R
         ddl.run(&format!("LOCK TABLE {only}{} IN ACCESS EXCLUSIVE MODE", work.default.name))
             .await
             .context("lock the default partition")?;
+        testpoint::reach("partitions.locked").await;
         if let (Way::Move(_), Some(rows)) = (way, &written.rows) {
             default_rows::move_rows(ddl, work, rows, &apart).await.map_err(|error| slow(ddl, error, work))?;
             // Only now: rights and row security of the parent may keep even its owner from inserting.

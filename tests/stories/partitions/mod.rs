@@ -3,6 +3,7 @@
 mod beside;
 mod default_rows;
 mod inheritance;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
