@@ -80,6 +80,15 @@ impl<'a> Ddl<'a> {
         Ok(rows?)
     }
 
+    /// Takes back what was done since the savepoint, after an error: until then the server takes nothing else.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn rollback_to(&self, savepoint: &str) -> Result<()> {
+        let sql = format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}");
+        self.session.batch_execute(&sql).await.context("take back a part of the transaction")
+    }
+
     /// How long the last statement might take at most; one that ran out of time has taken that long.
     pub fn given(&self) -> Duration {
         Duration::from_millis(self.given.load(Ordering::Relaxed))

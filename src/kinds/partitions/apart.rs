@@ -106,7 +106,7 @@ async fn copy_policies(ddl: &Ddl<'_>, policies: &[String]) -> Result<Result<(), 
         Ok(()) => Ok(Ok(())),
         Err(error) if is_locked(&error) || is_over(&error) => Err(error),
         Err(error) => {
-            ddl.run("ROLLBACK TO SAVEPOINT policies; RELEASE SAVEPOINT policies").await?;
+            ddl.rollback_to("policies").await?;
             Ok(Err(crate::pg::explain(&error)))
         }
     }

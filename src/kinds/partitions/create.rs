@@ -124,7 +124,7 @@ async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way) -> R
     let make = || apart::make(ddl, create.parent_oid, &create.name, create.tablespace.as_ref(), None);
     if let (Way::Rebuild, Some(work)) = (way, &create.default) {
         // DETACH needs it; taken first, since a lock that is raised later is a deadlock in waiting.
-        ddl.run(&lock("ACCESS EXCLUSIVE")).await.context("lock the parent")?;
+        ddl.run(&lock("ACCESS EXCLUSIVE")).await.map_err(|error| lockable(error, create))?;
         same_parent(ddl, create).await?;
         let apart = make().await?;
         return default_rows::rebuild(ddl, create, work, written, &apart).await;
@@ -138,7 +138,7 @@ async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way) -> R
     };
     testpoint::reach("partitions.attach").await;
     if let Some(work) = &create.default {
-        ddl.run(&lock("SHARE ROW EXCLUSIVE")).await.context("lock the parent")?;
+        ddl.run(&lock("SHARE ROW EXCLUSIVE")).await.map_err(|error| lockable(error, create))?;
         let only = if work.default.is_parent { "" } else { "ONLY " };
         ddl.run(&format!("LOCK TABLE {only}{} IN ACCESS EXCLUSIVE MODE", work.default.name))
             .await
@@ -157,6 +157,18 @@ async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way) -> R
     })?;
     same_parent(ddl, create).await?;
     Ok(warnings)
+}
+
+/// An owner may lock its table like anybody else only as far as it has rights on the rows.
+fn lockable(error: anyhow::Error, create: &Create) -> anyhow::Error {
+    if ddl::sqlstate(&error) == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        let (parent, owner) = (&create.parent, &create.owner);
+        return error.context(format!(
+            "lock the parent, which needs the right to UPDATE, DELETE or TRUNCATE even of its owner: \
+             GRANT TRUNCATE ON {parent} TO {owner}"
+        ));
+    }
+    error.context("lock the parent")
 }
 
 /// Statements go by name, the plan by oid: between the two somebody may have put another table in the parent's place.

@@ -217,3 +217,40 @@ async fn what_cannot_be_made_leaves_nothing_behind_and_says_why() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_sibling_has_of_its_own_goes_before_what_the_parent_has() {
+    on_each_major(async |db| {
+        db.execute(&format!(
+            "{EVENTS} CREATE TABLE events_2026_05 PARTITION OF events FOR VALUES FROM ('2026-05-01Z') TO ('2026-06-01Z');
+             CREATE TABLE events_2026_06 PARTITION OF events FOR VALUES FROM ('2026-06-01Z') TO ('2026-07-01Z');
+             ALTER TABLE events REPLICA IDENTITY NOTHING; ALTER TABLE events_2026_06 REPLICA IDENTITY FULL;
+             CREATE POLICY own ON events_2026_06 USING (kind = 'page'); ALTER TABLE events_2026_06 ENABLE ROW LEVEL SECURITY;"
+        ))
+        .await;
+        let cx = context(&db);
+        make(&cx, &july(&cx, "events").await).await;
+        let found: String = db.scalar("SELECT relreplident::text || relrowsecurity || relforcerowsecurity || polname FROM pg_class c JOIN pg_policy ON polrelid = c.oid WHERE relname = 'events_2026_07'").await;
+        assert_eq!(found, "ftruefalseown");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_that_mean_nothing_to_another_table_leave_it_closed_and_not_unmade() {
+    on_each_major(async |db| {
+        db.execute(&format!(
+            "{EVENTS} CREATE TABLE kinds (kind text); ALTER TABLE events ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY a ON events USING (true);
+             CREATE POLICY b ON events AS RESTRICTIVE USING (EXISTS (SELECT FROM kinds k WHERE k.kind = events.kind));"
+        ))
+        .await;
+        let cx = context(&db);
+        make(&cx, &july(&cx, "events").await).await;
+        let warnings = cx.report.snapshot().warnings;
+        assert!(warnings[0].contains("public.events_2026_07 has row security without policies"), "{warnings:?}");
+        assert!(db.scalar::<bool>("SELECT relrowsecurity FROM pg_class WHERE relname = 'events_2026_07'").await);
+        assert_eq!(db.count("pg_policy WHERE polrelid = 'events_2026_07'::regclass").await, 0, "all of them or none");
+    })
+    .await;
+}
