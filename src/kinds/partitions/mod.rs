@@ -9,10 +9,18 @@
 //! | facts, policy, now -> actions and notes; pure | `plan` |
 //! | one partition, one transaction: create apart, attach | `create` |
 //! | rows of the new period in the default partition | `default_rows` |
-//! | what would go wrong; the runway | `check`, `runway` |
+//! | what would go wrong; how far the partitions reach | `check`, `runway`, `observe` |
 
 pub mod bound;
+pub mod check;
+pub mod every;
 pub mod facts;
+pub mod format;
 pub mod mark;
+pub mod name;
+pub mod observe;
+pub mod plan;
+pub mod policy;
 pub mod rows;
+pub mod runway;
 pub mod survey;
