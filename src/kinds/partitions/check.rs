@@ -233,3 +233,7 @@ fn hint(row: &Row) -> Result<Vec<Finding>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;
