@@ -5,6 +5,7 @@ mod support;
 mod connections;
 mod expire;
 mod fixtures;
+mod partitions_check;
 mod partitions_hazards;
 mod partitions_survey;
 mod scratch;

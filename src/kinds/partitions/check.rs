@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use tokio_postgres::Row;
 
 use super::every::{Line, Periods};
-use super::facts::{DefaultRows, TableFacts};
+use super::facts::{Bound, DefaultRows, Edge, TableFacts};
 use super::policy::{PartitionTable, Partitions};
 use super::rows::{self, Count};
 use super::survey::{self, Refusal};
@@ -42,23 +42,20 @@ pub async fn check(session: &Session, config: &Partitions, zone: Tz, now: DateTi
                 };
                 let planned = plan::wanted(facts, policy, zone, now, None);
                 let mut findings = obstacles_of(facts, tablespaces.remove(&facts.oid));
-                if let Some(why) = planned.refusal.as_ref().filter(|_| findings.is_empty()) {
-                    findings.push(Finding::error(
+                // Of the obstacles it would say the same again.
+                let refusal = planned.refusal.as_ref().filter(|_| findings.is_empty());
+                findings.extend(refusal.map(|why| {
+                    Finding::error(
                         format!("{}: no partition can be made: {why}", policy.table.plain()),
                         "until that is mended, partitions are made by hand or not at all",
-                    ));
-                }
-                let notes = planned.notes.iter().filter(|note| note.action == "warn");
-                findings.extend(notes.map(|note| {
-                    Finding::warning(
-                        format!("{}: {}", note.target, note.reason),
-                        "`pgtend plan` shows what would be made",
                     )
                 }));
+                // A refusal ends with how far the partitions reach.
+                let runway = planned.runway.as_ref().filter(|_| refusal.is_none());
+                findings.extend(runway.map(|runway| reach(&policy.table, runway)));
                 findings.extend(default_rows(policy, facts, count));
                 findings.extend(shape(facts));
                 findings.extend(hints.remove(&facts.oid).unwrap_or_default());
-                findings.extend(planned.runway.as_ref().map(|runway| reach(&policy.table, runway)));
                 findings
             }
         };
@@ -143,6 +140,17 @@ fn shape(facts: &TableFacts) -> Vec<Finding> {
             ),
             format!("ALTER TABLE {} DETACH PARTITION {} FINALIZE;", facts.table, partition.name),
         ));
+    }
+    for partition in &facts.partitions {
+        if matches!(&partition.bound, Bound::Range { to: Edge::MaxValue, .. }) {
+            let (table, name) = (&facts.table, &partition.name);
+            found.push(Finding::warning(
+                format!("{} reaches without end (MAXVALUE): no partition can be made after its beginning", name.plain()),
+                format!(
+                    "detach it, run the job, INSERT INTO {table} SELECT * FROM {name}; and drop it when the rows are there"
+                ),
+            ));
+        }
     }
     if let Some(sub) = facts.partitions.iter().find(|partition| partition.is_parent) {
         found.push(Finding::warning(
