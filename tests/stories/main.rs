@@ -6,6 +6,7 @@ mod connections;
 mod expire;
 mod fixtures;
 mod partitions;
+mod partitions_check;
 mod partitions_hazards;
 mod partitions_survey;
 mod scratch;
