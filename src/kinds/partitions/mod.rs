@@ -14,11 +14,13 @@
 pub mod apart;
 pub mod bound;
 pub mod check;
+pub mod cover;
 pub mod create;
 pub mod default_rows;
 pub mod every;
 pub mod facts;
 pub mod format;
+pub mod key;
 pub mod mark;
 pub mod name;
 pub mod observe;
@@ -26,6 +28,7 @@ pub mod plan;
 pub mod policy;
 pub mod rows;
 pub mod runway;
+mod steps;
 pub mod survey;
 pub mod written;
 
