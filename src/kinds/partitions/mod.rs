@@ -13,9 +13,11 @@
 
 pub mod bound;
 pub mod check;
+pub mod cover;
 pub mod every;
 pub mod facts;
 pub mod format;
+pub mod key;
 pub mod mark;
 pub mod name;
 pub mod observe;
@@ -23,4 +25,5 @@ pub mod plan;
 pub mod policy;
 pub mod rows;
 pub mod runway;
+mod steps;
 pub mod survey;
