@@ -3,12 +3,123 @@
 //! | step | where |
 //! |---|---|
 //! | the config's table | `policy` |
-//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey` |
+//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey`, `bound`, `mark`, `rows` |
 //! | time <-> key values: timestamps, dates, text and integers by format, uuidv7 | `key` |
 //! | periods of a zone: hour to year | `every` |
 //! | facts, policy, now -> actions and notes; pure | `plan` |
-//! | one partition, one transaction: create apart, attach | `create` |
+//! | one partition, one transaction: create apart, attach | `create`, `apart`, `written` |
 //! | rows of the new period in the default partition | `default_rows` |
-//! | what would go wrong; the runway | `check`, `runway` |
+//! | what would go wrong; how far the partitions reach | `check`, `runway`, `observe` |
 
+pub mod apart;
+pub mod bound;
+pub mod check;
+pub mod cover;
+pub mod create;
+pub mod default_rows;
+pub mod every;
 pub mod facts;
+pub mod format;
+pub mod key;
+pub mod mark;
+pub mod name;
+pub mod observe;
+pub mod plan;
+pub mod policy;
+pub mod rows;
+pub mod runway;
+mod steps;
+pub mod survey;
+pub mod written;
+
+use anyhow::{Result, bail};
+
+use self::facts::{Action, TableFacts};
+use self::plan::Wanted;
+use self::policy::Partitions;
+use self::survey::{Refusal, Surveyed};
+use super::{Applied, Context, Kind};
+use crate::pg::Session;
+use crate::run::{Finding, Gauge, Plan, Step};
+
+impl Kind for Partitions {
+    type Action = Action;
+
+    const OBSERVES: bool = true;
+
+    fn validate(&self) -> Vec<Finding> {
+        self.mistakes()
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+        let session = cx.session().await?;
+        let gauges = observe::observe(&session, self, cx.timezone, cx.now).await?;
+        session.close().await;
+        Ok(gauges)
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
+        let session = cx.session().await?;
+        let mut wanted = Vec::with_capacity(self.tables.len());
+        for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
+            wanted.push(match surveyed {
+                Ok(facts) => plan::wanted(&facts, entry.get_ref(), cx.timezone, cx.now, None),
+                Err(refusal) => refused(refusal),
+            });
+        }
+        let taken = survey::taken(&session, &plan::candidates(&wanted)).await?;
+        session.close().await;
+        Ok(plan::decide(wanted, &taken))
+    }
+
+    fn step(&self, action: &Action) -> Step {
+        action.step()
+    }
+
+    async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
+        match action {
+            Action::RemoveLeftover { leftover, .. } => create::remove_leftover(cx, leftover).await,
+            Action::Create(create) => create::create(cx, create).await,
+            Action::Refuse { why, .. } => bail!("{why}"),
+        }
+    }
+
+    async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
+        let session = cx.session().await?;
+        let found = check::check(&session, self, cx.timezone, cx.now).await?;
+        session.close().await;
+        Ok(found)
+    }
+}
+
+impl Partitions {
+    /// What the catalog says of each table, in the order of the config.
+    async fn survey(&self, session: &Session) -> Result<Vec<Surveyed>> {
+        let mut surveyed = survey::survey(session, &self.names()).await?;
+        let mut placed: Vec<(&mut TableFacts, _)> = surveyed
+            .iter_mut()
+            .zip(&self.tables)
+            .filter_map(|(surveyed, entry)| Some((surveyed.as_mut().ok()?, entry.get_ref().tablespace.as_ref()?)))
+            .collect();
+        let wanted: Vec<_> = placed.iter().map(|(facts, tablespace)| (&**facts, *tablespace)).collect();
+        let obstacles = survey::tablespaces(session, &wanted).await?;
+        for ((facts, _), obstacle) in placed.iter_mut().zip(obstacles) {
+            facts.obstacles.extend(obstacle);
+        }
+        Ok(surveyed)
+    }
+}
+
+/// A table about which there is nothing to know but why not.
+fn refused(refusal: Refusal) -> Wanted {
+    Wanted {
+        table: refusal.table,
+        oid: 0,
+        references: Vec::new(),
+        leftovers: Vec::new(),
+        refusal: Some(format!("{}: {}", refusal.why, refusal.mend)),
+        creates: Vec::new(),
+        notes: Vec::new(),
+        runway: None,
+    }
+}
