@@ -122,7 +122,7 @@ async fn a_finding_has_its_file_and_line_and_its_mend() {
     assert!(finding["message"].as_str().unwrap().contains("sessions"), "{finding}");
     assert!(!finding["mend"].as_str().unwrap().is_empty(), "{finding}");
     let said = program.run(["check"]).await.exits(1).stdout;
-    assert!(said.contains("pgtend.toml:") && said.contains("1 error"), "{said}");
+    assert!(said.contains("pgtend.toml:") && said.contains("2 jobs in 1 database: 1 error, 0 warnings"), "{said}");
     program.run(["check", "--offline"]).await.exits(0);
 }
 
