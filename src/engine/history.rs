@@ -95,17 +95,21 @@ pub async fn no_room(client: &Client) -> Result<Option<NoRoom>> {
         .await
         .context("look for room for schema pgtend")?;
     let (role, is_there, may): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
-    Ok((!may).then(|| match is_there {
-        true => NoRoom {
+    if may {
+        return Ok(None);
+    }
+    Ok(Some(if is_there {
+        NoRoom {
             message: format!(
                 "the tables of the history are missing in schema pgtend, and role {role} may not create them"
             ),
             mend: format!("GRANT USAGE, CREATE ON SCHEMA pgtend TO {role}"),
-        },
-        false => NoRoom {
+        }
+    } else {
+        NoRoom {
             message: format!("schema pgtend, for the history, is missing, and role {role} may not create it"),
             mend: format!("CREATE SCHEMA pgtend AUTHORIZATION {role}"),
-        },
+        }
     }))
 }
 

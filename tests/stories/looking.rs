@@ -55,7 +55,7 @@ async fn a_plan_works_in_sessions_that_can_only_read() {
     let sessions_were = |value: &str| {
         let log = cluster.log();
         let settings = log.lines().filter(|line| line.contains("default_transaction_read_only"));
-        let settings: Vec<_> = settings.filter(|line| line.contains("{") && line.contains("pgtend/sessions")).collect();
+        let settings: Vec<_> = settings.filter(|line| line.contains('{') && line.contains("pgtend/sessions")).collect();
         assert!(!settings.is_empty(), "{log}");
         settings.iter().all(|line| line.trim_end().ends_with(&format!(",{value}}}'")))
     };
@@ -149,5 +149,8 @@ async fn a_database_out_of_reach_is_an_error_for_whoever_needs_it() {
         let output = program.run(command.split(' ')).await.exits(1);
         assert!(!output.stderr.is_empty(), "{command} says nothing");
     }
+    // Nobody knows whether they ever ran.
+    let table = program.run(["status"]).await.exits(1).stdout;
+    assert!(table.contains("unknown") && !table.contains("never run"), "{table}");
     program.run(["check", "--offline"]).await.exits(0);
 }
