@@ -105,6 +105,15 @@ async fn a_plan_can_be_made_as_of_another_time() {
 }
 
 #[tokio::test]
+async fn the_next_run_is_told_with_its_jitter() {
+    let (db, program) = with_sessions().await;
+    program.configure_tending(&db, &JOBS.replace("\"@hourly\"", "\"@yearly\"\njitter = \"30m\""));
+    let jobs = program.run(["status", "--json"]).await.exits(0).json();
+    let next = jobs.iter().find(|job| job["job"] == "sessions").unwrap()["next_run_at"].as_str().unwrap();
+    assert!(next.contains("-01-01T00:") && !next.contains("T00:00:00"), "{next}");
+}
+
+#[tokio::test]
 async fn a_finding_has_its_file_and_line_and_its_mend() {
     let (db, program) = with_sessions().await;
     db.execute("drop table sessions").await;
