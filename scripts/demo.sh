@@ -129,8 +129,9 @@ tell "It holds the lukhas application: $(psql -X -A -t -c "SELECT count(*) FROM 
     "$(psql -X -A -t -c "SELECT count(*) FROM test_results") test results, and these sessions:"
 cat >"$folder/sessions.sql" <<'SQL'
 SELECT CASE WHEN expires_at < now() THEN 'expired' ELSE 'living' END AS state,
-    count(*) AS sessions, min(expires_at)::timestamp(0) AS first_to_expire, max(expires_at)::timestamp(0) AS last_to_expire
-FROM sessions WHERE isfinite(expires_at) GROUP BY state ORDER BY state;
+    count(*) AS sessions, min(expires_at)::timestamp(0) AS first_to_expire,
+    (max(expires_at) FILTER (WHERE isfinite(expires_at)))::timestamp(0) AS last_to_expire
+FROM sessions GROUP BY state ORDER BY state;
 SQL
 cd "$folder"
 show psql -X -f sessions.sql
@@ -200,13 +201,13 @@ show pgtend history --limit 6
 chapter "What is scraped"
 if command -v curl >/dev/null; then
     scrape() { curl -fsS "http://127.0.0.1:$port/metrics"; }
-    printf '\n%s$ curl http://127.0.0.1:%s/metrics    # some of it%s\n' "$dim" "$port" "$plain"
+    printf '\n%s$ curl http://127.0.0.1:%s/metrics    # some of what is not 0%s\n' "$dim" "$port" "$plain"
 else
     scrape() { python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())' "http://127.0.0.1:$port/metrics"; }
-    printf '\n%s# http://127.0.0.1:%s/metrics, some of it%s\n' "$dim" "$port" "$plain"
+    printf '\n%s# http://127.0.0.1:%s/metrics, some of what is not 0%s\n' "$dim" "$port" "$plain"
 fi
 scrape >metrics.txt
-grep -E '^pgtend_(up|rows_deleted_total|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt
+grep -E '^pgtend_(up|rows_deleted_total|job_runs_total|job_last_success_timestamp_seconds)[{ ].* [1-9]' metrics.txt
 
 chapter "Asked through the database"
 tell "Any pgtend that reaches the database can ask the daemon, wherever it runs:"

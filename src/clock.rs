@@ -34,7 +34,7 @@ impl Clock {
     /// The time cutoffs are counted from: the database's.
     ///
     /// # Errors
-    /// The database cannot be asked, or `destructive` work would go by clocks more than [`MAX_SKEW`] apart.
+    /// The database cannot be asked, or `destructive` work would go by clocks more than `MAX_SKEW` apart.
     pub async fn database(&self, client: &tokio_postgres::Client, destructive: bool) -> Result<DateTime<Utc>> {
         if let Clock::Fixed(at) = self {
             return Ok(*at);

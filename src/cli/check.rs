@@ -87,7 +87,9 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
         let (jobs, databases) = (config.jobs.len(), config.databases.len());
         let how = if args.offline { ", seen without a database" } else { "" };
         let warnings = count(&found, Severity::Warning);
-        output::line(&format!("{jobs} jobs in {databases} databases{how}: {errors} errors, {warnings} warnings"));
+        let (jobs, databases) = (output::counted(jobs, "job"), output::counted(databases, "database"));
+        let (errors, warnings) = (output::counted(errors, "error"), output::counted(warnings, "warning"));
+        output::line(&format!("{jobs} in {databases}{how}: {errors}, {warnings}"));
     }
     Ok(if errors > 0 { FAILED } else { DONE })
 }
@@ -166,21 +168,10 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
                 mend,
             ));
         }
-    } else {
-        let row = link
-            .client
-            .query_one(
-                "SELECT pg_catalog.quote_ident(CURRENT_USER), has_database_privilege(current_database(), 'CREATE')",
-                &[],
-            )
-            .await?;
-        if !row.get::<_, bool>(1) && !facts.is_standby {
-            let role: String = row.get(0);
-            let mend = format!("CREATE SCHEMA pgtend AUTHORIZATION {role}");
-            let message =
-                format!("schema pgtend, for the history, is missing in {name}, and role {role} may not create it");
-            findings.push(Finding::error(message, mend));
-        }
+    } else if !facts.is_standby
+        && let Some(history::NoRoom { message, mend }) = history::no_room(&link.client).await?
+    {
+        findings.push(Finding::error(format!("database {name}: {message}"), mend));
     }
     Ok(findings)
 }

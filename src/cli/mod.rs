@@ -40,6 +40,12 @@ pub struct Args {
     /// Run these jobs now and end: the same as `pgtend run JOB…`
     #[arg(long, value_name = "JOB", num_args = 1..)]
     run: Vec<String>,
+    /// With --run: only in this database
+    #[arg(long, value_name = "NAME", requires = "run")]
+    database: Option<String>,
+    /// With --run: one JSON object a job, a line each
+    #[arg(long, requires = "run")]
+    json: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -121,7 +127,9 @@ impl Args {
 pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCode {
     let command = match (args.command, args.run) {
         (Some(command), jobs) if jobs.is_empty() => command,
-        (None, jobs) if !jobs.is_empty() => Command::Run(run::RunArgs::of(jobs)),
+        (None, jobs) if !jobs.is_empty() => {
+            Command::Run(run::RunArgs { jobs, database: args.database, json: args.json })
+        }
         (Some(_), _) => return misused(ErrorKind::ArgumentConflict, "--run is a command of its own"),
         (None, _) => return misused(ErrorKind::MissingSubcommand, "no command was given"),
     };

@@ -40,3 +40,8 @@ pub fn brief(text: &str) -> String {
     let first = text.lines().next().unwrap_or_default();
     if first.chars().count() <= MOST { first.into() } else { first.chars().take(MOST - 1).chain(['…']).collect() }
 }
+
+/// `1 job`, `2 jobs`.
+pub fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

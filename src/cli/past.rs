@@ -1,6 +1,6 @@
 //! `pgtend status` and `pgtend history`: what the databases know of the jobs. Nothing is written, nothing is locked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct HistoryArgs {
 }
 
 /// A connection to read by. A database that is out of reach is reported, and keeps no other from being read.
-async fn reach(engine: &Engine, name: &str, code: &mut u8) -> Option<Link> {
+async fn reach<'a>(engine: &Engine, name: &'a str, unreached: &mut HashSet<&'a str>) -> Option<Link> {
     let connect = async {
         let link = engine.database(name)?.connect("pgtend/status").await?;
         session::settle_link(&link.client, Duration::from_secs(30), Duration::from_secs(1)).await?;
@@ -39,7 +39,7 @@ async fn reach(engine: &Engine, name: &str, code: &mut u8) -> Option<Link> {
         Ok(link) => link,
         Err(error) => {
             eprintln!("{}", explain(&error));
-            *code = FAILED;
+            unreached.insert(name);
             None
         }
     }
@@ -49,14 +49,15 @@ async fn reach(engine: &Engine, name: &str, code: &mut u8) -> Option<Link> {
 /// A connection pool cannot be made.
 pub async fn status(config: &Config, json: bool) -> Result<u8> {
     let engine = Engine::new(config, Arc::new(Shared::default()))?;
-    let mut code = DONE;
+    let mut unreached = HashSet::new();
     let mut standings = HashMap::new();
     for name in config.databases.keys() {
         let names: Vec<_> = config.jobs.iter().filter(|job| job.database == *name).map(|job| &job.name).collect();
-        if let Some(link) = reach(&engine, name, &mut code).await {
+        if let Some(link) = reach(&engine, name, &mut unreached).await {
             standings.extend(history::standings(&link.client, &names).await?);
         }
     }
+    let code = if unreached.is_empty() { DONE } else { FAILED };
     let all = JobStatus::all(config.jobs.iter().map(AsRef::as_ref), &standings, engine.shared.clock.host());
     if json {
         all.iter().for_each(output::json);
@@ -69,6 +70,7 @@ pub async fn status(config: &Config, json: bool) -> Result<u8> {
                 format!("{outcome} ({} times)", job.consecutive_failures)
             }
             (None, Some(outcome)) => outcome.to_string(),
+            (None, None) if unreached.contains(job.database.as_str()) => "unknown".into(),
             (None, None) => "never run".into(),
         };
         let next = match (job.enabled, job.next_run_at) {
@@ -100,13 +102,14 @@ pub async fn status(config: &Config, json: bool) -> Result<u8> {
 /// A connection pool cannot be made.
 pub async fn history(config: &Config, args: &HistoryArgs) -> Result<u8> {
     let engine = Engine::new(config, Arc::new(Shared::default()))?;
-    let mut code = DONE;
+    let mut unreached = HashSet::new();
     let mut runs: Vec<RunRecord> = Vec::new();
     for name in config.databases.keys() {
-        if let Some(link) = reach(&engine, name, &mut code).await {
+        if let Some(link) = reach(&engine, name, &mut unreached).await {
             runs.extend(history::recent(&link.client, name, args.job.as_deref(), args.limit).await?);
         }
     }
+    let code = if unreached.is_empty() { DONE } else { FAILED };
     // A job that has left the config still has its past; a name that is in neither is a slip of the hand.
     if let Some(job) = &args.job
         && runs.is_empty()

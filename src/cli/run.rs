@@ -19,20 +19,13 @@ use crate::run::{Outcome, RunRecord, Skip, Trigger};
 pub struct RunArgs {
     /// The jobs, as the config names them
     #[arg(required = true, value_name = "JOB")]
-    jobs: Vec<String>,
+    pub jobs: Vec<String>,
     /// Only in this database
     #[arg(long, value_name = "NAME")]
-    database: Option<String>,
+    pub database: Option<String>,
     /// One JSON object a job, a line each
     #[arg(long)]
-    json: bool,
-}
-
-impl RunArgs {
-    /// What the flag form `--run JOB` means.
-    pub fn of(jobs: Vec<String>) -> Self {
-        Self { jobs, database: None, json: false }
-    }
+    pub json: bool,
 }
 
 /// # Errors

@@ -9,7 +9,7 @@ mod signals;
 mod tending;
 mod watch;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
     let config = Arc::new(config);
     let mut daemon = Daemon {
         tending: Tending::new(&config, &shared)?,
-        rota: Rota::new(&config.jobs, &Default::default(), shared.clock.host()),
+        rota: Rota::new(&config.jobs, &HashMap::default(), shared.clock.host()),
         path,
         shared,
         board,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -72,7 +73,7 @@ impl Tending {
                 polling: polling.clone(),
                 nudge,
                 ending: self.watching.clone(),
-                refused: Default::default(),
+                refused: AtomicBool::default(),
             };
             self.watchers.spawn(watcher.watch());
         }

@@ -63,16 +63,54 @@ pub async fn ensure(client: &Client) -> Result<()> {
     }
     match made {
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let role: String = client.query_one("SELECT pg_catalog.quote_ident(CURRENT_USER)", &[]).await?.get(0);
-            Err(error).with_context(|| {
-                format!(
-                    "schema pgtend, for history, holds and requests, is missing and may not be created; run: CREATE SCHEMA \
-                     pgtend AUTHORIZATION {role}"
-                )
-            })
+            let said = match no_room(client).await? {
+                Some(NoRoom { message, mend }) => format!("{message}; run: {mend}"),
+                None => "create schema pgtend".into(),
+            };
+            Err(error).context(said)
         }
         other => other.context("create schema pgtend"),
     }
+}
+
+/// Why the role cannot make the history, and the statement that mends it.
+pub struct NoRoom {
+    pub message: String,
+    pub mend: String,
+}
+
+/// What keeps the role from making the history where it is missing; nothing where it may.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn no_room(client: &Client) -> Result<Option<NoRoom>> {
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.quote_ident(CURRENT_USER), ours.oid IS NOT NULL,
+                    CASE WHEN ours.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+                         ELSE has_schema_privilege(ours.oid, 'USAGE') AND has_schema_privilege(ours.oid, 'CREATE') END
+             FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_namespace AS ours ON ours.nspname = 'pgtend'",
+            &[],
+        )
+        .await
+        .context("look for room for schema pgtend")?;
+    let (role, is_there, may): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+    if may {
+        return Ok(None);
+    }
+    Ok(Some(if is_there {
+        NoRoom {
+            message: format!(
+                "the tables of the history are missing in schema pgtend, and role {role} may not create them"
+            ),
+            mend: format!("GRANT USAGE, CREATE ON SCHEMA pgtend TO {role}"),
+        }
+    } else {
+        NoRoom {
+            message: format!("schema pgtend, for the history, is missing, and role {role} may not create it"),
+            mend: format!("CREATE SCHEMA pgtend AUTHORIZATION {role}"),
+        }
+    }))
 }
 
 /// Whether the history is there, whole.
@@ -82,8 +120,9 @@ pub async fn ensure(client: &Client) -> Result<()> {
 pub async fn exists(client: &Client) -> Result<bool> {
     let row = client
         .query_one(
-            "SELECT to_regclass('pgtend.run') IS NOT NULL AND to_regclass('pgtend.hold') IS NOT NULL
-                    AND to_regclass('pgtend.request') IS NOT NULL",
+            // By the catalog: to_regclass fails where the role may not use the schema.
+            "SELECT count(*) = 3 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'pgtend' AND c.relname IN ('run', 'hold', 'request')",
             &[],
         )
         .await

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
-pub use rota::{Ring, Rota, missed};
+pub use rota::{Ring, Rota, delay, missed};
 
 /// How long a beat may be overdue before we beat ourselves. The scheduler's own are a second apart, give or take a half.
 const PATIENCE: Duration = Duration::from_secs(3);

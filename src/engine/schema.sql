@@ -1,6 +1,13 @@
 -- What pgtend keeps in each database it tends: its runs, the tables it must leave alone, and the requests it was sent.
 -- Made by `daemon` and `run` where it is missing; every statement may be repeated.
-CREATE SCHEMA IF NOT EXISTS pgtend;
+
+-- Not CREATE SCHEMA IF NOT EXISTS: that asks for CREATE on the database even where the schema is there already, made by
+-- an administrator for a role that may do no more than it needs.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'pgtend') THEN
+        CREATE SCHEMA pgtend;
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS pgtend.run (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

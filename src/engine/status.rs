@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::history::{Standing, seconds};
-use super::schedule::missed;
+use super::schedule::{delay, missed};
 use crate::config::Definition;
 use crate::run::{JobName, Outcome, Trigger};
 
@@ -38,7 +38,8 @@ impl JobStatus {
     pub fn new(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Self {
         let last = standing.last_due_at.max(standing.last_started_at);
         let schedule = job.schedule.as_ref().filter(|_| job.enabled);
-        let owed = schedule.zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now));
+        let delay = delay(job);
+        let owed = schedule.zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now - delay));
         Self {
             job: job.name.clone(),
             kind: job.spec.kind(),
@@ -54,7 +55,7 @@ impl JobStatus {
             last_trigger: standing.last_trigger,
             last_error: standing.last_error.clone(),
             last_success_at: standing.last_success_at,
-            next_run_at: schedule.and_then(|cron| cron.next_after(now, job.timezone)),
+            next_run_at: schedule.and_then(|cron| Some(cron.next_after(now - delay, job.timezone)? + delay)),
             lag_seconds: owed.map(|due| seconds(now - due)).unwrap_or_default(),
             consecutive_failures: standing.consecutive_failures,
         }

@@ -98,7 +98,7 @@ fn the_environment_fills_what_the_string_leaves_out() {
 fn passwords_are_looked_for_in_libpqs_order() {
     let found = |text: &str, file: Option<&str>, vars: &[(&'static str, &'static str)]| {
         let info = Conninfo::parse_with(text, file.map(Path::new), &FakeEnv(vars.iter().copied().collect()));
-        info.map(|info| format!("{:?}", info.password)).unwrap_or_else(|error| error.to_string())
+        info.map_or_else(|error| error.to_string(), |info| format!("{:?}", info.password))
     };
     let all = [("PGPASSWORD", "x"), ("PGPASSFILE", "/p")];
     assert_eq!(found("password=y", None, &all), "in the connection string");

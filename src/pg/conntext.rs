@@ -152,7 +152,7 @@ fn decode(text: &str) -> Result<String, ConninfoError> {
         match (digit(0), digit(1)) {
             (Some(0), Some(0)) => return wrong("the connection URL has a %00, which PostgreSQL cannot take"),
             (Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"))
+                bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
             }
             _ => {
                 return wrong(

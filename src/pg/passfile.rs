@@ -163,7 +163,7 @@ mod tests {
 
     fn check(content: &str, host: &str, expect: Option<&str>) {
         let found = find(content.as_bytes(), host, 5432, "app", "anna");
-        assert_eq!(found.as_ref().map(|secret| secret.expose_secret()), expect, "{host} in {content:?}");
+        assert_eq!(found.as_ref().map(secrecy::ExposeSecret::expose_secret), expect, "{host} in {content:?}");
     }
 
     #[test]

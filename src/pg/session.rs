@@ -184,7 +184,7 @@ impl Sessions {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!("a running statement could not be cancelled: {error:#}"),
                 Err(_) => {
-                    tracing::warn!("a running statement could not be cancelled: no answer from the server in 5 s")
+                    tracing::warn!("a running statement could not be cancelled: no answer from the server in 5 s");
                 }
             }
         }

@@ -53,6 +53,9 @@ async fn the_flag_form_is_the_command() {
     assert_eq!(db.outcomes("good").await, ["succeeded"; 3]);
     assert_eq!(db.outcomes("good2").await, ["succeeded"]);
     program.run(["--run", "nothing"]).await.exits(2);
+    let run = program.run(["--run", "good", "--database", "main", "--json"]).await.exits(0).json();
+    assert_eq!((&run[0]["job"], &run[0]["outcome"]), (&"good".into(), &"succeeded".into()));
+    program.run(["--json", "status"]).await.exits(2);
 }
 
 #[tokio::test]

@@ -44,6 +44,29 @@ async fn a_history_that_cannot_be_written_fails_no_job() {
     }
 }
 
+/// An administrator who gives the role a schema, and no right to make others, has given it all it needs.
+#[tokio::test]
+async fn the_history_is_made_in_a_schema_that_is_there_already() {
+    for major in majors() {
+        let db = Cluster::own(major).database().await;
+        db.execute("create role tender login; create table done (n int); grant insert on done to tender").await;
+        let program = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{CHORE}", db.url_as("tender")));
+        let mend = async || {
+            let findings = program.run(["check", "--json"]).await.exits(1).json();
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            findings[0]["mend"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(mend().await, "CREATE SCHEMA pgtend AUTHORIZATION tender");
+        db.execute("create schema pgtend").await;
+        // What the finding says mends it.
+        db.execute(&mend().await).await;
+        program.run(["check"]).await.exits(0);
+        let run = program.run(["run", "chore"]).await.exits(0);
+        assert!(!run.stderr.contains("without a record"), "{}", run.stderr);
+        assert_eq!(db.count("pgtend.run").await, 1);
+    }
+}
+
 #[tokio::test]
 async fn pruning_keeps_each_jobs_newest_run_and_newest_success() {
     for major in majors() {

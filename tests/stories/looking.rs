@@ -55,7 +55,7 @@ async fn a_plan_works_in_sessions_that_can_only_read() {
     let sessions_were = |value: &str| {
         let log = cluster.log();
         let settings = log.lines().filter(|line| line.contains("default_transaction_read_only"));
-        let settings: Vec<_> = settings.filter(|line| line.contains("{") && line.contains("pgtend/sessions")).collect();
+        let settings: Vec<_> = settings.filter(|line| line.contains('{') && line.contains("pgtend/sessions")).collect();
         assert!(!settings.is_empty(), "{log}");
         settings.iter().all(|line| line.trim_end().ends_with(&format!(",{value}}}'")))
     };
@@ -105,6 +105,15 @@ async fn a_plan_can_be_made_as_of_another_time() {
 }
 
 #[tokio::test]
+async fn the_next_run_is_told_with_its_jitter() {
+    let (db, program) = with_sessions().await;
+    program.configure_tending(&db, &JOBS.replace("\"@hourly\"", "\"@yearly\"\njitter = \"30m\""));
+    let jobs = program.run(["status", "--json"]).await.exits(0).json();
+    let next = jobs.iter().find(|job| job["job"] == "sessions").unwrap()["next_run_at"].as_str().unwrap();
+    assert!(next.contains("-01-01T00:") && !next.contains("T00:00:00"), "{next}");
+}
+
+#[tokio::test]
 async fn a_finding_has_its_file_and_line_and_its_mend() {
     let (db, program) = with_sessions().await;
     db.execute("drop table sessions").await;
@@ -122,7 +131,7 @@ async fn a_finding_has_its_file_and_line_and_its_mend() {
     assert!(finding["message"].as_str().unwrap().contains("sessions"), "{finding}");
     assert!(!finding["mend"].as_str().unwrap().is_empty(), "{finding}");
     let said = program.run(["check"]).await.exits(1).stdout;
-    assert!(said.contains("pgtend.toml:") && said.contains("1 error"), "{said}");
+    assert!(said.contains("pgtend.toml:") && said.contains("2 jobs in 1 database: 1 error, 0 warnings"), "{said}");
     program.run(["check", "--offline"]).await.exits(0);
 }
 
@@ -149,5 +158,8 @@ async fn a_database_out_of_reach_is_an_error_for_whoever_needs_it() {
         let output = program.run(command.split(' ')).await.exits(1);
         assert!(!output.stderr.is_empty(), "{command} says nothing");
     }
+    // Nobody knows whether they ever ran.
+    let table = program.run(["status"]).await.exits(1).stdout;
+    assert!(table.contains("unknown") && !table.contains("never run"), "{table}");
     program.run(["check", "--offline"]).await.exits(0);
 }

@@ -1,5 +1,7 @@
 //! The stories: what pgtend does for whoever runs it, told with the real program on real servers.
 
+#![allow(unsafe_code, reason = "signals, and the processes of a test run, are libc's")]
+
 mod support;
 
 mod bad_company;

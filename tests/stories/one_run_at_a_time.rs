@@ -74,7 +74,7 @@ async fn each_due_time_runs_once_however_many_daemons_ring() {
             let runs = db.runs(job).await;
             assert_eq!(runs.iter().filter_map(|run| run.due_at).collect::<Vec<_>>(), due, "{runs:#?}");
             assert!(runs.iter().all(|run| run.outcome == "succeeded" && run.trigger == "schedule"), "{runs:#?}");
-            assert_eq!(db.count(&format!("done where job = '{job}'")).await, SECONDS as i64);
+            assert_eq!(db.count(&format!("done where job = '{job}'")).await, i64::try_from(SECONDS).unwrap());
         }
         let mut skipped = 0.0;
         for daemon in &daemons {

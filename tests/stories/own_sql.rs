@@ -181,3 +181,25 @@ async fn a_plan_shows_the_statements_and_runs_none() {
     assert_eq!(plan, [expected]);
     assert!(db.scalar::<bool>("select to_regclass('t') is null").await);
 }
+
+/// `EXPLAIN` sees what is missing, and runs nothing. What a statement before it may have made is not missed.
+#[tokio::test]
+async fn check_finds_what_a_statement_lacks_and_runs_none() {
+    on_each_major(async |db| {
+        db.execute("create table t (n int)").await;
+        let findings = async |statements: &str| {
+            let program = Pgtend::tending(&db, &format!("[jobs.own.sql]\nstatements = [{statements}]\n"));
+            let output = program.run(["check", "--json"]).await;
+            output.json().iter().map(|finding| finding["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let found =
+            findings(r#""insert into t values (1)", "delete from t where m = 1", "update gone set n = 1""#).await;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("statement 2: ") && found[0].contains("42703"), "{found:?}");
+        assert!(found[1].starts_with("statement 3: ") && found[1].contains("42P01"), "{found:?}");
+        assert!(findings(r#""create temp table made (n int)", "insert into made values (1)""#).await.is_empty());
+        assert!(findings(r#""select set_config('search_path', 'x', true)", "delete from y""#).await.is_empty());
+        assert_eq!(db.count("t").await, 0);
+    })
+    .await;
+}

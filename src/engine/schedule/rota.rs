@@ -171,11 +171,15 @@ pub fn missed(cron: &Cron, zone: Tz, last: DateTime<Utc>, now: DateTime<Utc>) ->
     cron.newest_in(last, now, zone)
 }
 
+/// How much later than its due times the job rings: its own share of its jitter.
+pub fn delay(job: &Definition) -> TimeDelta {
+    TimeDelta::from_std(job.jitter.mul_f64(stable_fraction(job.name.as_str()))).unwrap_or_default()
+}
+
 fn alarms(jobs: &[Arc<Definition>]) -> BTreeMap<JobName, Alarm> {
     let alarm = |job: &Arc<Definition>| {
         let cron = job.schedule.clone().filter(|_| job.enabled)?;
-        let delay = TimeDelta::from_std(job.jitter.mul_f64(stable_fraction(job.name.as_str()))).unwrap_or_default();
-        Some((job.name.clone(), Alarm { cron, zone: job.timezone, delay, catch_up: job.catch_up }))
+        Some((job.name.clone(), Alarm { cron, zone: job.timezone, delay: delay(job), catch_up: job.catch_up }))
     };
     jobs.iter().filter_map(alarm).collect()
 }
