@@ -118,12 +118,10 @@ impl<'a> Cover<'a> {
             at if at == stretch.from => Some(from),
             _ => None,
         });
-        edges
-            .filter_map(|edge| match edge {
-                Edge::Value(text) => Some(text.as_str()),
-                Edge::MinValue | Edge::MaxValue => None,
-            })
-            .next()
+        edges.find_map(|edge| match edge {
+            Edge::Value(text) => Some(text.as_str()),
+            Edge::MinValue | Edge::MaxValue => None,
+        })
     }
 
     /// The stretches that end after a position; they do not overlap, so that their ends are in order too.

@@ -41,7 +41,9 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
         let error = match transact(session, create, &written, way).await {
             Ok(warnings) => {
                 verify(session, create, &written).await?;
-                warnings.into_iter().for_each(|warning| cx.report.warn(warning));
+                for warning in warnings {
+                    cx.report.warn(warning);
+                }
                 cx.report.count(Counted::PartitionsCreated, &create.parent.plain(), 1);
                 return Ok(Applied::Done);
             }
@@ -62,7 +64,7 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
         match ddl::sqlstate(&error) {
             // A row of the period has come into the default partition since somebody last looked.
             Some(code) if *code == SqlState::CHECK_VIOLATION && known_empty && way == Way::Nothing => {
-                known_empty = false
+                known_empty = false;
             }
             Some(code) if raced(code) => return lost(session, create, &written, error).await,
             _ => return Err(error),
