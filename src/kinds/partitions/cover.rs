@@ -113,7 +113,7 @@ impl<'a> Cover<'a> {
         let start = self.stretches.partition_point(|stretch| stretch.to < at);
         let near = self.stretches[start..].iter().take_while(|stretch| stretch.from <= at);
         let ends = near.filter_map(|stretch| Some((stretch, stretch.ends?)));
-        let edges = ends.filter_map(|(stretch, (from, to))| match at {
+        let mut edges = ends.filter_map(|(stretch, (from, to))| match at {
             at if at == stretch.to => Some(to),
             at if at == stretch.from => Some(from),
             _ => None,
