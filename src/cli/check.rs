@@ -138,15 +138,28 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
         let row = link
             .client
             .query_one(
-                "SELECT pg_catalog.quote_ident(CURRENT_USER), has_database_privilege(current_database(), 'CREATE')",
+                "SELECT pg_catalog.quote_ident(CURRENT_USER),
+                        CASE WHEN pg_catalog.to_regnamespace('pgtend') IS NULL
+                             THEN has_database_privilege(current_database(), 'CREATE')
+                             ELSE has_schema_privilege('pgtend', 'CREATE') END,
+                        pg_catalog.to_regnamespace('pgtend') IS NOT NULL",
                 &[],
             )
             .await?;
         if !row.get::<_, bool>(1) && !facts.is_standby {
             let role: String = row.get(0);
-            let mend = format!("CREATE SCHEMA pgtend AUTHORIZATION {role}");
-            let message =
-                format!("schema pgtend, for the history, is missing in {name}, and role {role} may not create it");
+            let (message, mend) = match row.get(2) {
+                true => (
+                    format!(
+                        "the tables of schema pgtend, for the history, are missing in {name}, and role {role} may not create them"
+                    ),
+                    format!("ALTER SCHEMA pgtend OWNER TO {role}"),
+                ),
+                false => (
+                    format!("schema pgtend, for the history, is missing in {name}, and role {role} may not create it"),
+                    format!("CREATE SCHEMA pgtend AUTHORIZATION {role}"),
+                ),
+            };
             findings.push(Finding::error(message, mend));
         }
     }

@@ -63,12 +63,22 @@ pub async fn ensure(client: &Client) -> Result<()> {
     }
     match made {
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let role: String = client.query_one("SELECT pg_catalog.quote_ident(CURRENT_USER)", &[]).await?.get(0);
-            Err(error).with_context(|| {
-                format!(
+            let row = client
+                .query_one(
+                    "SELECT pg_catalog.quote_ident(CURRENT_USER), pg_catalog.to_regnamespace('pgtend') IS NOT NULL",
+                    &[],
+                )
+                .await?;
+            let (role, there): (String, bool) = (row.get(0), row.get(1));
+            Err(error).with_context(|| match there {
+                true => format!(
+                    "the tables of schema pgtend, for history, holds and requests, are missing and may not be created; \
+                     run: ALTER SCHEMA pgtend OWNER TO {role}"
+                ),
+                false => format!(
                     "schema pgtend, for history, holds and requests, is missing and may not be created; run: CREATE SCHEMA \
                      pgtend AUTHORIZATION {role}"
-                )
+                ),
             })
         }
         other => other.context("create schema pgtend"),
@@ -92,7 +102,8 @@ pub async fn exists(client: &Client) -> Result<bool> {
 }
 
 /// Closes what earlier runs of the job left open, and writes the row of the new one. The caller holds the job's lock.
-/// Nothing comes back where this due time, or this request, is in the history already.
+/// Nothing comes back where this due time, or this request, is in the history already: also by another attempt, unless
+/// that was an earlier one and ended badly. The attempts of a daemon that could not reach the database left no row.
 ///
 /// # Errors
 /// The history cannot be written.
@@ -110,7 +121,9 @@ pub async fn begin(client: &Client, run: &Beginning<'_>) -> Result<Option<RunId>
     let row = client
         .query_opt(
             "INSERT INTO pgtend.run (job, kind, trigger, host, pid, attempt, due_at, request_id, started_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::uuid, $9)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8::text::uuid, $9
+             WHERE NOT EXISTS (SELECT FROM pgtend.run r
+                               WHERE r.job = $1 AND r.due_at = $7 AND (r.attempt >= $6 OR r.outcome = 'succeeded'))
              ON CONFLICT DO NOTHING RETURNING id",
             &[
                 &run.job.as_str(),
@@ -199,7 +212,7 @@ pub async fn recent(client: &Client, database: &str, job: Option<&str>, limit: i
             "SELECT id, job, kind, trigger, host, pid, attempt, due_at, started_at, finished_at, outcome, error, details
              FROM pgtend.run
              WHERE $1::text IS NULL OR job = $1 OR starts_with(job, $1 || '@')
-             ORDER BY started_at DESC, id DESC LIMIT $2",
+             ORDER BY id DESC LIMIT $2",
             &[&job, &limit],
         )
         .await
@@ -231,14 +244,15 @@ pub async fn recent(client: &Client, database: &str, job: Option<&str>, limit: i
         .collect())
 }
 
-/// Forgets what is older than `before`, a thousand rows at a time.
+/// Forgets what is older than `before`, a thousand rows at a time; says how many, and whether there is more. It stops after
+/// some twenty thousand, a second's work: whoever has a backlog has other things to do as well.
 ///
 /// # Errors
 /// The history cannot be written.
-pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<i64> {
+pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<(i64, bool)> {
     const AT_ONCE: i64 = 1000;
     let mut gone = 0;
-    loop {
+    for _ in 0..20 {
         let n: i64 = client
             .query_one(include_str!("prune.sql"), &[&before, &AT_ONCE])
             .await
@@ -246,9 +260,10 @@ pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<i64> {
             .get(0);
         gone += n;
         if n < AT_ONCE {
-            return Ok(gone);
+            return Ok((gone, false));
         }
     }
+    Ok((gone, true))
 }
 
 /// Seconds with their fraction; never negative, whatever the clock did meanwhile.
