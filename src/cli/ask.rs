@@ -7,11 +7,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tokio::time::Instant;
 
-use super::{DONE, FAILED, HELD, jobs, output};
+use super::{DONE, FAILED, exit_code, jobs, output, worst};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared, history, request};
 use crate::pg::{Link, explain, session};
-use crate::run::{Outcome, Skip};
 
 /// How long a daemon has to take the request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,8 +41,7 @@ pub async fn trigger(config: &Config, args: &TriggerArgs) -> Result<u8> {
         })
     });
     let codes = futures_util::future::join_all(asked).await;
-    let worst = [FAILED, HELD].into_iter().find(|code| codes.contains(code));
-    Ok(worst.unwrap_or(DONE))
+    Ok(worst(&codes))
 }
 
 async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
@@ -82,11 +80,7 @@ async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
         if let Some(outcome) = answer.outcome {
             let why = answer.error.map(|why| format!(": {why}")).unwrap_or_default();
             output::line(&format!("{}: {outcome}{why}", job.name));
-            return Ok(match outcome {
-                Outcome::Skipped if matches!(answer.skip, Some(Skip::Held | Skip::Overlap)) => HELD,
-                outcome if outcome.is_bad() => FAILED,
-                _ => DONE,
-            });
+            return Ok(exit_code(Some(outcome), answer.skip));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));

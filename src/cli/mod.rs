@@ -20,6 +20,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config};
 use crate::daemon::{self, Signals};
 use crate::pg::explain;
+use crate::run::{Outcome, Skip};
 
 /// Tends PostgreSQL databases: runs their maintenance on schedule, one at a time, recorded and measured.
 #[derive(Debug, Parser)]
@@ -206,6 +207,21 @@ fn misused(kind: ErrorKind, what: &str) -> ExitCode {
 fn trouble(error: &anyhow::Error) -> ExitCode {
     tracing::error!("{}", explain(error));
     ExitCode::from(FAILED)
+}
+
+/// What one run is to the exit code. One that was stopped before it began was not done, whatever else it is.
+fn exit_code(outcome: Option<Outcome>, skip: Option<Skip>) -> u8 {
+    match (outcome, skip) {
+        (Some(Outcome::Skipped), Some(Skip::Held | Skip::Overlap)) => HELD,
+        (Some(Outcome::Skipped), Some(Skip::Shutdown)) => FAILED,
+        (outcome, _) if outcome.is_none_or(Outcome::is_bad) => FAILED,
+        _ => DONE,
+    }
+}
+
+/// The worst of several: what failed before what was held elsewhere.
+fn worst(codes: &[u8]) -> u8 {
+    [FAILED, HELD].into_iter().find(|code| codes.contains(code)).unwrap_or(DONE)
 }
 
 /// The command line asks for something that is not there.

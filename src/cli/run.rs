@@ -9,11 +9,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{DONE, FAILED, HELD, jobs, output};
+use super::{exit_code, jobs, output, worst};
 use crate::config::Config;
 use crate::engine::{Ending, Engine, Ring, Shared};
 use crate::period::human;
-use crate::run::{Outcome, RunRecord, Skip, Trigger};
+use crate::run::{RunRecord, Trigger};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -62,7 +62,8 @@ pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
         let rows = records.iter().map(for_people).collect();
         output::table(&["JOB", "KIND", "DATABASE", "OUTCOME", "TOOK", "DETAILS"], rows);
     }
-    Ok(exit_code(&records))
+    let codes: Vec<u8> = records.iter().map(|record| exit_code(record.outcome, record.skip())).collect();
+    Ok(worst(&codes))
 }
 
 /// The first signal lets the run come to a safe point, and makes it after the time that the daemon would give it; the
@@ -124,14 +125,4 @@ pub fn details(details: &serde_json::Value) -> String {
         _ => None,
     });
     plain.collect::<Vec<_>>().join(", ")
-}
-
-fn exit_code(records: &[RunRecord]) -> u8 {
-    if records.iter().any(|record| record.outcome.is_none_or(Outcome::is_bad)) {
-        FAILED
-    } else if records.iter().any(|record| matches!(record.skip(), Some(Skip::Held | Skip::Overlap))) {
-        HELD
-    } else {
-        DONE
-    }
 }

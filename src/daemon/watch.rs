@@ -233,7 +233,7 @@ impl Watcher {
         self.prune(link, pruned).await
     }
 
-    /// Shortens the history, once an hour.
+    /// Shortens the history: once an hour, or each minute as long as there is more to forget than one go takes.
     async fn prune(&self, link: &Link, pruned: &mut Pruned) -> Result<()> {
         if pruned.is_some_and(|at| at.elapsed() < 60 * MINUTE) {
             return Ok(());
@@ -243,11 +243,14 @@ impl Watcher {
         let Some(before) = self.history_keep.before(now, chrono_tz::UTC) else { return Ok(()) };
         let asked = async {
             if !history::exists(&link.client).await? {
-                return Ok(0);
+                return Ok((0, false));
             }
             history::prune(&link.client, before).await
         };
-        let gone = self.unless_refused(asked.await)?;
+        let (gone, more) = self.unless_refused(asked.await)?;
+        if more {
+            *pruned = None;
+        }
         if gone > 0 {
             tracing::info!(database = %self.database, rows = gone, "old history pruned");
         }

@@ -131,7 +131,8 @@ pub async fn exists(client: &Client) -> Result<bool> {
 }
 
 /// Closes what earlier runs of the job left open, and writes the row of the new one. The caller holds the job's lock.
-/// Nothing comes back where this due time, or this request, is in the history already.
+/// Nothing comes back where this due time, or this request, is in the history already: also by another attempt, unless
+/// that was an earlier one and ended badly. The attempts of a daemon that could not reach the database left no row.
 ///
 /// # Errors
 /// The history cannot be written.
@@ -149,7 +150,9 @@ pub async fn begin(client: &Client, run: &Beginning<'_>) -> Result<Option<RunId>
     let row = client
         .query_opt(
             "INSERT INTO pgtend.run (job, kind, trigger, host, pid, attempt, due_at, request_id, started_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::uuid, $9)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8::text::uuid, $9
+             WHERE NOT EXISTS (SELECT FROM pgtend.run r
+                               WHERE r.job = $1 AND r.due_at = $7 AND (r.attempt >= $6 OR r.outcome = 'succeeded'))
              ON CONFLICT DO NOTHING RETURNING id",
             &[
                 &run.job.as_str(),
@@ -238,7 +241,7 @@ pub async fn recent(client: &Client, database: &str, job: Option<&str>, limit: i
             "SELECT id, job, kind, trigger, host, pid, attempt, due_at, started_at, finished_at, outcome, error, details
              FROM pgtend.run
              WHERE $1::text IS NULL OR job = $1 OR starts_with(job, $1 || '@')
-             ORDER BY started_at DESC, id DESC LIMIT $2",
+             ORDER BY id DESC LIMIT $2",
             &[&job, &limit],
         )
         .await
@@ -270,14 +273,15 @@ pub async fn recent(client: &Client, database: &str, job: Option<&str>, limit: i
         .collect())
 }
 
-/// Forgets what is older than `before`, a thousand rows at a time.
+/// Forgets what is older than `before`, a thousand rows at a time; says how many, and whether there is more. It stops after
+/// some twenty thousand, a second's work: whoever has a backlog has other things to do as well.
 ///
 /// # Errors
 /// The history cannot be written.
-pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<i64> {
+pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<(i64, bool)> {
     const AT_ONCE: i64 = 1000;
     let mut gone = 0;
-    loop {
+    for _ in 0..20 {
         let n: i64 = client
             .query_one(include_str!("prune.sql"), &[&before, &AT_ONCE])
             .await
@@ -285,9 +289,10 @@ pub async fn prune(client: &Client, before: DateTime<Utc>) -> Result<i64> {
             .get(0);
         gone += n;
         if n < AT_ONCE {
-            return Ok(gone);
+            return Ok((gone, false));
         }
     }
+    Ok((gone, true))
 }
 
 /// Seconds with their fraction; never negative, whatever the clock did meanwhile.

@@ -9,7 +9,6 @@ WITH old AS (
       AND (r.outcome <> 'succeeded'
            OR EXISTS (SELECT FROM pgtend.run newer
                       WHERE newer.job = r.job AND newer.outcome = 'succeeded' AND newer.started_at > r.started_at))
-    ORDER BY r.started_at
     LIMIT $2
 ), runs AS (
     DELETE FROM pgtend.run r USING old WHERE r.id = old.id RETURNING r.id

@@ -59,12 +59,18 @@ pub async fn withdraw(client: &Client, id: &str) -> Result<bool> {
     Ok(n == 1)
 }
 
+/// How the request stands: by what its daemon said, or else by its run's record. A daemon that died says nothing, and the
+/// next one closes the record.
+///
 /// # Errors
 /// The request cannot be read, or is gone.
 pub async fn answer(client: &Client, id: &str) -> Result<Answer> {
     let row = client
         .query_one(
-            "SELECT taken_by, finished_at, outcome, skipped, error FROM pgtend.request WHERE id = $1::text::uuid",
+            "SELECT q.taken_by, coalesce(q.finished_at, r.finished_at), coalesce(q.outcome, r.outcome), q.skipped,
+                    coalesce(q.error, r.error)
+             FROM pgtend.request q LEFT JOIN pgtend.run r ON r.request_id = q.id
+             WHERE q.id = $1::text::uuid",
             &[&id],
         )
         .await

@@ -31,6 +31,9 @@ use crate::testpoint;
 /// How long a run that was stopped by force may take to come to its end by itself.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
+/// How often meanwhile the server is told to cancel.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Something that is to be run now.
 #[derive(Debug, Clone)]
 pub struct Ring {
@@ -168,7 +171,7 @@ impl Engine {
         let _slots = tokio::select! {
             slots = self.slots(&job.database) => slots,
             () = ending.soft.cancelled() => {
-                return self.skipped(ring, started_at, Skip::Shutdown, "the daemon was asked to stop before it began".into());
+                return self.stopped_before(ring, started_at);
             }
         };
         match self.run_locked(ring, ending).await {
@@ -201,7 +204,12 @@ impl Engine {
     async fn run_locked(&self, ring: &Ring, ending: &Ending) -> Result<RunRecord> {
         let job = &ring.job;
         let database = self.database(&job.database)?;
-        let mut lock = match lock::ask(database, &job.name).await? {
+        let asked = tokio::select! {
+            asked = lock::ask(database, &job.name) => asked?,
+            // A server that does not answer keeps nobody from ending.
+            () = ending.soft.cancelled() => return Ok(self.stopped_before(ring, self.shared.clock.host())),
+        };
+        let mut lock = match asked {
             Asked::Got(lock) => lock,
             Asked::Held(by) => {
                 return Ok(self.skipped(ring, self.shared.clock.host(), Skip::Held, format!("its lock is {by}")));
@@ -298,9 +306,16 @@ impl Engine {
         let finished = tokio::select! {
             finished = &mut work => Some(finished),
             () = stop_when_due(job, ending, lock, &stopper, deadline, closes_in) => {
-                // From here on it is made to end: what the server is doing for it is cancelled.
-                sessions.cancel_all().await;
-                tokio::time::timeout(testpoint::patience(LAST_BREATH), &mut work).await.ok()
+                // From here on it is made to end: what the server is doing for it is cancelled, and again what began just
+                // after the cancel.
+                tokio::time::timeout(testpoint::patience(LAST_BREATH), async {
+                    loop {
+                        tokio::select! {
+                            finished = &mut work => break finished,
+                            () = async { sessions.cancel_all().await; tokio::time::sleep(AGAIN).await } => {}
+                        }
+                    }
+                }).await.ok()
             }
         };
         if finished.is_some()
@@ -345,7 +360,8 @@ impl Engine {
             let outcome = record.outcome.unwrap_or(Outcome::Failed);
             request::close(&link.client, id, at, outcome, record.skip(), why).await
         };
-        if let Err(error) = write.await {
+        let write = tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), write);
+        if let Err(error) = write.await.context("no answer from the server in 10 s").flatten() {
             tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {}", explain(&error));
         }
     }
@@ -356,6 +372,10 @@ impl Engine {
         report.fields.insert("skipped".into(), json!(skip));
         report.fields.insert("reason".into(), json!(why));
         self.record(ring, started_at, None, &Verdict { outcome: Outcome::Skipped, error: None, report })
+    }
+
+    fn stopped_before(&self, ring: &Ring, started_at: DateTime<Utc>) -> RunRecord {
+        self.skipped(ring, started_at, Skip::Shutdown, "it was asked to stop before it began".into())
     }
 
     fn record(&self, ring: &Ring, started_at: DateTime<Utc>, id: Option<RunId>, result: &Verdict) -> RunRecord {

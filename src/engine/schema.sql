@@ -32,7 +32,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS run_due_once ON pgtend.run (job, due_at, attem
 CREATE UNIQUE INDEX IF NOT EXISTS run_request_once ON pgtend.run (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS run_job_started ON pgtend.run (job, started_at DESC);
 CREATE INDEX IF NOT EXISTS run_job_succeeded ON pgtend.run (job, started_at DESC) WHERE outcome = 'succeeded';
-CREATE INDEX IF NOT EXISTS run_started ON pgtend.run (started_at DESC);
+-- BRIN, for pruning alone: by a btree the planner would look for a job's newest run among the runs of all jobs.
+CREATE INDEX IF NOT EXISTS run_started ON pgtend.run USING brin (started_at);
 CREATE INDEX IF NOT EXISTS run_open ON pgtend.run (job) WHERE finished_at IS NULL;
 
 CREATE TABLE IF NOT EXISTS pgtend.hold (

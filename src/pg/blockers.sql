@@ -16,10 +16,10 @@ WITH holder AS (
 SELECT CASE
            -- A transaction prepared for two-phase commit has no process; it stays until somebody ends it.
            WHEN h.pid IS NULL THEN coalesce(
-               (SELECT format('prepared transaction %L of %s, %s old', p.gid, p.owner, date_trunc('second', clock_timestamp() - p.prepared))
+               (SELECT pg_catalog.format('prepared transaction %L of %s, %s old', p.gid, p.owner, date_trunc('second', clock_timestamp() - p.prepared))
                 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = ANY ($1::text[]) LIMIT 1),
                'a prepared transaction')
-           ELSE format('pid %s (%s, %s), in its transaction for %s, %s: %s', h.pid, coalesce(a.usename, '?'),
+           ELSE pg_catalog.format('pid %s (%s, %s), in its transaction for %s, %s: %s', h.pid, coalesce(a.usename, '?'),
                        coalesce(nullif(a.application_name, ''), 'no application name'),
                        coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'),
                        left(regexp_replace(coalesce(a.query, '?'), '\s+', ' ', 'g'), 200))

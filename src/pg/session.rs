@@ -47,7 +47,15 @@ pub struct Sessions {
     deadline: Instant,
     /// Held shared by each session of the run.
     work_key: Option<i64>,
-    open: Arc<Mutex<HashMap<u64, Canceller>>>,
+    open: Arc<Mutex<Open>>,
+}
+
+/// The sessions of a run.
+#[derive(Debug, Default)]
+struct Open {
+    cancellers: HashMap<u64, Canceller>,
+    /// The run is being made to end: no session is opened any more, and none goes back to the pool.
+    cancelled: bool,
 }
 
 /// A session from the pool. [`Session::close`] gives it back clean; dropping it closes its connection.
@@ -61,7 +69,7 @@ pub struct Session {
     /// deadlock we give way and not the application.
     pub lock_timeout: Duration,
     number: u64,
-    open: Arc<Mutex<HashMap<u64, Canceller>>>,
+    open: Arc<Mutex<Open>>,
 }
 
 impl Database {
@@ -127,13 +135,19 @@ impl Sessions {
     }
 
     /// # Errors
-    /// No connection can be had, the server is too old, or a newer run of the job has begun.
+    /// No connection can be had, the server is too old, the run is being made to end, or a newer run of the job has begun.
     pub async fn open(&self) -> Result<Session> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let object = self.database.pool.get().await.map_err(pool_error)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let canceller = self.database.conninfo.canceller(&object);
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(number, canceller);
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if open.cancelled {
+                bail!("the run is being ended, and begins nothing new");
+            }
+            open.cancellers.insert(number, canceller);
+        }
         // From here on an error drops the session, and with it the connection.
         let mut session = Session {
             object: Some(object),
@@ -176,9 +190,14 @@ impl Sessions {
         Ok(())
     }
 
-    /// Cancels what any session of the run has the server doing.
+    /// Cancels what any session of the run has the server doing, and lets it open no other. A statement that begins
+    /// between two of these is for the next.
     pub async fn cancel_all(&self) {
-        let cancellers: Vec<_> = self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let cancellers: Vec<_> = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.cancelled = true;
+            open.cancellers.values().cloned().collect()
+        };
         for canceller in cancellers {
             match tokio::time::timeout(Duration::from_secs(5), canceller.cancel()).await {
                 Ok(Ok(())) => {}
@@ -256,6 +275,8 @@ pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_time
         ("statement_timeout", statement_timeout.as_millis().to_string()),
         ("lock_timeout", lock_timeout.as_millis().to_string()),
         ("idle_in_transaction_session_timeout", "60000".into()),
+        // No SQL but ours goes over it: nobody's function in schema public is to be taken for the server's own.
+        ("search_path", "pg_catalog, pg_temp".into()),
     ];
     set(client, facts.version, &settings).await?;
     Ok(facts)
@@ -264,11 +285,34 @@ pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_time
 impl Session {
     /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.
     pub async fn close(mut self) {
-        // BEGIN first: a ROLLBACK where there is no transaction is a warning in the server's log.
-        let clean = self.batch_execute("BEGIN; ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL").await;
-        if clean.is_ok() {
+        if self.object.is_none() {
+            return;
+        }
+        // BEGIN first: a ROLLBACK where there is no transaction is a warning in the server's log. Then all of DISCARD
+        // ALL but for what the driver has prepared. RESET ALL leaves the role as it was set.
+        let clean = self
+            .batch_execute(
+                "BEGIN; ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; \
+                 SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES",
+            )
+            .await;
+        // Let go of before `self` is dropped, which asks for it too.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.cancellers.remove(&self.number);
+        // A cancel that is still on its way must not reach whoever has the connection next.
+        if clean.is_ok() && !open.cancelled {
             // The pool takes it back as it is dropped.
             drop(self.object.take());
+        }
+        drop(open);
+    }
+
+    /// Closes a connection that is of no use any more, so that there is room in the pool for another. Nothing but
+    /// [`Session::close`] and being replaced may come after.
+    pub fn give_up(&mut self) {
+        if let Some(object) = self.object.take() {
+            // Nobody knows what state it is in: out of the pool, and closed.
+            drop(Object::take(object));
         }
     }
 }
@@ -281,11 +325,8 @@ impl std::fmt::Debug for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
-        if let Some(object) = self.object.take() {
-            // Nobody knows what state it is in: out of the pool, and closed.
-            drop(Object::take(object));
-        }
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).cancellers.remove(&self.number);
+        self.give_up();
     }
 }
 

@@ -146,3 +146,22 @@ async fn more_jobs_than_places_all_get_their_turn() {
     }
     daemon.stop().await.exits(0);
 }
+
+/// In schema public of an older server everybody may create, and PostgreSQL prefers a function that fits the arguments
+/// better to its own.
+#[tokio::test]
+async fn a_function_of_somebody_elses_is_not_taken_for_the_servers() {
+    on_each_major(async |db| {
+        let program = Pgtend::tending(&db, &job("chore", "", "select 1"));
+        program.run(["run", "chore"]).await.exits(0);
+        db.execute(
+            "create function public.format(text, integer, text) returns text language sql as $$ select 'not ours' $$;
+             insert into pgtend.run (job, kind, trigger, host, pid, started_at) values ('chore', 'sql', 'cli', 'gone', 1, now())",
+        )
+        .await;
+        program.run(["run", "chore"]).await.exits(0);
+        let runs = db.runs("chore").await;
+        assert!(runs[1].error.contains("died"), "{}", runs[1].error);
+    })
+    .await;
+}

@@ -105,3 +105,41 @@ async fn pruning_keeps_each_jobs_newest_run_and_newest_success() {
         assert_eq!(db.column::<String>("select job from pgtend.request").await, ["new"]);
     }
 }
+
+/// The statement that `check`, the run's error and the README give is all that an administrator has to do.
+#[tokio::test]
+async fn a_schema_that_was_made_for_the_role_is_enough() {
+    let db = Cluster::own(newest_major()).database().await;
+    db.execute("create role tender login; create table done (n int); grant insert on done to tender").await;
+    let program = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{CHORE}", db.url_as("tender")));
+    let mend = "CREATE SCHEMA pgtend AUTHORIZATION tender";
+    assert!(program.run(["check"]).await.exits(1).stdout.contains(mend));
+    db.execute(mend).await;
+    program.run(["check"]).await.exits(0);
+    program.run(["run", "chore"]).await.exits(0);
+    assert_eq!(db.outcomes("chore").await, ["succeeded"]);
+}
+
+/// The gauges are read each minute for every job; one that has never run must not cost a walk through all that others did.
+#[tokio::test]
+async fn how_jobs_stand_is_found_without_reading_the_history_through() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table done (n int)").await;
+    Pgtend::tending(&db, CHORE).run(["run", "chore"]).await.exits(0);
+    db.execute(
+        "insert into pgtend.run (job, kind, trigger, host, pid, due_at, started_at, finished_at, outcome)
+         select 'job' || n % 50, 'sql', 'schedule', 'elsewhere', 0, t, t, t, case when n % 11 = 0 then 'failed' else 'succeeded' end
+         from generate_series(1, 30000) n, lateral (select now() - (30000 - n) * interval '10 seconds' as t) at;
+         analyze pgtend.run",
+    )
+    .await;
+    let client = db.client().await;
+    let standing = include_str!("../../src/engine/standing.sql");
+    client.batch_execute(&format!("prepare standing(text[]) as {standing}")).await.unwrap();
+    let asked =
+        "explain (analyze, costs off, timing off, summary off) execute standing('{job1, chore, never, neither}')";
+    let plan: Vec<String> = client.query(asked, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    let removed = plan.iter().filter_map(|line| line.split_once("Rows Removed by Filter: "));
+    let removed: u64 = removed.map(|(_, n)| n.parse::<u64>().unwrap()).sum();
+    assert!(removed < 1000, "{}", plan.join("\n"));
+}

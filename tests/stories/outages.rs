@@ -188,6 +188,32 @@ async fn due_times_that_fell_into_an_outage_are_caught_up_once() {
     }
 }
 
+/// A retry that waited for the server to come back finds that the due time was caught up.
+#[tokio::test]
+async fn a_due_time_that_was_caught_up_is_not_tried_again() {
+    let cluster = Cluster::own(newest_major());
+    let db = cluster.database().await;
+    let start: DateTime<Utc> = db.scalar("select date_trunc('minute', now())").await;
+    let minute = |n: i64| start + TimeDelta::minutes(n);
+    let retry = "retry = { attempts = 3, wait = '3s' }\n[jobs.chore.sql]";
+    let program = Pgtend::tending(&db, &EACH_MINUTE.replace("[jobs.chore.sql]", retry));
+    let program = program.with_clock(&minute(0).format("%Y-%m-%d %H:%M:%S").to_string());
+    let strike = |at: DateTime<Utc>| program.set_clock(&at.format("%Y-%m-%d %H:%M:%S").to_string());
+    let daemon = program.daemon().ready().await;
+    strike(minute(1));
+    db.wait_for_ended("chore", 1).await;
+
+    cluster.stop();
+    strike(minute(2));
+    daemon.wait_for_log("tried again in").await;
+    cluster.start();
+    db.wait_for_ended("chore", 2).await;
+    let skipped = [("job", "chore"), ("outcome", "skipped")];
+    daemon.wait_for_metric("pgtend_job_runs_total", &skipped, 1.0).await;
+    let due: Vec<_> = db.runs("chore").await.iter().filter_map(|run| run.due_at).collect();
+    assert_eq!(due, [minute(1), minute(2)]);
+}
+
 #[tokio::test]
 async fn due_times_that_went_by_while_no_daemon_ran_are_caught_up_once() {
     let db = Cluster::shared(newest_major()).database().await;

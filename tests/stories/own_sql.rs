@@ -111,6 +111,28 @@ async fn a_set_holds_for_the_statements_after_it_and_no_longer() {
     daemon.stop().await.exits(0);
 }
 
+/// Connections are used again; what one job made of its own must not be where the next one works.
+#[tokio::test]
+async fn a_role_and_a_temporary_table_end_with_their_job() {
+    on_each_major(async |db| {
+        db.execute("create table seen (pid int, role text, temporary bool)").await;
+        let look =
+            "INSERT INTO seen SELECT pg_backend_pid(), current_user, to_regclass('pg_temp.left_behind') IS NOT NULL";
+        let jobs = format!(
+            "[jobs.before.sql]\nstatements = [\"{look}\"]\n\
+             [jobs.dresses-up.sql]\nstatements = ['CREATE TEMP TABLE left_behind ()', 'SET ROLE pg_read_all_stats']\n\
+             [jobs.later.sql]\nstatements = [\"{look}\"]\n"
+        );
+        let program = Pgtend::tending(&db, &jobs);
+        program.run(["run", "before", "dresses-up", "later"]).await.exits(0);
+        let seen: Vec<String> = db
+            .column("select count(*) || ' ' || role || ' ' || temporary from seen group by pid, role, temporary")
+            .await;
+        assert_eq!(seen, ["2 postgres false"], "one connection, and the same on it");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_stands_beside_the_config_and_is_read_for_each_run() {
     let db = Cluster::shared(newest_major()).database().await;

@@ -130,7 +130,7 @@ impl Scratch {
         let kind: Expire = toml::from_str(config).unwrap();
         assert_eq!(kind.validate(), []);
         let now: DateTime<Utc> = now.parse().unwrap();
-        let database = Arc::new(Database::new("main", conninfo(1, &self.name, user), 4).unwrap());
+        let database = Arc::new(Database::new("main", conninfo(1, &self.name, user), 1).unwrap());
         let (stopper, stop) = Stop::pair();
         let deadline = Instant::now() + timeout;
         let lock_timeout = Duration::from_millis(100);

@@ -89,3 +89,21 @@ async fn a_run_that_cannot_be_ended_does_not_keep_the_daemon() {
     assert!(runs[0].error.contains("died"), "{}", runs[0].error);
     next.stop().await.exits(0);
 }
+
+/// What has not begun keeps nobody, even where the server does not answer.
+#[tokio::test]
+async fn a_run_that_waits_for_a_silent_server_does_not_keep_the_daemon() {
+    let cluster = Cluster::own(newest_major());
+    let db = cluster.database().await;
+    let program = Pgtend::tending(&db, GATED);
+    let config = std::fs::read_to_string(program.config()).unwrap();
+    program.configure(&format!("shutdown_timeout = \"10m\"\n{config}"));
+    let daemon = program.daemon().ready().await;
+    cluster.freeze();
+    daemon.signal(libc::SIGUSR1);
+    let waits = async || !daemon.http_get("/api/status").await.body.contains("\"running_since\":null");
+    daemon.wait_until("the run to wait for a connection", waits).await;
+    let output = daemon.stop().await.exits(0);
+    assert!(output.stderr.contains("asked to stop before it began"), "{}", output.stderr);
+    cluster.thaw();
+}

@@ -146,3 +146,20 @@ async fn several_databases_are_asked_at_the_same_time() {
     asking.wait().await.exits(0);
     daemon.stop().await.exits(0);
 }
+
+/// A daemon that dies answers nobody; the next one closes the record of its run, and that is the answer.
+#[tokio::test]
+async fn whoever_waits_for_a_daemon_that_dies_is_told_in_the_end() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.add_gate().await;
+    let (here, there) = here_and_there(&db, GATED);
+    let daemon = here.daemon().ready().await;
+    let asking = there.start(["trigger", "gated", "--wait"]);
+    db.wait_for_busy("pgtend/gated", 1).await;
+    drop(daemon);
+    db.wait_until_unlocked().await;
+    let next = here.daemon().ready().await;
+    let output = asking.wait().await.exits(1);
+    assert!(output.stdout.contains("gated: failed: the daemon that ran this"), "{}", output.stdout);
+    next.stop().await.exits(0);
+}

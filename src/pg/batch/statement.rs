@@ -159,7 +159,7 @@ impl Deletion {
             let block = |parameter: &str| format!("split_part(btrim({parameter}::text, '()'), ',', 1)::bigint");
             let _ = write!(
                 range,
-                "\n  AND ctid = ANY (ARRAY(SELECT format('(%s,%s)', block, line)::tid FROM generate_series({}, {} - 1) AS block,\n    \
+                "\n  AND ctid = ANY (ARRAY(SELECT pg_catalog.format('(%s,%s)', block, line)::tid FROM generate_series({}, {} - 1) AS block,\n    \
                  generate_series(1, current_setting('block_size')::int / 28) AS line))",
                 block("$2"),
                 block("$4"),

@@ -222,6 +222,8 @@ impl<H: Host> Work<'_, H> {
                         return Ok(Some(Ended::Stopped(reason)));
                     }
                     if trouble == Trouble::Lost {
+                        // First out of the pool: in a small one there is no room for both.
+                        self.session.give_up();
                         self.session = ready(self.sessions, &self.deletion.access).await?;
                         prepared = Prepared::default();
                         self.session

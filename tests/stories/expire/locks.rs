@@ -159,6 +159,24 @@ async fn a_stop_ends_at_a_batch_and_the_next_run_finishes() {
     }
 }
 
+/// With room for one connection only, so that the new one has to wait until the old one is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_lost_on_the_way_is_replaced() {
+    let db = Scratch::new(&format!("{SESSIONS}{}", ended(100))).await;
+    let job = db.job(&format!("{EXPIRE_SESSIONS}\nbatch = {{ rows = 10, pause = '50ms' }}"));
+    let run = async { job.run().await };
+    let lost = async {
+        until(&db, "SELECT least(count(*), 90) FROM sessions", 90).await;
+        until(&db, "SELECT (count(*) < 90)::int::bigint FROM sessions", 1).await;
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'pgtend/sessions'";
+        assert_eq!(db.number(end).await, 1);
+    };
+    let ((ended, report), ()) = tokio::join!(run, lost);
+    assert_eq!(ended.outcome(), Outcome::Succeeded, "{report:?}");
+    assert_eq!(report.total(Counted::RowsDeleted), 100);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_work_waits_for_a_replica_that_is_behind_and_then_goes_on() {
     let db = Scratch::new(&format!("{SESSIONS}{}", ended(300))).await;
