@@ -164,5 +164,6 @@ macro_rules! kinds {
 
 kinds! {
     "expire" => Expire(expire::Expire),
+    "partitions" => Partitions(partitions::policy::Partitions),
     "sql" => Sql(sql::Sql),
 }

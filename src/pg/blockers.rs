@@ -39,6 +39,51 @@ pub async fn of_table(client: &Client, oid: u32) -> Result<String> {
     named(client, &[], oid).await
 }
 
+/// A lock that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    ShareUpdateExclusive,
+    ShareRowExclusive,
+    AccessExclusive,
+}
+
+impl Wanted {
+    /// What cannot be held by others beside it; the manual, 13.3.1 "Table-Level Locks".
+    const fn conflicts(self) -> &'static [&'static str] {
+        const ALL: &[&str] = &[
+            "AccessShareLock",
+            "RowShareLock",
+            "RowExclusiveLock",
+            "ShareUpdateExclusiveLock",
+            "ShareLock",
+            "ShareRowExclusiveLock",
+            "ExclusiveLock",
+            "AccessExclusiveLock",
+        ];
+        match self {
+            Wanted::AccessExclusive => ALL,
+            Wanted::ShareRowExclusive => ALL.split_at(2).1,
+            Wanted::ShareUpdateExclusive => ALL.split_at(3).1,
+        }
+    }
+}
+
+/// Names the sessions that hold a lock on one of the tables beside which the wanted one cannot be had. Partitions of a
+/// table are not looked at unless they are named.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn of_tables(client: &Client, wanted: &[(u32, Wanted)]) -> Result<String> {
+    let pairs = wanted.iter().flat_map(|(oid, lock)| lock.conflicts().iter().map(move |mode| (*oid, *mode)));
+    let (oids, modes): (Vec<u32>, Vec<&str>) = pairs.unzip();
+    let rows = client
+        .query(include_str!("blockers_of_tables.sql"), &[&oids, &modes])
+        .await
+        .context("ask who holds the lock")?;
+    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(if said.is_empty() { "whoever held it has let go since".into() } else { said.join("; ") })
+}
+
 async fn named(client: &Client, transactions: &[String], oid: u32) -> Result<String> {
     let rows =
         client.query(include_str!("blockers.sql"), &[&transactions, &oid]).await.context("ask who holds the lock")?;

@@ -89,8 +89,9 @@ fn idents(names: Vec<String>) -> Result<Vec<Ident>> {
     names.into_iter().map(|name| Ident::new(name).map_err(Into::into)).collect()
 }
 
+/// A `"char"` column.
 #[allow(clippy::cast_sign_loss, reason = "a \"char\" of the catalog is ASCII")]
-fn character(c: i8) -> char {
+pub fn character(c: i8) -> char {
     char::from(c as u8)
 }
 

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod connect;
 pub mod conninfo;
 mod conntext;
+pub mod ddl;
 pub mod ident;
 mod keywords;
 mod passfile;

@@ -223,9 +223,10 @@ async fn facts(client: &Client) -> Result<Facts> {
 
 /// Settings by name, for the session, with those that every session of ours has.
 async fn set(client: &Client, version: i32, settings: &[(&str, String)]) -> Result<()> {
-    let mut names = vec!["TimeZone", "DateStyle", "IntervalStyle", "row_security"];
-    // row_security: a row that is hidden from us becomes an error (42501) instead of a silence.
-    let mut values = vec!["UTC".into(), "ISO, MDY".into(), "postgres".into(), "off".into()];
+    let mut names = vec!["TimeZone", "DateStyle", "IntervalStyle", "row_security", "standard_conforming_strings"];
+    // row_security: a row that is hidden from us becomes an error (42501) instead of a silence. The strings: so that a
+    // backslash in a literal is a backslash, in those we write and in those of the catalog that we read.
+    let mut values = vec!["UTC".into(), "ISO, MDY".into(), "postgres".into(), "off".into(), "on".into()];
     if version >= 140_000 {
         // A statement whose client was killed ends within a second; and the role's own idle limit is not for us.
         names.extend(["client_connection_check_interval", "idle_session_timeout"]);

@@ -32,7 +32,7 @@ pub struct KeyFacts {
     pub strategy: Strategy,
     /// The first key column; nothing where the key begins with an expression.
     pub column: Option<Ident>,
-    /// The key's columns and expressions, as `pg_get_partkeydef` gives them.
+    /// The key, for people: `RANGE (created_at, id)`; an expression is not written out.
     pub definition: String,
     pub columns: usize,
     /// `format_type` of the first key column: `timestamp with time zone`, `text` …

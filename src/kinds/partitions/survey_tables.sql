@@ -1,0 +1,60 @@
+-- What the tables $1.$2 are, each with its place in the list; those that do not exist are left out.
+WITH asked AS (
+    SELECT schema, name, place
+    FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked(schema, name, place)
+),
+here AS (
+    -- By way of JSON because older servers have no such column; theirs is the C library's.
+    SELECT CASE coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')
+               WHEN 'b' THEN true
+               WHEN 'c' THEN d.datcollate IN ('C', 'POSIX')
+               ELSE false
+           END AS bytewise
+    FROM pg_catalog.pg_database d
+    WHERE d.datname = current_database()
+)
+SELECT asked.place,
+       c.oid,
+       c.relkind,
+       pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
+       current_user::text AS role,
+       -- From 16 on a member need not be allowed to SET ROLE.
+       pg_catalog.pg_has_role(c.relowner, 'MEMBER') AS may_act_as_owner,
+       pg_catalog.has_schema_privilege(c.relowner, n.oid, 'USAGE') AS owner_uses_schema,
+       pg_catalog.has_schema_privilege(c.relowner, n.oid, 'CREATE') AS owner_creates_in_schema,
+       parent.name AS partition_of,
+       p.partstrat AS strategy,
+       a.attname::text AS key_column,
+       -- As pg_get_partkeydef has it, which would wait for whoever has the table locked.
+       (
+           SELECT format('%s (%s)', CASE p.partstrat WHEN 'r' THEN 'RANGE' WHEN 'l' THEN 'LIST' ELSE 'HASH' END,
+                         string_agg(coalesce(quote_ident(k.attname), 'an expression'), ', ' ORDER BY w.place))
+           FROM unnest(p.partattrs::int2[]) WITH ORDINALITY AS w(attnum, place)
+           LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = w.attnum
+       ) AS definition,
+       p.partnatts AS key_columns,
+       -- A domain, and an expression, is what its operators work on.
+       pg_catalog.format_type(
+           CASE WHEN a.atttypid IS NULL OR t.typtype = 'd' THEN o.opcintype ELSE a.atttypid END, NULL) AS key_type,
+       CASE l.collprovider
+           WHEN 'd' THEN here.bytewise
+           WHEN 'b' THEN true
+           WHEN 'c' THEN l.collcollate IN ('C', 'POSIX')
+           ELSE false
+       END AS bytewise,
+       p.partdefid AS default_oid
+FROM asked
+CROSS JOIN here
+JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = asked.name
+LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_opclass o ON o.oid = p.partclass[0]
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = p.partcollation[0]
+-- For whoever names a partition instead of the table it is one of.
+LEFT JOIN LATERAL (
+    SELECT i.inhparent::regclass::text AS name
+    FROM pg_catalog.pg_inherits i
+    WHERE i.inhrelid = c.oid AND c.relispartition AND p.partrelid IS NULL
+) AS parent ON true

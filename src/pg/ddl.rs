@@ -1,0 +1,123 @@
+//! A transaction of schema changes that never makes the application wait for long: each lock is waited for no longer than
+//! the session's `lock_timeout`, and all its statements together no longer than [`LIMIT`]. Then it is rolled back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::time::Instant;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+
+use super::{Ident, Session};
+
+/// How long all statements of one transaction may take together. `lock_timeout` counts for each lock anew, so that a
+/// transaction that needs five of them could otherwise keep others waiting for five times as long.
+pub const LIMIT: Duration = Duration::from_secs(1);
+
+/// A transaction with a deadline. It must be ended with [`Ddl::commit`] or [`Ddl::rollback`].
+#[derive(Debug)]
+pub struct Ddl<'a> {
+    session: &'a Session,
+    until: Instant,
+    /// What the last statement was given, in milliseconds.
+    given: AtomicU64,
+}
+
+/// The deadline came before the next statement could be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the {} s that a transaction of schema changes may take are over", LIMIT.as_secs())]
+pub struct DeadlineOver;
+
+impl<'a> Ddl<'a> {
+    /// Begins, as `role`: what is made belongs to it.
+    ///
+    /// # Errors
+    /// The session's role is not a member of `role`, or the connection is gone.
+    pub async fn begin(session: &'a Session, role: &Ident) -> Result<Self> {
+        // READ COMMITTED whatever the role's default is: rows are counted and moved after the lock is had, and must be
+        // those of that moment.
+        let ddl = Self { session, until: Instant::now() + LIMIT, given: AtomicU64::new(0) };
+        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE {role}");
+        if let Err(error) = session.batch_execute(&begin).await {
+            ddl.rollback().await;
+            return Err(anyhow::Error::from(error).context(format!("begin a transaction as the owner, {role}")));
+        }
+        Ok(ddl)
+    }
+
+    /// What gives the server what is left of the time, for each statement that follows in one message. All that can go
+    /// in one does: over a slow network the time would otherwise go into waiting for answers.
+    fn tick(&self) -> Result<String> {
+        let left = self.until.saturating_duration_since(Instant::now()).as_millis();
+        let left = u64::try_from(left).unwrap_or(u64::MAX);
+        self.given.store(left, Ordering::Relaxed);
+        if left == 0 {
+            return Err(DeadlineOver.into());
+        }
+        Ok(format!("SET LOCAL statement_timeout = {left}"))
+    }
+
+    /// Runs statements, separated by `;`.
+    ///
+    /// # Errors
+    /// What the server says, or [`DeadlineOver`].
+    pub async fn run(&self, statements: &str) -> Result<()> {
+        let tick = self.tick()?;
+        self.session.batch_execute(&format!("{tick}; {statements}")).await.map_err(Into::into)
+    }
+
+    /// Runs one statement that gives rows.
+    ///
+    /// # Errors
+    /// What the server says, or [`DeadlineOver`].
+    pub async fn rows(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let tick = self.tick()?;
+        // Sent one after the other without waiting for an answer between them.
+        let (ticked, rows) = tokio::join!(self.session.batch_execute(&tick), self.session.query(statement, parameters));
+        ticked?;
+        Ok(rows?)
+    }
+
+    /// Takes back what was done since the savepoint, after an error: until then the server takes nothing else.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn rollback_to(&self, savepoint: &str) -> Result<()> {
+        let sql = format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}");
+        self.session.batch_execute(&sql).await.context("take back a part of the transaction")
+    }
+
+    /// How long the last statement might take at most; one that ran out of time has taken that long.
+    pub fn given(&self) -> Duration {
+        Duration::from_millis(self.given.load(Ordering::Relaxed))
+    }
+
+    /// # Errors
+    /// What the server says; whether it was committed is then known only from the catalog.
+    pub async fn commit(self) -> Result<()> {
+        self.session.batch_execute("COMMIT").await.context("commit")
+    }
+
+    /// Where it fails the connection is gone, and the transaction with it.
+    pub async fn rollback(self) {
+        let _ = self.session.batch_execute("ROLLBACK").await;
+    }
+}
+
+/// The SQLSTATE that the server answered with, if it is the cause of the error.
+pub fn sqlstate(error: &anyhow::Error) -> Option<&SqlState> {
+    error.chain().find_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).and_then(tokio_postgres::Error::code)
+}
+
+/// Whether a lock was not had in time, or we were the one to give way in a deadlock: worth another try.
+pub fn is_locked(error: &anyhow::Error) -> bool {
+    let given_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+    sqlstate(error).is_some_and(|code| given_way.contains(code))
+}
+
+/// Whether the transaction's own time was over.
+pub fn is_over(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<DeadlineOver>()) || sqlstate(error) == Some(&SqlState::QUERY_CANCELED)
+}
