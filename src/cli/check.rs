@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::{DONE, FAILED, output};
+use crate::clock::{Clock, MAX_SKEW};
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
+use crate::kinds::Lasting;
 use crate::pg::explain;
 use crate::pg::{TransactionPooler, session};
 use crate::run::{Finding, Severity};
@@ -22,6 +25,9 @@ pub struct CheckArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// How many runs ahead a schedule is compared with what its runs do: a year of daily ones.
+const TIMES_LOOKED_AT: usize = 366;
 
 /// A finding and what it is about.
 struct Found<'a> {
@@ -38,6 +44,10 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
     for warning in &config.warnings {
         let finding = Finding::warning(warning.message.clone(), warning.mend.clone());
         found.push(Found { finding, origin: &warning.origin, database: None, job: None });
+    }
+    for job in &config.jobs {
+        let about = |finding| Found { finding, origin: &job.origin, database: Some(&job.database), job: Some(job) };
+        found.extend(runs_too_rarely(job, Clock::default().host()).into_iter().map(about));
     }
     if !args.offline {
         let engine = Engine::new(config, Arc::new(Shared::default()))?;
@@ -84,6 +94,28 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
 
 fn count(found: &[Found<'_>], severity: Severity) -> usize {
     found.iter().filter(|one| one.finding.severity == severity).count()
+}
+
+/// What comes to its end between two runs of the schedule.
+fn runs_too_rarely(job: &Definition, now: DateTime<Utc>) -> Vec<Finding> {
+    let Some(schedule) = &job.schedule else { return Vec::new() };
+    let times = schedule.upcoming(now, job.timezone, TIMES_LOOKED_AT);
+    let mut found: Vec<Finding> = Vec::new();
+    for (at, next) in times.iter().zip(times.iter().skip(1)) {
+        for Lasting { span, what, until, mend } in job.spec.lasts(*at, job.timezone) {
+            let told = found.iter().any(|finding| finding.span.as_ref() == Some(&span));
+            if until < *next && !told {
+                let message = format!(
+                    "a run at {} makes {what} last until {}, and the next run is at {}",
+                    at.format("%Y-%m-%d %H:%M:%SZ"),
+                    until.format("%Y-%m-%d %H:%M:%SZ"),
+                    next.format("%Y-%m-%d %H:%M:%SZ"),
+                );
+                found.push(Finding::warning(message, format!("{mend}, or run it more often")).at(span));
+            }
+        }
+    }
+    found
 }
 
 async fn look_at_job(engine: &Engine, job: &Definition) -> Result<Vec<Finding>> {
@@ -163,7 +195,8 @@ fn print(one: &Found<'_>, json: bool) {
         }));
     } else {
         let job = one.job.map(|job| format!("job {}: ", job.name)).unwrap_or_default();
-        output::line(&format!("{}:{line}: {severity}: {job}{message}\n    {mend}", file.display()));
+        let mend = if mend.is_empty() { String::new() } else { format!("\n    {mend}") };
+        output::line(&format!("{}:{line}: {severity}: {job}{message}{mend}", file.display()));
     }
 }
 

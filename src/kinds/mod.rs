@@ -14,6 +14,8 @@ use std::future::Future;
 use std::path::Path;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use schemars::{Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
@@ -41,6 +43,18 @@ pub enum Applied {
     Stopped(StopReason),
 }
 
+/// Until when the work of a run lasts: the job has to run again before then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lasting {
+    /// Which bytes of the kind's table it is about.
+    pub span: std::ops::Range<usize>,
+    /// `the partitions of public.events`
+    pub what: String,
+    pub until: DateTime<Utc>,
+    /// What in the kind's table makes it last longer.
+    pub mend: &'static str,
+}
+
 /// The code of a kind of job. `self` is what the config says in the table named after the kind.
 pub trait Kind: DeserializeOwned + Send + Sync {
     type Action: Send + Sync;
@@ -59,6 +73,12 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// Paths in the table are relative to the file they stand in, which lies in `folder`.
     fn resolve(&mut self, folder: &Path) {
         let _ = folder;
+    }
+
+    /// What lasts only so long after a run at `at`, as far as the config alone tells; `zone` is the job's.
+    fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
+        let _ = (at, zone);
+        Vec::new()
     }
 
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
@@ -125,6 +145,10 @@ macro_rules! kinds {
 
             pub fn validate(&self) -> Vec<Finding> {
                 match self { $(Spec::$variant(kind) => kind.validate()),+ }
+            }
+
+            pub fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
+                match self { $(Spec::$variant(kind) => kind.lasts(at, zone)),+ }
             }
 
             pub const fn stop_style(&self) -> StopStyle {

@@ -22,6 +22,7 @@ mod one_run_at_a_time;
 mod outages;
 mod own_sql;
 mod partitions;
+mod partitions_check;
 mod partitions_hazards;
 mod partitions_survey;
 mod poolers;

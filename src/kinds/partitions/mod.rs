@@ -9,21 +9,26 @@
 //! | facts, policy, now -> actions and notes; pure | `plan` |
 //! | one partition, one transaction: create apart, attach | `create`, `apart`, `written` |
 //! | rows of the new period in the default partition | `default_rows` |
-//! | what would go wrong; the runway | `check`, `runway` |
+//! | what would go wrong; how far the partitions reach | `check`, `runway`, `observe` |
 
 pub mod apart;
 pub mod bound;
+pub mod check;
+pub mod cover;
 pub mod create;
 pub mod default_rows;
 pub mod every;
 pub mod facts;
 pub mod format;
+pub mod key;
 pub mod mark;
 pub mod name;
+pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod rows;
 pub mod runway;
+mod steps;
 pub mod survey;
 pub mod written;
 
@@ -34,8 +39,8 @@ use self::plan::Wanted;
 use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
 use super::{Applied, Context, Kind};
-use crate::pg::{Session, TableName};
-use crate::run::{Finding, Gauge, GaugeName, Plan, Step};
+use crate::pg::Session;
+use crate::run::{Finding, Gauge, Plan, Step};
 
 impl Kind for Partitions {
     type Action = Action;
@@ -48,21 +53,7 @@ impl Kind for Partitions {
 
     async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
         let session = cx.session().await?;
-        let mut gauges = Vec::new();
-        for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
-            // A table that is no place for partitions is the business of `plan` and `check`.
-            let Ok(facts) = surveyed else { continue };
-            let gauge = |name, value| Gauge { name, table: facts.table.plain(), value };
-            if let Some(runway) = runway::runway(&facts, entry.get_ref(), cx.timezone, cx.now) {
-                gauges.push(gauge(GaugeName::PartitionHorizon, runway.timestamp()));
-            }
-            if let Some(default) = &facts.default
-                && let Some(count) = rows::count(&session, &facts, default).await?
-            {
-                #[allow(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
-                gauges.push(gauge(GaugeName::DefaultPartitionRows, count.number() as f64));
-            }
-        }
+        let gauges = observe::observe(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(gauges)
     }
@@ -95,14 +86,7 @@ impl Kind for Partitions {
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
         let session = cx.session().await?;
-        let mut found = Vec::new();
-        for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
-            match surveyed {
-                Ok(facts) => found
-                    .extend(facts.obstacles.into_iter().map(|why| Finding::error(why, "see above").at(entry.span()))),
-                Err(refusal) => found.push(Finding::error(refusal.why, refusal.mend).at(entry.span())),
-            }
-        }
+        let found = check::check(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(found)
     }
@@ -111,8 +95,7 @@ impl Kind for Partitions {
 impl Partitions {
     /// What the catalog says of each table, in the order of the config.
     async fn survey(&self, session: &Session) -> Result<Vec<Surveyed>> {
-        let names: Vec<TableName> = self.tables.iter().map(|entry| entry.get_ref().table.clone()).collect();
-        let mut surveyed = survey::survey(session, &names).await?;
+        let mut surveyed = survey::survey(session, &self.names()).await?;
         let mut placed: Vec<(&mut TableFacts, _)> = surveyed
             .iter_mut()
             .zip(&self.tables)

@@ -3,15 +3,18 @@
 //! Two steps, because names must be looked up in between: [`wanted`] for each table, then one query for all
 //! [`candidates`], then [`decide`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 
-use super::facts::{Action, Create, Leftover, TableFacts};
-use super::policy::PartitionTable;
-use super::runway::Runway;
-use crate::pg::TableName;
+use super::cover::Cover;
+use super::every::{Every, Periods};
+use super::facts::{Action, Create, DefaultWork, Leftover, NewBound, Strategy, TableFacts};
+use super::key::{Key, LAST};
+use super::policy::{MAX_PERIODS, PartitionTable};
+use super::runway::{self, Runway};
+use crate::pg::{Ident, TableName};
 use crate::run::{Plan, Step};
 
 /// What is to be made for one table, before the names are settled.
@@ -35,6 +38,8 @@ pub struct Nameless {
     /// With the first of `names`.
     pub create: Create,
     pub names: Vec<TableName>,
+    /// The name that was too long.
+    pub too_long: Option<String>,
 }
 
 /// What a table wants. `zone` is the job's; the policy may name its own. Nothing is made that ends at or before
@@ -46,25 +51,315 @@ pub fn wanted(
     now: DateTime<Utc>,
     not_before: Option<DateTime<Utc>>,
 ) -> Wanted {
-    let _ = (facts, policy, zone, now, not_before);
-    todo!()
+    let mut wanted = Wanted {
+        table: facts.table.clone(),
+        oid: facts.oid,
+        references: facts.references.clone(),
+        leftovers: facts.leftovers.clone(),
+        refusal: None,
+        creates: Vec::new(),
+        notes: Vec::new(),
+        runway: runway::runway(facts, policy, zone, now),
+    };
+    let mended = obstacles(facts);
+    match creates(facts, policy, zone, now, not_before, &mut wanted.notes) {
+        Ok(creates) if creates.is_empty() => {
+            wanted.notes.extend(mended.map(|why| Step::warn(facts.table.plain(), why)));
+        }
+        Ok(creates) => {
+            wanted.refusal = mended;
+            wanted.creates = creates;
+        }
+        Err(why) => wanted.refusal = Some(why),
+    }
+    if wanted.refusal.is_some() {
+        wanted.creates.clear();
+    }
+    let runway = wanted.runway.as_ref();
+    if let (Some(why), Some(runway)) = (&mut wanted.refusal, runway) {
+        *why = format!("{why} ({})", runway.sentence());
+    } else if let Some(runway) = runway {
+        let step = if runway.is_over() { Step::warn } else { Step::keep };
+        let (reason, count) = (runway.sentence(), wanted.creates.len());
+        let reason = match count {
+            0 => reason,
+            _ => format!("as it stands, {reason}"),
+        };
+        wanted.notes.push(step(facts.table.plain(), reason));
+    }
+    wanted
+}
+
+fn obstacles(facts: &TableFacts) -> Option<String> {
+    (!facts.obstacles.is_empty()).then(|| format!("no partition can be made: {}", facts.obstacles.join("; ")))
+}
+
+/// The periods around now, less what partitions hold already.
+fn creates(
+    facts: &TableFacts,
+    policy: &PartitionTable,
+    zone: Tz,
+    now: DateTime<Utc>,
+    not_before: Option<DateTime<Utc>>,
+    notes: &mut Vec<Step>,
+) -> Result<Vec<Nameless>, String> {
+    let every = policy.every()?;
+    let key = Key::of(&facts.key, policy.key_format.as_ref(), every)?;
+    let cover = Cover::of(facts, &key);
+    if let Some((partition, bound)) = cover.unread.first() {
+        return Err(format!(
+            "the bound of {} cannot be read, and a new partition may overlap it: FOR VALUES {bound}",
+            partition.plain()
+        ));
+    }
+    let periods = Periods { every, zone: policy.zone(zone), line: key.line() };
+    if let Some(why) = cover.other_zone(&periods) {
+        return Err(why);
+    }
+    let maker = Maker { facts, policy, key: &key, cover: &cover, periods };
+    let current = periods.holding(key.line().position(now, periods.zone));
+    let (first, last) = (current - i64::from(policy.behind), current + i64::from(policy.ahead));
+    let mut made = Vec::new();
+    for index in first..=last {
+        let (Some(start), Some(end)) = (periods.start(index), periods.start(index + 1)) else {
+            return Err(format!(
+                "{} periods of {every} reach beyond the year 9999, where names and formats end: lower ahead",
+                policy.ahead
+            ));
+        };
+        for (from, to) in cover.free(start, end) {
+            if not_before.is_some_and(|cutoff| key.line().instant(to, periods.zone) <= cutoff) {
+                continue;
+            }
+            made.push(maker.create(index, from, to, index - current)?);
+            if made.len() > MAX_PERIODS as usize {
+                return Err(format!(
+                    "more than {MAX_PERIODS} partitions would be made: lower ahead or behind, or make the periods longer"
+                ));
+            }
+        }
+    }
+    let window = (periods.start(first), periods.start(last + 1));
+    if let (Some(from), Some(to)) = window {
+        maker.notes(from, to, !made.is_empty(), notes);
+    }
+    Ok(made)
+}
+
+struct Maker<'a> {
+    facts: &'a TableFacts,
+    policy: &'a PartitionTable,
+    key: &'a Key,
+    cover: &'a Cover<'a>,
+    periods: Periods,
+}
+
+impl Maker<'_> {
+    /// The partition of a free piece of a period, which is `away` from the current one.
+    fn create(&self, index: i64, from: NaiveDateTime, to: NaiveDateTime, away: i64) -> Result<Nameless, String> {
+        let Self { facts, policy, key, cover, periods } = self;
+        if let Some(neighbour) = cover.vague(from, to) {
+            return Err(format!(
+                "{} ends within one value of the first key column, so that what is free beside it is not known: make the \
+                 partition next to it by hand, with MINVALUE for the other columns",
+                neighbour.plain()
+            ));
+        }
+        // A period begins where `Periods` found it, so it has a start.
+        let start = periods.every.start(index).unwrap_or(from);
+        let label = periods.every.label(start);
+        let bound = self.bound(from, to).ok_or_else(|| {
+            format!("{label} has no value as {}: it is more than the type of the key can hold", facts.key.type_name)
+        })?;
+        let pattern = policy.pattern(periods.every);
+        let parent = facts.table.name.as_str();
+        let whole = periods.start(index) == Some(from) && periods.start(index + 1) == Some(to);
+        let own = pattern.name(parent, start);
+        let other = |n: u32| pattern.other_name(parent, start, &format!("{} {bound} {n}", facts.table));
+        let alternatives = [own.name, other(0).name, other(1).name];
+        let names: Result<Vec<_>, _> = alternatives
+            .into_iter()
+            .map(|name| Ident::new(name).map(|name| TableName { schema: facts.table.schema.clone(), name }))
+            .collect();
+        let names = names.map_err(|error| format!("name a partition by \"{pattern}\": {error}"))?;
+        let reason = format!(
+            "{label} is {}{}",
+            match away {
+                0 => "the current period".into(),
+                1 => "1 period ahead".into(),
+                -1 => "1 period behind".into(),
+                n if n > 0 => format!("{n} periods ahead"),
+                n => format!("{} periods behind", -n),
+            },
+            if whole { "" } else { "; a part of it has no partition" },
+        );
+        let line = key.line();
+        let create = Create {
+            parent: facts.table.clone(),
+            parent_oid: facts.oid,
+            owner: facts.owner.clone(),
+            name: names[0].clone(),
+            bound,
+            from: line.instant(from, periods.zone),
+            to: line.instant(to, periods.zone),
+            tablespace: policy.tablespace.clone(),
+            default: facts.default.as_ref().map(|default| DefaultWork {
+                default: default.clone(),
+                mode: policy.default_rows,
+                max_rows: policy.default_rows_max,
+                immutable: facts.immutable.clone(),
+            }),
+            reason,
+        };
+        Ok(Nameless { create, names, too_long: own.too_long })
+    }
+
+    fn bound(&self, from: NaiveDateTime, to: NaiveDateTime) -> Option<NewBound> {
+        let edge = |at| self.cover.written(at).map(Into::into).or_else(|| self.key.encode(at));
+        match (self.facts.key.strategy, self.key.unit()) {
+            (Strategy::List, Some(unit)) => Some(NewBound::List(self.values(unit, from, to)?)),
+            _ => Some(NewBound::Range { from: edge(from)?, to: edge(to)?, columns: self.facts.key.columns }),
+        }
+    }
+
+    /// Each value of a list between two positions.
+    fn values(&self, unit: Every, from: NaiveDateTime, to: NaiveDateTime) -> Option<Vec<String>> {
+        let starts = (unit.index(from)..).map_while(|index| unit.start(index)).take_while(|start| *start < to);
+        starts.map(|start| self.key.encode(start)).collect()
+    }
+
+    /// What stands in the way of periods, or may, between two positions.
+    fn notes(&self, from: NaiveDateTime, to: NaiveDateTime, making: bool, notes: &mut Vec<Step>) {
+        let target = self.facts.table.plain();
+        for stretch in self.cover.within(from, to) {
+            let name = stretch.partition.name.plain();
+            if stretch.to == LAST {
+                notes.push(Step::warn(
+                    &target,
+                    format!(
+                        "{name} reaches without end (MAXVALUE), so that no partition can be made after its beginning; to \
+                         split it: detach it, run this job, move its rows back with INSERT INTO {} SELECT * FROM {}, drop it",
+                        self.facts.table, stretch.partition.name
+                    ),
+                ));
+            }
+            if stretch.partition.detach_pending {
+                notes.push(Step::warn(
+                    &target,
+                    format!(
+                        "{name} is being detached: it takes no rows, and its place is not free until ALTER TABLE {} DETACH \
+                         PARTITION {} FINALIZE",
+                        self.facts.table, stretch.partition.name
+                    ),
+                ));
+            }
+        }
+        for (partition, value) in &self.cover.strange {
+            let what = if value == "NULL" { "rows without a time" } else { "a value that is no time of its format" };
+            notes.push(Step::keep(&target, format!("{} holds {what}, {value}", partition.plain())));
+        }
+        let Some(default) = self.facts.default.as_ref().filter(|default| making && default.has_rows != Some(false))
+        else {
+            return;
+        };
+        let name = default.name.plain();
+        if !default.referenced_by.is_empty() {
+            notes.push(Step::warn(
+                &target,
+                format!(
+                    "the default partition {name} may hold rows, and foreign keys point at it from {}: rows of a new period \
+                     are not moved out of it, since deleting them there would delete or orphan what refers to them",
+                    default.referenced_by.join(", ")
+                ),
+            ));
+        }
+    }
 }
 
 /// The names to look up.
 pub fn candidates(wanted: &[Wanted]) -> Vec<TableName> {
-    let _ = wanted;
-    todo!()
+    wanted.iter().flat_map(|wanted| &wanted.creates).flat_map(|create| create.names.iter().cloned()).collect()
 }
 
 /// The plan for all tables; `taken` are those of the [`candidates`] that some relation has.
 pub fn decide(wanted: Vec<Wanted>, taken: &HashSet<TableName>) -> Plan<Action> {
-    let _ = (wanted, taken);
-    todo!()
+    let mut plan = Plan::default();
+    let mut taken = taken.clone();
+    for mut table in referenced_first(wanted) {
+        plan.notes.append(&mut table.notes);
+        if let Some(why) = table.refusal {
+            plan.actions.push(Action::Refuse { table: table.table, why });
+            continue;
+        }
+        for leftover in table.leftovers {
+            if leftover.has_rows {
+                plan.notes.push(Step::warn(
+                    leftover.name.plain(),
+                    format!(
+                        "was made for {} and never attached, and holds rows: look at them, then attach or drop it by hand",
+                        table.table.plain()
+                    ),
+                ));
+            } else {
+                taken.remove(&leftover.name);
+                plan.actions.push(Action::RemoveLeftover { table: table.table.clone(), leftover });
+            }
+        }
+        match named(table.creates, &mut taken) {
+            Ok(creates) => plan.actions.extend(creates.into_iter().map(|create| Action::Create(Box::new(create)))),
+            Err(why) => plan.actions.push(Action::Refuse { table: table.table, why }),
+        }
+    }
+    plan
 }
 
-impl Action {
-    /// The line of the plan.
-    pub fn step(&self) -> Step {
-        todo!()
+/// Gives each the first of its names that is free.
+fn named(creates: Vec<Nameless>, taken: &mut HashSet<TableName>) -> Result<Vec<Create>, String> {
+    let mut done = Vec::with_capacity(creates.len());
+    for Nameless { mut create, names, too_long } in creates {
+        let Some(name) = names.iter().find(|name| !taken.contains(*name)) else {
+            let all: Vec<_> = names.iter().map(TableName::plain).collect();
+            return Err(format!("each name for a partition is taken by another relation: {}", all.join(", ")));
+        };
+        if *name != names[0] {
+            create.reason.push_str(&format!("; the name {} is taken", names[0].plain()));
+        } else if let Some(full) = too_long {
+            create.reason.push_str(&format!("; the name {full} is longer than 63 bytes"));
+        }
+        taken.insert(name.clone());
+        create.name = name.clone();
+        done.push(create);
     }
+    Ok(done)
 }
+
+/// Referenced tables come before those that refer to them; where keys go round in a ring, in the given order.
+fn referenced_first(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let at: BTreeMap<u32, usize> = wanted.iter().enumerate().map(|(i, table)| (table.oid, i)).collect();
+    let needs: Vec<Vec<usize>> =
+        wanted.iter().map(|table| table.references.iter().filter_map(|oid| at.get(oid).copied()).collect()).collect();
+    let mut left: Vec<Option<Wanted>> = wanted.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(left.len());
+    let mut seen = vec![false; left.len()];
+    for root in 0..left.len() {
+        // Depth first, with a stack of our own: a chain of a thousand tables is no reason to run out of the thread's.
+        let mut path = vec![(root, 0)];
+        while let Some((table, next)) = path.pop() {
+            if next == 0 && std::mem::replace(&mut seen[table], true) {
+                continue;
+            }
+            match needs[table].get(next) {
+                Some(&need) => {
+                    path.push((table, next + 1));
+                    path.push((need, 0));
+                }
+                None => ordered.extend(left[table].take()),
+            }
+        }
+    }
+    ordered
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -141,6 +141,15 @@ impl PartitionTable {
 }
 
 impl Partitions {
+    pub fn policies(&self) -> impl Iterator<Item = &PartitionTable> {
+        self.tables.iter().map(Spanned::get_ref)
+    }
+
+    /// The names of the tables, in the order of the config.
+    pub fn names(&self) -> Vec<TableName> {
+        self.policies().map(|policy| policy.table.clone()).collect()
+    }
+
     /// What the config cannot mean; for `Kind::validate`.
     pub fn mistakes(&self) -> Vec<Finding> {
         let mut found = Vec::new();

@@ -1,0 +1,456 @@
+use std::fmt::Write as _;
+
+use super::*;
+use crate::kinds::partitions::facts::{Bound, DefaultPartition, Edge, KeyFacts, Partition};
+
+#[path = "plan_properties.rs"]
+mod properties;
+#[path = "plan_scenarios.rs"]
+mod scenarios;
+
+fn ident(name: &str) -> Ident {
+    Ident::new(name).unwrap()
+}
+
+fn table(name: &str) -> TableName {
+    TableName::new("public", name).unwrap()
+}
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// Facts as text. First `range timestamptz`, or with `list` and any type's name; then a line for each partition,
+/// `NAME FROM TO` or `NAME in VALUE, VALUE`, in which a day of a timestamptz key needs no time; `default` and `default
+/// with rows`; `pending NAME FROM TO`; `vague NAME FROM TO` for a bound in which other columns say more.
+pub fn facts(text: &str) -> TableFacts {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (strategy, kind) = lines.next().unwrap().split_once(' ').unwrap();
+    let kind = if kind == "timestamptz" { "timestamp with time zone" } else { kind };
+    let mut facts = TableFacts {
+        table: table("events"),
+        oid: 1,
+        owner: ident("app"),
+        key: KeyFacts {
+            strategy: match strategy {
+                "range" => Strategy::Range,
+                "list" => Strategy::List,
+                _ => Strategy::Hash,
+            },
+            column: Some(ident("at")),
+            definition: format!("{} (at)", strategy.to_uppercase()),
+            columns: 1,
+            type_name: kind.into(),
+            bytewise: true,
+        },
+        partitions: Vec::new(),
+        default: None,
+        references: Vec::new(),
+        immutable: None,
+        leftovers: Vec::new(),
+        obstacles: Vec::new(),
+    };
+    let value = |text: &str| {
+        let zoned = kind == "timestamp with time zone" && text.len() == 10;
+        if zoned { format!("{text} 00:00:00+00") } else { text.replace('T', " ") }
+    };
+    let edge = |text: &str| match text {
+        "min" => Edge::MinValue,
+        "max" => Edge::MaxValue,
+        text => Edge::Value(value(text)),
+    };
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (words, detach_pending, exact) = match words[0] {
+            "pending" => (&words[1..], true, true),
+            "vague" => (&words[1..], false, false),
+            _ => (&words[..], false, true),
+        };
+        let bound = match words {
+            ["default", rest @ ..] => {
+                facts.default = Some(DefaultPartition {
+                    name: table("events_default"),
+                    oid: 2,
+                    is_parent: false,
+                    referenced_by: Vec::new(),
+                    has_rows: Some(!rest.is_empty()),
+                });
+                continue;
+            }
+            [_, "in", values @ ..] => {
+                let values = values.iter().map(|value| value.trim_end_matches(','));
+                Bound::List(values.map(|value| (value != "null").then(|| value.into())).collect())
+            }
+            [_, from, to] => Bound::Range { from: edge(from), to: edge(to), exact },
+            _ => panic!("{line}"),
+        };
+        let name = table(words[0]);
+        facts.partitions.push(Partition { name, oid: 3, bound, detach_pending, is_parent: false });
+    }
+    facts
+}
+
+/// A policy by its keys, without the table.
+pub fn policy(keys: &str) -> PartitionTable {
+    #[derive(serde::Deserialize)]
+    struct File {
+        table: PartitionTable,
+    }
+    let text = format!("table = {{ table = \"public.events\", {keys} }}");
+    toml::from_str::<File>(&text).unwrap_or_else(|error| panic!("{text}: {error}")).table
+}
+
+fn show(plan: Plan<Action>) -> String {
+    let mut text = String::new();
+    for action in &plan.actions {
+        let step = action.step();
+        let bound = step.detail["bound"].as_str().map(|bound| format!(" {}", bound.replace("FOR VALUES ", "")));
+        writeln!(text, "{} {}{}: {}", step.action, step.target, bound.unwrap_or_default(), step.reason).unwrap();
+    }
+    for step in plan.notes {
+        writeln!(text, "{} {}: {}", step.action, step.target, step.reason).unwrap();
+    }
+    text.replace("public.", "").replace("create_partition ", "create ").replace(" 00:00:00+00'", "'")
+}
+
+fn plan_of(facts: &TableFacts, keys: &str, now: &str) -> Plan<Action> {
+    decide(vec![wanted(facts, &policy(keys), Tz::UTC, at(now), None)], &HashSet::new())
+}
+
+/// Bounds and policy in, actions and notes out; each line of `expect` as the plan has it, without the schema and midnight.
+#[track_caller]
+fn check(text: &str, keys: &str, now: &str, expect: &str) {
+    check_facts(&facts(text), keys, now, expect);
+}
+
+#[track_caller]
+fn check_facts(facts: &TableFacts, keys: &str, now: &str, expect: &str) {
+    let expect: String = expect
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .fold(String::new(), |all, line| all + line + "\n");
+    assert_eq!(show(plan_of(facts, keys, now)), expect);
+}
+
+const NOVEMBER: &str = "2026-11-15T12:00:00Z";
+
+#[test]
+fn a_parent_without_partitions_is_a_normal_start() {
+    check(
+        "range timestamptz",
+        "ahead = 2",
+        NOVEMBER,
+        "create events_2026_11 FROM ('2026-11-01') TO ('2026-12-01'): 2026-11 is the current period
+         create events_2026_12 FROM ('2026-12-01') TO ('2027-01-01'): 2026-12 is 1 period ahead
+         create events_2027_01 FROM ('2027-01-01') TO ('2027-02-01'): 2027-01 is 2 periods ahead
+         warn events: as it stands, there is no partition for now: inserts fail",
+    );
+}
+
+#[test]
+fn where_everything_is_there_nothing_is_made_and_the_plan_says_how_far_it_reaches() {
+    check(
+        "range timestamptz
+         a 2026-11-01 2026-12-01
+         whatever 2026-12-01 2027-02-01",
+        "ahead = 2",
+        NOVEMBER,
+        "keep events: the first insert would fail at 2027-02-01 00:00:00Z",
+    );
+}
+
+#[test]
+fn gaps_are_filled_and_partial_overlaps_cut_to_what_is_free() {
+    check(
+        "range timestamptz
+         odd 2026-11-10 2026-11-20
+         next 2027-01-01 2027-02-01",
+        "ahead = 2",
+        NOVEMBER,
+        "create events_2026_11 FROM ('2026-11-01') TO ('2026-11-10'): 2026-11 is the current period; a part of it has no partition
+         create events_2026_11_bc0e6980 FROM ('2026-11-20') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition; the name events_2026_11 is taken
+         create events_2026_12 FROM ('2026-12-01') TO ('2027-01-01'): 2026-12 is 1 period ahead
+         keep events: as it stands, the first insert would fail at 2026-11-20 00:00:00Z",
+    );
+}
+
+#[test]
+fn a_last_partition_to_maxvalue_is_reported_not_tried() {
+    check(
+        "range timestamptz
+         a 2026-11-01 2026-12-01
+         rest 2026-12-01 max",
+        "ahead = 2",
+        NOVEMBER,
+        "warn events: rest reaches without end (MAXVALUE), so that no partition can be made after its beginning; to split it: \
+         detach it, run this job, move its rows back with INSERT INTO \"public\".\"events\" SELECT * FROM \
+         \"public\".\"rest\", drop it
+         keep events: its partitions reach without end",
+    );
+    // Infinity is not MAXVALUE to the server, and no less far away.
+    let text = show(plan_of(
+        &facts("range timestamptz\n a -infinity 2026-11-01\n rest 2026-11-01 infinity"),
+        "ahead = 2, behind = 3",
+        NOVEMBER,
+    ));
+    assert!(text.starts_with("warn events: rest reaches without end") && text.lines().count() == 2, "{text}");
+}
+
+#[test]
+fn a_partition_from_minvalue_holds_the_past() {
+    check(
+        "range timestamptz
+         old min 2026-10-15",
+        "ahead = 0, behind = 2",
+        NOVEMBER,
+        "create events_2026_10 FROM ('2026-10-15') TO ('2026-11-01'): 2026-10 is 1 period behind; a part of it has no partition
+         create events_2026_11 FROM ('2026-11-01') TO ('2026-12-01'): 2026-11 is the current period
+         warn events: as it stands, there is no partition for now: inserts fail",
+    );
+}
+
+#[test]
+fn a_bound_that_cannot_be_read_refuses_the_table_and_names_the_partition() {
+    check(
+        "range text
+         odd 2025-1 2025-02",
+        "key_format = '%Y-%m'",
+        NOVEMBER,
+        "refuse events: the bound of odd cannot be read, and a new partition may overlap it: FOR VALUES FROM ('2025-1') TO \
+         ('2025-02') (there is no partition for now: inserts fail)",
+    );
+}
+
+#[test]
+fn a_month_thirteen_is_january_and_the_new_bound_keeps_to_its_neighbour() {
+    check(
+        "range text
+         dec 2026-12 2026-13",
+        "ahead = 2, key_format = '%Y-%m'",
+        NOVEMBER,
+        "create events_2026_11 FROM ('2026-11') TO ('2026-12'): 2026-11 is the current period
+         create events_2027_01 FROM ('2026-13') TO ('2027-02'): 2027-01 is 2 periods ahead
+         warn events: as it stands, there is no partition for now: inserts fail",
+    );
+    check(
+        "range integer
+         dec 202612 202613",
+        "ahead = 1, key_format = '%Y%m'",
+        "2026-12-05T00:00:00Z",
+        "create events_2027_01 FROM ('202613') TO ('202702'): 2027-01 is 1 period ahead
+         keep events: as it stands, the first insert would fail at 2027-01-01 00:00:00Z",
+    );
+}
+
+#[test]
+fn of_a_list_each_value_is_a_month_and_a_partition_may_hold_several() {
+    check(
+        "list text
+         half in 2026-11, 2026-12
+         odd in 2026-1, null
+         late in 2027-02",
+        "ahead = 4, key_format = '%Y-%m'",
+        NOVEMBER,
+        "create events_2027_01 IN ('2027-01'): 2027-01 is 2 periods ahead
+         create events_2027_03 IN ('2027-03'): 2027-03 is 4 periods ahead
+         keep events: odd holds a value that is no time of its format, '2026-1'
+         keep events: odd holds rows without a time, NULL
+         keep events: as it stands, the first insert would fail at 2027-01-01 00:00:00Z",
+    );
+}
+
+#[test]
+fn a_list_of_a_longer_period_names_each_month_in_it() {
+    check(
+        "list integer
+         a in 202610",
+        "every = '1 quarter', ahead = 1, key_format = '%Y%m'",
+        NOVEMBER,
+        "create events_2026_10 IN ('202611', '202612'): 2026-10 is the current period; a part of it has no partition
+         create events_2027_01 IN ('202701', '202702', '202703'): 2027-01 is 1 period ahead
+         warn events: as it stands, there is no partition for now: inserts fail",
+    );
+}
+
+#[test]
+fn one_that_is_being_detached_still_has_its_place_and_takes_no_rows() {
+    check(
+        "range timestamptz
+         pending a 2026-11-01 2026-12-01",
+        "ahead = 1",
+        NOVEMBER,
+        "create events_2026_12 FROM ('2026-12-01') TO ('2027-01-01'): 2026-12 is 1 period ahead
+         warn events: a is being detached: it takes no rows, and its place is not free until ALTER TABLE \
+         \"public\".\"events\" DETACH PARTITION \"public\".\"a\" FINALIZE
+         warn events: as it stands, there is no partition for now: inserts fail",
+    );
+}
+
+#[test]
+fn bounds_of_another_zone_are_refused_with_both_readings() {
+    check(
+        "range timestamptz
+         nov 2026-11-01T04:00:00+00 2026-12-01T05:00:00+00",
+        "timezone = 'Europe/Berlin'",
+        NOVEMBER,
+        "refuse events: its partitions begin at midnight of UTC-04:00, as 2026-11-01 04:00:00 UTC does, which reads \
+         2026-11-01 05:00:00 in the policy's zone Europe/Berlin: partitions of both would overlap or leave gaps; set \
+         timezone to the zone that they were made in (the first insert would fail at 2026-12-01 05:00:00Z)",
+    );
+    // London's winter bounds look like UTC's, its summer ones do not.
+    let london = "range timestamptz
+         a 2026-02-28T23:00:00+00 2026-03-31T23:00:00+00
+         b 2026-03-31T23:00:00+00 2026-04-30T23:00:00+00
+         c 2026-10-31T00:00:00+00 2026-11-30T23:00:00+00";
+    let refused = show(plan_of(&facts(london), "timezone = 'UTC'", NOVEMBER));
+    assert!(refused.contains("midnight of UTC+01:00"), "{refused}");
+}
+
+#[test]
+fn an_odd_width_is_no_other_zone() {
+    check(
+        "range timestamptz
+         a 2026-10-01 2026-11-01
+         b 2026-11-01 2026-11-20T12:00:00+00",
+        "ahead = 0",
+        NOVEMBER,
+        "create events_2026_11 FROM ('2026-11-20 12:00:00+00') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition
+         keep events: as it stands, the first insert would fail at 2026-11-20 12:00:00Z",
+    );
+}
+
+#[test]
+fn of_several_columns_the_first_decides_unless_the_others_say_more() {
+    let mut exact = facts("range timestamptz\n a 2026-11-01 2026-12-01");
+    exact.key.columns = 3;
+    check_facts(
+        &exact,
+        "ahead = 1",
+        NOVEMBER,
+        "create events_2026_12 FROM ('2026-12-01', MINVALUE, MINVALUE) TO ('2027-01-01', MINVALUE, MINVALUE): 2026-12 is 1 period ahead
+         keep events: as it stands, the first insert would fail at 2026-12-01 00:00:00Z",
+    );
+    check(
+        "range timestamptz\n vague a 2026-11-01 2026-12-01",
+        "ahead = 1",
+        NOVEMBER,
+        "refuse events: a ends within one value of the first key column, so that what is free beside it is not known: make \
+         the partition next to it by hand, with MINVALUE for the other columns (the first insert would fail at 2026-12-01 \
+         00:00:00Z)",
+    );
+    // Where nothing is made beside it, it does not matter.
+    check(
+        "range timestamptz\n vague a 2026-11-01 2026-12-01",
+        "ahead = 0",
+        NOVEMBER,
+        "keep events: the first insert would fail at 2026-12-01 00:00:00Z",
+    );
+}
+
+#[test]
+fn obstacles_are_told_together_and_only_stop_what_is_needed() {
+    let mut facts = facts("range timestamptz\n a 2026-11-01 2026-12-01");
+    facts.obstacles = vec!["role tend is no member of app".into(), "app lacks CREATE on schema public".into()];
+    check_facts(
+        &facts,
+        "ahead = 1",
+        NOVEMBER,
+        "refuse events: no partition can be made: role tend is no member of app; app lacks CREATE on schema public (the \
+         first insert would fail at 2026-12-01 00:00:00Z)",
+    );
+    check_facts(
+        &facts,
+        "ahead = 0",
+        NOVEMBER,
+        "warn events: no partition can be made: role tend is no member of app; app lacks CREATE on schema public
+         keep events: the first insert would fail at 2026-12-01 00:00:00Z",
+    );
+}
+
+#[test]
+fn a_default_partition_gets_its_work_and_takes_the_rows_that_come_after() {
+    let mut facts = facts("range timestamptz\n a 2026-11-01 2026-12-01\n default with rows");
+    facts.immutable = Some(ident("no_delete"));
+    let plan = plan_of(&facts, "ahead = 1, default_rows = 'refuse', default_rows_max = 7", NOVEMBER);
+    let Action::Create(create) = &plan.actions[0] else { panic!("{plan:?}") };
+    let work = create.default.as_ref().unwrap();
+    assert_eq!(
+        (work.max_rows, work.mode, &work.immutable),
+        (7, super::super::facts::DefaultRows::Refuse, &facts.immutable)
+    );
+    let note = &plan.notes[0].reason;
+    assert!(
+        note.ends_with("rows from 2026-12-01 00:00:00Z on would go to the default partition public.events_default")
+    );
+    facts.default.as_mut().unwrap().referenced_by = vec!["results (results_event_fkey)".into()];
+    let text = show(plan_of(&facts, "ahead = 1", NOVEMBER));
+    assert!(text.contains("foreign keys point at it from results (results_event_fkey)"), "{text}");
+}
+
+#[test]
+fn nothing_is_made_behind_a_retention_cutoff() {
+    let facts = facts("range timestamptz\n a 2026-11-01 2026-12-01");
+    let cutoff = Some(at("2026-10-01T00:00:00Z"));
+    let made = wanted(&facts, &policy("ahead = 0, behind = 5"), Tz::UTC, at(NOVEMBER), cutoff);
+    assert_eq!(candidates(&made_names(&made))[0], table("events_2026_10"));
+    assert_eq!(made.creates.len(), 1);
+}
+
+fn made_names(wanted: &Wanted) -> Vec<Wanted> {
+    vec![wanted.clone()]
+}
+
+#[test]
+fn referenced_tables_come_first_and_a_ring_is_no_trap() {
+    let order = |references: &[(u32, &[u32])]| -> Vec<u32> {
+        let tables = references.iter().map(|(oid, references)| {
+            let facts = TableFacts { oid: *oid, references: references.to_vec(), ..facts("range timestamptz") };
+            wanted(&facts, &policy("ahead = 0"), Tz::UTC, at(NOVEMBER), None)
+        });
+        referenced_first(tables.collect()).iter().map(|table| table.oid).collect()
+    };
+    assert_eq!(order(&[(1, &[2]), (2, &[3]), (3, &[]), (4, &[])]), [3, 2, 1, 4]);
+    assert_eq!(order(&[(1, &[]), (2, &[1]), (3, &[9])]), [1, 2, 3]);
+    assert_eq!(order(&[(1, &[2, 1]), (2, &[1]), (3, &[2])]), [2, 1, 3]);
+}
+
+#[test]
+fn what_a_dead_daemon_left_goes_first_and_its_name_is_free_again() {
+    let mut facts = facts("range timestamptz\n a 2026-11-01 2026-12-01");
+    let leftover = |name, has_rows| Leftover { name: table(name), oid: 9, has_rows };
+    facts.leftovers = vec![leftover("events_2026_12", false), leftover("events_2027_01", true)];
+    let taken = HashSet::from([table("events_2026_12"), table("events_2027_01")]);
+    let wanted = wanted(&facts, &policy("ahead = 2"), Tz::UTC, at(NOVEMBER), None);
+    let text = show(decide(vec![wanted], &taken));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "drop_leftover events_2026_12: was made for events, never attached, and is empty");
+    assert!(lines[1].starts_with("create events_2026_12 FROM"), "{text}");
+    assert!(
+        lines[2].starts_with("create events_2027_01_") && lines[2].ends_with("the name events_2027_01 is taken"),
+        "{text}"
+    );
+    assert!(text.contains("warn events_2027_01: was made for events and never attached, and holds rows"), "{text}");
+}
+
+#[test]
+fn two_tables_with_one_pattern_get_names_of_their_own() {
+    let one = facts("range timestamptz");
+    let other = TableFacts { table: table("others"), oid: 2, ..one.clone() };
+    let policy = policy("ahead = 0, name = 'p%Y_%m'");
+    let both = [one, other].map(|facts| wanted(&facts, &policy, Tz::UTC, at(NOVEMBER), None));
+    let plan = decide(both.to_vec(), &HashSet::new());
+    let names: HashSet<_> = plan.actions.iter().map(|action| action.step().target).collect();
+    assert_eq!(names.len(), 2);
+    let all = HashSet::from_iter(candidates(&both));
+    let text = show(decide(both.to_vec(), &all));
+    assert!(text.starts_with("refuse events: each name for a partition is taken by another relation: p2026_11, p2026"));
+}
+
+#[test]
+fn a_plan_beyond_all_measure_is_refused() {
+    let text = show(plan_of(&facts("range timestamptz"), "every = '1 hour', ahead = 10000", NOVEMBER));
+    assert!(text.starts_with("refuse events: more than 10000 partitions would be made"), "{text}");
+    let text = show(plan_of(&facts("range timestamptz"), "every = '100 years', ahead = 90", NOVEMBER));
+    assert!(text.starts_with("refuse events: 90 periods of 100 years reach beyond the year 9999"), "{text}");
+}
