@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{DONE, FAILED, output};
-use crate::clock::{Clock, MAX_SKEW};
+use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::Lasting;
