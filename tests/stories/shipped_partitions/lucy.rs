@@ -34,7 +34,7 @@ async fn months_that_one_list_holds_together_are_not_made_again() {
             months[0], months[1], months[2]
         ))
         .await;
-        let notes = job.plan().await.iter().map(ToString::to_string).collect::<String>();
+        let notes = job.notes().await;
         assert!(notes.contains("public.some_months holds rows without a time, NULL"), "{notes}");
         job.makes(9 + 12 + 12).await;
         for ahead in 0..=12 {

@@ -155,7 +155,7 @@ async fn a_range_of_text_is_refused_where_its_collation_says_nothing_of_months()
         )
         .await;
         let said = job(&db, Some("%Y-%m")).fails().await;
-        assert!(said.contains("COLLATE \\\"C\\\" would") || said.contains("COLLATE \"C\" would"), "{said}");
+        assert!(said.contains("COLLATE C would"), "{said}");
         assert_eq!(partitions(&db, "cost_log").await, [""; 0]);
         assert_eq!(partitions(&db, "audit_log").await.len(), 13, "the others have theirs");
     })

@@ -18,8 +18,7 @@ async fn a_last_partition_without_end_is_reported_and_not_run_against() {
         let two = month(&db, 2).await;
         let from = two.replace('_', "-");
         db.execute(&format!("CREATE TABLE test_runs_future PARTITION OF test_runs FOR VALUES FROM ('{from}-01Z') TO (MAXVALUE)")).await;
-        let lines = job.plan().await;
-        let said = lines.iter().map(ToString::to_string).collect::<String>();
+        let said = job.notes().await;
         assert!(said.contains("public.test_runs_future reaches without end (MAXVALUE)"), "{said}");
         job.makes(11).await;
         assert_eq!(partitions(&db, "test_runs").await.len(), 5);
@@ -73,9 +72,9 @@ async fn a_month_that_is_half_detached_is_reported_with_what_finishes_it() {
         assert!(db.scalar::<bool>(&format!("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = 'test_results_{next}'::regclass")).await);
 
         let finalize = format!("ALTER TABLE public.test_results DETACH PARTITION public.test_results_{next} FINALIZE");
-        let found = job.check().await.join("\n");
+        let found = job.check().await;
         assert!(found.contains(&finalize), "{found}");
-        let said = job.plan().await.iter().map(ToString::to_string).collect::<String>();
+        let said = job.notes().await;
         assert!(said.contains(&finalize), "{said}");
         // The others are made all the same.
         job.makes(22).await;
@@ -114,7 +113,7 @@ async fn the_privileges_that_the_file_names_are_enough_and_the_owner_owns_what_i
         let program = crate::support::Pgtend::new(&config);
         let job = Job { program, name: NAME };
         for grant in [format!("GRANT {owner} TO {role}"), format!("GRANT USAGE, CREATE ON SCHEMA public TO {owner}")] {
-            let found = job.check().await.join("\n");
+            let found = job.check().await;
             assert!(found.contains(&grant), "{found}");
             assert!(job.fails().await.contains(&grant));
             assert_eq!(partitions(&db, "test_runs").await.len(), 4);

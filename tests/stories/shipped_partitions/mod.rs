@@ -43,15 +43,15 @@ impl Job {
 
     /// The lines of its plan, all of them harmless.
     pub async fn plan(&self) -> Vec<Value> {
-        let lines = self.refusing_plan().await;
+        let lines = self.program.run(["plan", self.name, "--json"]).await.exits(0).json();
         let harmful = lines.iter().find(|line| !HARMLESS.contains(&text(&line["action"])));
         assert_eq!(harmful, None);
         lines
     }
 
-    /// The lines of its plan, refusals among them.
-    pub async fn refusing_plan(&self) -> Vec<Value> {
-        self.program.run(["plan", self.name, "--json"]).await.exits(0).json()
+    /// What its plan says besides.
+    pub async fn notes(&self) -> String {
+        unquoted(&self.plan().await.iter().map(ToString::to_string).collect::<String>())
     }
 
     /// The names of the partitions it would make.
@@ -80,13 +80,18 @@ impl Job {
     pub async fn fails(&self) -> String {
         let record = self.run().await.exits(1).json().pop().expect("a record");
         let failures = record["details"]["failures"].to_string();
-        format!("{} {failures}", text(&record["error"]))
+        unquoted(&format!("{} {failures}", text(&record["error"])))
     }
 
-    /// What `check` finds, one a line.
-    pub async fn check(&self) -> Vec<String> {
-        self.program.run(["check"]).await.stdout.lines().map(str::to_string).collect()
+    /// What `check` finds.
+    pub async fn check(&self) -> String {
+        unquoted(&self.program.run(["check"]).await.stdout)
     }
+}
+
+/// Without the quotes around names, and the marks before them in JSON.
+pub fn unquoted(words: &str) -> String {
+    words.replace(['\\', '"'], "")
 }
 
 pub fn text(value: &Value) -> &str {
