@@ -39,7 +39,12 @@ impl<'a> Ddl<'a> {
         // READ COMMITTED whatever the role's default is: rows are counted and moved after the lock is had, and must be
         // those of that moment.
         let ddl = Self { session, until: Instant::now() + LIMIT, given: AtomicU64::new(0) };
-        let begin = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE {role}");
+        // The deadline is kept by us; should this process stand still between two statements, the server ends the session.
+        let idle = 2 * LIMIT.as_millis();
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE {role}; \
+             SET LOCAL idle_in_transaction_session_timeout = {idle}"
+        );
         if let Err(error) = session.batch_execute(&begin).await {
             ddl.rollback().await;
             return Err(anyhow::Error::from(error).context(format!("begin a transaction as the owner, {role}")));

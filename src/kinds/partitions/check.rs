@@ -177,7 +177,7 @@ fn shape(facts: &TableFacts) -> Vec<Finding> {
 fn reach(table: &TableName, runway: &Runway) -> Finding {
     let table = table.plain();
     match runway.until {
-        Some(until) if until <= runway.now => match &runway.default {
+        _ if runway.is_over() => match &runway.default {
             Some(default) => Finding::warning(
                 format!("{table} has no partition for now: rows go into the default partition {}", default.plain()),
                 "run the job",

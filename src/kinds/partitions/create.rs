@@ -48,9 +48,13 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
             Err(error) => error,
         };
         if let Some(reason) = cx.stop.requested()
-            && ddl::is_over(&error)
+            && (ddl::is_over(&error) || session.is_closed())
         {
             return Ok(Applied::Stopped(reason));
+        }
+        if session.is_closed() {
+            // Without the connection nobody knows what came of it; the next try looks, and fails if there is no server.
+            return Ok(Applied::Locked(explain(&error)));
         }
         if ddl::is_locked(&error) || ddl::is_over(&error) {
             return Ok(Applied::Locked(format!("{}; {}", explain(&error), blockers(session, create, way).await?)));

@@ -137,7 +137,7 @@ impl Every {
 
 /// Where days are counted from: weeks begin on Monday, and so do fortnights.
 const fn day_one(n: u32) -> NaiveDate {
-    if n % 7 == 0 { MONDAY } else { EPOCH }
+    if n.is_multiple_of(7) { MONDAY } else { EPOCH }
 }
 
 impl Line {

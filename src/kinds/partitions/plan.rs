@@ -131,8 +131,7 @@ fn creates(
     for index in first..=last {
         let (Some(start), Some(end)) = (periods.start(index), periods.start(index + 1)) else {
             return Err(format!(
-                "{} periods of {every} reach beyond the year 9999, where names and formats end: lower ahead",
-                policy.ahead
+                "its periods of {every} reach beyond the years 1 to 9999, where names and formats end: lower ahead or behind"
             ));
         };
         for (from, to) in cover.free(start, end) {
@@ -341,7 +340,8 @@ fn named(creates: Vec<Nameless>, taken: &mut HashSet<TableName>) -> Result<Vec<C
     Ok(done)
 }
 
-/// Referenced tables come before those that refer to them; where keys go round in a ring, in the given order.
+/// Referenced tables come before those that refer to them, otherwise in the given order. Where keys go round in a ring, none
+/// is first; which one is made first does not matter to any server, since partitions without rows refer to nothing.
 fn referenced_first(wanted: Vec<Wanted>) -> Vec<Wanted> {
     let at: BTreeMap<u32, usize> = wanted.iter().enumerate().map(|(i, table)| (table.oid, i)).collect();
     let needs: Vec<Vec<usize>> =

@@ -151,7 +151,7 @@ fn applied(facts: &TableFacts, plan: &Plan<Action>) -> Option<TableFacts> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn plans_never_overlap_leave_no_gap_and_are_empty_when_applied_twice(case in case()) {

@@ -126,7 +126,7 @@ fn another_width_goes_on_where_the_old_one_ends() {
         "ahead = 0",
         NOVEMBER,
         "create events_2026_11 FROM ('2026-11-01') TO ('2026-11-09'): 2026-11 is the current period; a part of it has no partition
-         create events_2026_11_0ed3ee3c FROM ('2026-11-16') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition; the name events_2026_11 is taken
+         create events_2026_11_e6a9ddd1 FROM ('2026-11-16') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition; the name events_2026_11 is taken
          keep events: as it stands, the first insert would fail at 2026-11-16 00:00:00Z",
     );
 }

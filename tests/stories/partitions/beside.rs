@@ -3,9 +3,13 @@
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use pgtend::kinds::Applied;
-use pgtend::kinds::partitions::create::create;
+use pgtend::kinds::partitions::create::{create, remove_leftover};
+use pgtend::kinds::partitions::facts::Leftover;
+use pgtend::kinds::partitions::mark::mark;
+use pgtend::pg::explain;
 use pgtend::run::Counted;
 use tokio::task::JoinHandle;
 
@@ -16,7 +20,7 @@ const EVENTS: &str =
     "CREATE TABLE events (id serial, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
     CREATE TABLE events_2026_06 PARTITION OF events FOR VALUES FROM ('2026-06-01Z') TO ('2026-07-01Z');";
 
-/// An application whose every statement fails when it takes a second, and which dies of one that does.
+/// An application whose every statement fails when it waits for a lock for a second, and which dies of one that does.
 struct Application {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU32>,
@@ -29,14 +33,15 @@ impl Application {
         let mut sessions = Vec::new();
         for statement in statements {
             let (client, statement) = (db.client().await, statement.to_string());
-            client.batch_execute("SET statement_timeout = '1s'").await.unwrap();
+            client.batch_execute("SET lock_timeout = '1s'").await.unwrap();
             let (stop, done) = (stop.clone(), done.clone());
             #[expect(clippy::disallowed_methods, reason = "it is waited for")]
             sessions.push(tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     client.batch_execute(&statement).await.unwrap_or_else(|e| panic!("{statement}: {e:?}"));
                     done.fetch_add(1, Ordering::Relaxed);
-                    tokio::task::yield_now().await;
+                    // A pace, so that the machine is left something for everybody else.
+                    tokio::time::sleep(Duration::from_millis(2)).await;
                 }
             }));
         }
@@ -61,7 +66,8 @@ impl Application {
     }
 }
 
-const READ: &str = "SELECT count(*) FROM events";
+/// It locks every partition.
+const READ: &str = "SELECT FROM events LIMIT 1";
 const WRITE: &str = "INSERT INTO events (at) VALUES ('2026-06-15Z')";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,6 +186,33 @@ async fn a_running_dump_goes_on_and_is_whole() {
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text.lines().filter(|line| line.contains("\t2026-06-15 ")).count(), 100_000);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_unattached_is_looked_at_once_more_before_it_goes() {
+    on_each_major(async |db| {
+        db.execute(&format!("{EVENTS} CREATE TABLE left_ (LIKE events)")).await;
+        let cx = context(&db);
+        let parent: u32 = db.scalar("SELECT 'events'::regclass::oid").await;
+        let leftover = Leftover {
+            name: "left_".parse().unwrap(),
+            oid: db.scalar("SELECT 'left_'::regclass::oid").await,
+            has_rows: false,
+        };
+        // Since the plan somebody has taken the mark away, or put a row in.
+        let error = explain(&remove_leftover(&cx, &leftover).await.unwrap_err());
+        assert!(error.contains("no longer what it was"), "{error}");
+        db.execute(&format!("COMMENT ON TABLE left_ IS '{}'; INSERT INTO left_ VALUES (1, now())", mark(parent, "x")))
+            .await;
+        let error = explain(&remove_leftover(&cx, &leftover).await.unwrap_err());
+        assert!(error.contains("it holds rows"), "{error}");
+        assert_eq!(db.count("left_").await, 1);
+        db.execute("TRUNCATE left_").await;
+        assert_eq!(remove_leftover(&cx, &leftover).await.unwrap(), Applied::Done);
+        assert_eq!(db.count("pg_class WHERE relname = 'left_'").await, 0);
+        assert_eq!(remove_leftover(&cx, &leftover).await.unwrap(), Applied::Done, "somebody was quicker");
     })
     .await;
 }
