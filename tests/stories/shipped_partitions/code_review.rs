@@ -24,8 +24,7 @@ fn insert(at: &str) -> String {
 }
 
 /// Links that do not name the one before.
-const BROKEN: &str =
-    "(SELECT prev_hash, lag(signature) OVER (ORDER BY id) AS before FROM audits.audit_log) l WHERE prev_hash IS DISTINCT FROM before";
+const BROKEN: &str = "(SELECT prev_hash, lag(signature) OVER (ORDER BY id) AS before FROM audits.audit_log) l WHERE prev_hash IS DISTINCT FROM before";
 
 /// Traps 12 and 13.
 #[tokio::test]
@@ -34,7 +33,10 @@ async fn a_log_whose_months_ended_with_2025_is_written_again_after_one_run() {
         db.load("code-review.sql", &[("rows", "60")]);
         let job = Job::new(&db, NAME, &shipped("code-review.toml"));
         let old = partitions(&db, LOG).await;
-        assert_eq!((old.len(), old[0].as_str(), old[12].as_str()), (13, "audits.audit_log_2024_12", "audits.audit_log_2025_12"));
+        assert_eq!(
+            (old.len(), old[0].as_str(), old[12].as_str()),
+            (13, "audits.audit_log_2024_12", "audits.audit_log_2025_12")
+        );
         for ahead in 0..=12 {
             assert_eq!(sqlstate(&db, &insert(&mid(ahead))).await, NO_PARTITION, "{ahead} months ahead");
         }
@@ -51,7 +53,14 @@ async fn a_log_whose_months_ended_with_2025_is_written_again_after_one_run() {
         // What was refused before is not made room for.
         assert_eq!(sqlstate(&db, &insert(&mid(-1))).await, NO_PARTITION);
         assert_eq!(partitions(&db, LOG).await[..13], old);
-        assert_eq!(sqlstate(&db, "INSERT INTO audits.audit_log (entity, action, actor_id) VALUES ('a', 'b', gen_random_uuid())").await, "23503");
+        assert_eq!(
+            sqlstate(
+                &db,
+                "INSERT INTO audits.audit_log (entity, action, actor_id) VALUES ('a', 'b', gen_random_uuid())"
+            )
+            .await,
+            "23503"
+        );
         job.program.run(["check"]).await.exits(0);
     })
     .await;
@@ -63,7 +72,11 @@ async fn months_join_without_a_gap_whatever_zone_the_database_is_in() {
     on_each_major(async |db| {
         for zone in ["America/New_York", "Asia/Kolkata"] {
             let db = db.cluster().database().await;
-            db.execute(&format!("ALTER DATABASE \"{}\" SET timezone = '{zone}'; ALTER DATABASE \"{0}\" SET datestyle = 'German, DMY'", db.name())).await;
+            db.execute(&format!(
+                "ALTER DATABASE \"{}\" SET timezone = '{zone}'; ALTER DATABASE \"{0}\" SET datestyle = 'German, DMY'",
+                db.name()
+            ))
+            .await;
             let job = load(&db, 3, &[]).await;
             let next = format!("{}-01 00:00Z", month(&db, 1).await.replace('_', "-"));
             let last = format!("('{next}'::timestamptz - interval '1 microsecond')");
@@ -89,7 +102,14 @@ async fn a_new_month_is_as_immutable_as_the_triggers_make_the_others() {
             let next = month(&db, 1).await;
             for sql in ["DELETE FROM audits.audit_log", "UPDATE audits.audit_log SET action = 'x'"] {
                 assert_eq!(sqlstate(&db, sql).await, "P0001");
-                assert_eq!(sqlstate(&db, &format!("BEGIN; {}; ROLLBACK", sql.replace("audit_log", &format!("audit_log_{next}")))).await, direct);
+                assert_eq!(
+                    sqlstate(
+                        &db,
+                        &format!("BEGIN; {}; ROLLBACK", sql.replace("audit_log", &format!("audit_log_{next}")))
+                    )
+                    .await,
+                    direct
+                );
             }
         }
     })
@@ -119,7 +139,8 @@ async fn entries_in_a_default_partition_go_to_their_month_and_the_chain_is_as_it
             job.makes(2).await;
             assert_eq!(fingerprint(&db, LOG).await, before, "id and ts are those they were");
             assert_eq!(db.count(BROKEN).await, 0);
-            let counts = [one, two.clone(), "default".into()].map(async |name| db.count(&format!("audits.audit_log_{name}")).await);
+            let counts = [one, two.clone(), "default".into()]
+                .map(async |name| db.count(&format!("audits.audit_log_{name}")).await);
             let [one, two, rest] = counts;
             assert_eq!((one.await, two.await, rest.await), (2, 1, 1));
             assert_eq!(sqlstate(&db, &insert(&mid(1))).await, "");
@@ -140,7 +161,8 @@ async fn the_other_audit_table_is_not_taken_for_this_one() {
         let wrong = changed("code-review.toml", "table = \"audits.audit_log\"", "table = \"auth.audit_logs\"");
         let job = Job::new(&db, NAME, &wrong);
         assert!(job.fails().await.contains("auth.audit_logs is a table, not a partitioned one"));
-        let bare = Job::new(&db, NAME, &changed("code-review.toml", "table = \"audits.audit_log\"", "table = \"audit_log\""));
+        let bare =
+            Job::new(&db, NAME, &changed("code-review.toml", "table = \"audits.audit_log\"", "table = \"audit_log\""));
         let said = bare.fails().await;
         assert!(said.contains("is it table = 'audits.audit_log'?"), "{said}");
     })

@@ -28,7 +28,8 @@ fn insert(table: &str, months: i32) -> String {
 async fn months_that_one_list_holds_together_are_not_made_again() {
     on_each_major(async |db| {
         let job = load(&db, &[]);
-        let months = [month(&db, 1).await, month(&db, 2).await, month(&db, 5).await].map(|month| month.replace('_', "-"));
+        let months =
+            [month(&db, 1).await, month(&db, 2).await, month(&db, 5).await].map(|month| month.replace('_', "-"));
         db.execute(&format!(
             "CREATE TABLE some_months PARTITION OF cost_log FOR VALUES IN ('{}', '{}', '{}', NULL, 'none')",
             months[0], months[1], months[2]
@@ -56,7 +57,11 @@ async fn in_the_first_hours_of_a_month_the_walls_of_every_zone_find_a_partition(
         let sql = "INSERT INTO cost_log (workspace_id, model, cost_usd) SELECT id, 'm', 1 FROM workspaces LIMIT 1 RETURNING year_month";
         let client = db.client().await;
         client.batch_execute(&format!("SET timezone = '{zone}'")).await.unwrap();
-        client.query_one(sql, &[]).await.map(|row| row.get::<_, String>(0)).map_err(|e| e.code().unwrap().code().to_string())
+        client
+            .query_one(sql, &[])
+            .await
+            .map(|row| row.get::<_, String>(0))
+            .map_err(|e| e.code().unwrap().code().to_string())
     };
     // An hour before the month ends in UTC it has ended in Tokyo.
     assert_eq!(write("Asia/Tokyo").await, Err(NO_PARTITION.to_string()));

@@ -37,7 +37,9 @@ fn insert(key: &str, months: i32) -> String {
             "INSERT INTO {table} (workspace_id, year_month, {columns}) SELECT id, {month}, {values} FROM workspaces LIMIT 1;"
         )
     };
-    of("cost_log", "model, cost_usd", "'m', 1") + &of("audit_log", "actor, action", "'a', 'b'") + &of("webhook_deliveries", "url", "'u'")
+    of("cost_log", "model, cost_usd", "'m', 1")
+        + &of("audit_log", "actor, action", "'a', 'b'")
+        + &of("webhook_deliveries", "url", "'u'")
 }
 
 /// Traps 1, 2 and 7.
@@ -132,7 +134,11 @@ async fn a_format_that_fits_neither_key_nor_partitions_makes_nothing() {
             let job = job(&db, format);
             let output = job.program.run(["check"]).await;
             assert!(output.code() > 0, "{}", output.stdout);
-            assert!(format!("{}{}", output.stdout, output.stderr).contains("key_format"), "{output:?}");
+            let said = format!("{}{}", output.stdout, output.stderr);
+            assert!(
+                said.contains("key_format") || said.contains("cannot be \"epoch\"") || said.contains("cannot be read"),
+                "{said}"
+            );
             assert!(job.run().await.code() > 0);
             for table in TABLES {
                 assert_eq!(partitions(&db, table).await.len(), 3);

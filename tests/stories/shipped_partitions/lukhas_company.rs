@@ -17,7 +17,10 @@ async fn a_last_partition_without_end_is_reported_and_not_run_against() {
         let job = load(&db);
         let two = month(&db, 2).await;
         let from = two.replace('_', "-");
-        db.execute(&format!("CREATE TABLE test_runs_future PARTITION OF test_runs FOR VALUES FROM ('{from}-01Z') TO (MAXVALUE)")).await;
+        db.execute(&format!(
+            "CREATE TABLE test_runs_future PARTITION OF test_runs FOR VALUES FROM ('{from}-01Z') TO (MAXVALUE)"
+        ))
+        .await;
         let said = job.notes().await;
         assert!(said.contains("public.test_runs_future reaches without end (MAXVALUE)"), "{said}");
         job.makes(11).await;
