@@ -34,6 +34,7 @@ mod scratch;
 mod secrets;
 mod sessions;
 mod shipped;
+mod shipped_partitions;
 mod shutting_down;
 mod signals;
 mod standby;

@@ -129,6 +129,14 @@ impl<'a> Cover<'a> {
         self.stretches[self.stretches.partition_point(|stretch| stretch.to <= from)..].iter()
     }
 
+    /// A value that says time in another format than the policy's, where most values of lists do: partitions made in the
+    /// policy's would never be given a row. Words such as 'none' say nothing about it, since they have no year.
+    pub fn other_format(&self) -> Option<&(&'a TableName, String)> {
+        let year = |value: &str| value.bytes().filter(u8::is_ascii_digit).count() >= 4;
+        let strangers: Vec<_> = self.strange.iter().filter(|(_, value)| year(value)).collect();
+        strangers.first().copied().filter(|_| strangers.len() > self.stretches.len())
+    }
+
     /// Why the bounds were made in another zone than the policy's, if they were: most of them do not lie at midnight there
     /// (or at a full hour, where they or the policy are narrower than a day).
     pub fn other_zone(&self, periods: &Periods) -> Option<String> {

@@ -30,6 +30,7 @@ pub async fn create(cx: &Context, create: &Create) -> Result<Applied> {
 }
 
 async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied> {
+    let create = &default_rows::now(session, create).await?;
     let written = written::write(session, create).await?;
     let mut known_empty = create.default.as_ref().is_none_or(|work| work.default.has_rows == Some(false));
     loop {

@@ -22,6 +22,27 @@ pub enum Way {
     Rebuild,
 }
 
+/// With the default partition that is there now: another partition of the same plan may have replaced it since, see
+/// [`rebuild`].
+///
+/// # Errors
+/// The catalog cannot be read.
+pub async fn now(session: &Session, create: &Create) -> Result<Create> {
+    let mut create = create.clone();
+    if let Some(work) = &mut create.default {
+        let sql = "SELECT partdefid FROM pg_catalog.pg_partitioned_table
+            JOIN pg_catalog.pg_class c ON c.oid = partdefid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE partrelid = $1 AND n.nspname = $2 AND c.relname = $3";
+        let (schema, name) = (work.default.name.schema.as_str(), work.default.name.name.as_str());
+        let row = session
+            .query_opt(sql, &[&create.parent_oid, &schema, &name])
+            .await
+            .context("look up the default partition")?;
+        work.default.oid = row.map_or(work.default.oid, |row| row.get(0));
+    }
+    Ok(create)
+}
+
 /// Looks, before any lock is asked for, at what lies in the default partition.
 ///
 /// # Errors

@@ -112,6 +112,14 @@ fn creates(
             partition.plain()
         ));
     }
+    if let Some((partition, value)) = cover.other_format() {
+        return Err(format!(
+            "{} holds {value}, which is no time of key_format {}, and so do most of its partitions: set key_format to what \
+             they hold",
+            partition.plain(),
+            policy.key_format.as_ref().map_or_else(String::new, |format| format!("\"{format}\"")),
+        ));
+    }
     let periods = Periods { every, zone: policy.zone(zone), line: key.line() };
     if let Some(why) = cover.other_zone(&periods) {
         return Err(why);

@@ -220,3 +220,23 @@ fn one_table_that_is_refused_spoils_no_other() {
     );
     assert!(lines[1].starts_with("create events_2026_11"), "{text}");
 }
+
+/// Partitions in another format than the rows have would be there and stay empty, and each insert would fail.
+#[test]
+fn a_list_of_months_in_another_format_is_not_added_to() {
+    let months = "list text
+         a in 2026-10
+         b in 2026-11
+         rest in none";
+    let text = show(plan_of(&facts(months), "key_format = '%Y_%m', ahead = 1", NOVEMBER));
+    assert!(
+        text.starts_with("refuse events: public.a holds '2026-10', which is no time of key_format \"%Y_%m\""),
+        "{text}"
+    );
+    let text = show(plan_of(&facts(months), "key_format = '%Y-%m', ahead = 1", NOVEMBER));
+    assert!(text.starts_with("create events_2026_12 IN ('2026-12')"), "{text}");
+    let words = "list text
+         rest in none, unknown";
+    let text = show(plan_of(&facts(words), "key_format = '%Y-%m', ahead = 0", NOVEMBER));
+    assert!(text.starts_with("create events_2026_11 IN ('2026-11')"), "{text}");
+}
