@@ -97,7 +97,7 @@ mod tests {
         let mut said = Vec::new();
         for (keyword, wanted) in keywords {
             let right = match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" | "default" | "format" | "pattern" => true,
+                "$schema" | "$defs" | "title" | "description" | "default" | "examples" | "format" | "pattern" => true,
                 "$ref" => {
                     let target = root.pointer(wanted.as_str().unwrap().trim_start_matches('#')).unwrap();
                     said.extend(complaints(target, root, value, at));
