@@ -218,10 +218,15 @@ else
     scrape() { python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())' "http://127.0.0.1:$port/metrics"; }
     printf '\n%s# http://127.0.0.1:%s/metrics, some of it%s\n' "$dim" "$port" "$plain"
 fi
-# Read from the catalog once a minute, the first time within seconds of the start.
-runway() { scrape >metrics.txt && grep -q '^pgtend_partition_horizon_timestamp_seconds' metrics.txt; }
-wait_until "the horizon of the partitions is known" "$daemon" runway
-grep -E '^pgtend_(up|rows_deleted_total|partitions_created_total|partition_horizon_timestamp_seconds|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt
+# Read from the catalog once a minute, and after a run.
+next_year=$(date -u -d '+300 days' +%s)
+runway() {
+    scrape >metrics.txt
+    awk -v least="$next_year" '/^pgtend_partition_horizon_timestamp_seconds/ && $NF > least { n++ } END { exit n != 2 }' metrics.txt
+}
+wait_until "the horizon of the partitions is read again" "$daemon" runway
+grep -E '^pgtend_(up|rows_deleted_total|partitions_created_total|partition_horizon_timestamp_seconds|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt |
+    grep -v ' 0$'
 tell
 tell "The horizon is when the first insert would fail:"
 sed -n 's/^pgtend_partition_horizon_timestamp_seconds{.*table="\([^"]*\)".* \(.*\)$/\1 \2/p' metrics.txt | while read -r table end; do
