@@ -118,11 +118,11 @@ server=$!
 # From here on, `pgtend` and `psql` in the commands shown are these, and know where to go.
 export PATH="$target/debug:$bin:$PATH"
 unset PGSERVICE PGPASSWORD PGHOSTADDR PGOPTIONS PGSSLMODE RUST_LOG
-export PGHOST=$folder/server PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PSQL_PAGER=cat
+export PGHOST=$folder/server PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PGTZ=UTC PSQL_PAGER=cat
 wait_until "the server accepts connections" "$server" pg_isready -q
 createdb lukhas_team
 export PGDATABASE=lukhas_team
-psql -X -q -v rows=20000 -f tests/fixtures/lukhas.sql
+psql -X -q -v rows=20000 -v months_ahead=0 -f tests/fixtures/lukhas.sql
 psql -X -q -c "CREATE TABLE session_report (at timestamptz DEFAULT now(), sessions bigint, expired bigint)"
 tell "$(psql -X -A -t -c "SELECT 'PostgreSQL ' || current_setting('server_version')") runs in $folder."
 tell "It holds the lukhas application: $(psql -X -A -t -c "SELECT count(*) FROM users") users," \
@@ -136,13 +136,24 @@ SQL
 cd "$folder"
 show psql -X -f sessions.sql
 
+cat >next_month.sql <<'SQL'
+INSERT INTO test_runs (team_id, total_tests, created_at)
+SELECT id, 1247, date_trunc('month', now()) + interval '1 month' FROM teams LIMIT 1 RETURNING created_at, total_tests;
+SQL
+tell "Its test runs lie in partitions, a month each, and nobody has made the next one. What awaits its first run:"
+show cat next_month.sql
+if show psql -X -v ON_ERROR_STOP=1 -f next_month.sql; then
+    printf 'demo: that insert was to fail, and did not\n' >&2
+    exit 1
+fi
+
 chapter "What the daemon is to do"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 # The application's own job file, hurried, and without its comments.
 mkdir jobs
-sed -e '/^#/d' -e '/^$/d' -e 's/^schedule = "@hourly"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
+sed -e '/^#/d' -e '/^$/d' -e 's/^schedule = ".*"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
 cat >pgtend.toml <<CONFIG
-include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour
+include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour or day
 shutdown_timeout = "10s"
 
 [databases.main]
@@ -185,7 +196,7 @@ daemon=$!
 # The jobs have run when the history, a table, says so. It is not there before the first run.
 each_has_succeeded() {
     [ "$(psql -X -A -t -c "SELECT count(DISTINCT job) FROM pgtend.run WHERE outcome = 'succeeded'
-        AND job IN ('lukhas-sessions', 'retire-users', 'session-report')")" = 3 ]
+        AND job IN ('lukhas-sessions', 'lukhas-partitions', 'retire-users', 'session-report')")" = 4 ]
 }
 wait_until "each job has succeeded once" "$daemon" each_has_succeeded
 tell "Each job has had its turn. The first lines of the daemon's log:"
@@ -195,6 +206,8 @@ chapter "What it did"
 tell "The expired sessions are gone, the living ones are all there:"
 show psql -X -f sessions.sql
 show psql -X -c "SELECT * FROM session_report ORDER BY at LIMIT 3"
+tell "Both partitioned tables have their next twelve months, and the insert that failed succeeds:"
+show psql -X -v ON_ERROR_STOP=1 -f next_month.sql
 show pgtend status
 show pgtend history --limit 6
 
@@ -206,8 +219,20 @@ else
     scrape() { python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())' "http://127.0.0.1:$port/metrics"; }
     printf '\n%s# http://127.0.0.1:%s/metrics, some of what is not 0%s\n' "$dim" "$port" "$plain"
 fi
-scrape >metrics.txt
-grep -E '^pgtend_(up|rows_deleted_total|job_runs_total|job_last_success_timestamp_seconds)[{ ].* [1-9]' metrics.txt
+# Read from the catalog once a minute, and after a run.
+next_year=$(date -u -d '+300 days' +%s)
+runway() {
+    scrape >metrics.txt
+    awk -v least="$next_year" '/^pgtend_partition_horizon_timestamp_seconds/ && $NF > least { n++ } END { exit n != 2 }' metrics.txt
+}
+wait_until "the horizon of the partitions is read again" "$daemon" runway
+grep -E '^pgtend_(up|rows_deleted_total|partitions_created_total|partition_horizon_timestamp_seconds|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt |
+    grep -v ' 0$'
+tell
+tell "The horizon is when the first insert would fail:"
+sed -n 's/^pgtend_partition_horizon_timestamp_seconds{.*table="\([^"]*\)".* \(.*\)$/\1 \2/p' metrics.txt | while read -r table end; do
+    tell "  $table: $(date -u -d "@$end" '+%F %T') UTC"
+done
 
 chapter "Asked through the database"
 tell "Any pgtend that reaches the database can ask the daemon, wherever it runs:"

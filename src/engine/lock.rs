@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
 
+use crate::pg::session::Fence;
 use crate::pg::{Database, Link, session};
 use crate::run::JobName;
 use crate::testpoint;
@@ -21,8 +22,7 @@ const LAST_STATEMENT: Duration = Duration::from_secs(20);
 /// The lock, for as long as this lives and [`JobLock::lost`] has not ended.
 pub struct JobLock {
     link: Link,
-    key: i64,
-    pub work_key: i64,
+    fence: Fence,
     pub is_standby: bool,
 }
 
@@ -66,7 +66,8 @@ pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
         Err(error) => return Err(error).context("wait for the last statement of an earlier run"),
     }
     link.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&work_key]).await?;
-    Ok(Asked::Got(JobLock { link, key, work_key, is_standby: facts.is_standby }))
+    let fence = Fence { lock_key: key, pid: facts.pid, work_key };
+    Ok(Asked::Got(JobLock { link, fence, is_standby: facts.is_standby }))
 }
 
 /// Who holds `key`, in words. Only for people: an empty answer is no error.
@@ -91,6 +92,11 @@ async fn holder(link: &Link, key: i64) -> String {
 }
 
 impl JobLock {
+    /// What working sessions make sure of.
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+
     /// The lock's connection, for the run's records.
     pub fn client(&self) -> &tokio_postgres::Client {
         &self.link.client
@@ -116,7 +122,9 @@ impl JobLock {
 
     /// Lets the next one have it at once; dropping does the same as soon as the server notices.
     pub async fn release(self) {
-        let unlock = async { self.link.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&self.key]).await };
+        let unlock = async {
+            self.link.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&self.fence.lock_key]).await
+        };
         if !matches!(tokio::time::timeout(Duration::from_secs(5), unlock).await, Ok(Ok(_))) {
             tracing::debug!("the lock could not be released in words; closing its connection releases it");
         }

@@ -272,7 +272,7 @@ impl Engine {
         let report = Reporter::default();
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
-                .holding(lock.work_key);
+                .within(lock.fence());
         let now = match self.shared.clock.database(lock.client(), job.spec.writes()).await {
             Ok(now) => now,
             Err(error) => {

@@ -56,4 +56,5 @@ CREATE TABLE IF NOT EXISTS pgtend.request (
     error        text
 );
 COMMENT ON TABLE pgtend.request IS 'Runs asked for with pgtend trigger, and which daemon took them';
+CREATE INDEX IF NOT EXISTS request_age ON pgtend.request (requested_at);
 CREATE INDEX IF NOT EXISTS request_open ON pgtend.request (requested_at) WHERE taken_at IS NULL;

@@ -37,6 +37,34 @@ pub enum Access {
     ReadWrite,
 }
 
+/// What tells a working session that its run still has its lock.
+#[derive(Debug, Clone, Copy)]
+pub struct Fence {
+    /// The job's lock, and the server process that holds it for us.
+    pub lock_key: i64,
+    pub pid: i32,
+    /// The second key: held shared by each working session, and by a new run alone before it begins.
+    pub work_key: i64,
+}
+
+impl Fence {
+    async fn stands(&self, session: &Session) -> Result<bool> {
+        let row = session
+            .query_one(
+                "SELECT EXISTS (
+                     SELECT FROM pg_catalog.pg_locks l
+                     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = $2
+                       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+                       AND l.classid::bigint = (($1::bigint >> 32) & 4294967295)
+                       AND l.objid::bigint = ($1::bigint & 4294967295))",
+                &[&self.lock_key, &self.pid],
+            )
+            .await
+            .context("see whether the job's lock is still ours")?;
+        Ok(row.get(0))
+    }
+}
+
 /// Opens the sessions of one run. Clones share the list of what is open, so that all of it can be cancelled.
 #[derive(Debug, Clone)]
 pub struct Sessions {
@@ -45,8 +73,8 @@ pub struct Sessions {
     access: Access,
     lock_timeout: Duration,
     deadline: Instant,
-    /// Held shared by each session of the run.
-    work_key: Option<i64>,
+    /// The run's lock, which every session makes sure of.
+    fence: Option<Fence>,
     open: Arc<Mutex<Open>>,
 }
 
@@ -120,13 +148,13 @@ impl Database {
 impl Sessions {
     pub fn new(database: Arc<Database>, job: &str, access: Access, lock_timeout: Duration, deadline: Instant) -> Self {
         let application_name = format!("pgtend/{job}");
-        Self { database, application_name, access, lock_timeout, deadline, work_key: None, open: Arc::default() }
+        Self { database, application_name, access, lock_timeout, deadline, fence: None, open: Arc::default() }
     }
 
-    /// The same, with a key that every session holds shared.
+    /// The same, within the lock of a run.
     #[must_use]
-    pub fn holding(mut self, work_key: i64) -> Self {
-        self.work_key = Some(work_key);
+    pub fn within(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
         self
     }
 
@@ -181,10 +209,12 @@ impl Sessions {
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
         set(session, session.version, &settings).await?;
-        if let Some(key) = self.work_key {
-            let row = session.query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key]).await?;
-            if !row.get::<_, bool>(0) {
-                bail!("another run of this job has begun, so this one has lost its lock");
+        if let Some(fence) = self.fence {
+            let row =
+                session.query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&fence.work_key]).await?;
+            // Asked only now: a run that begins after this waits for the key that we hold.
+            if !row.get::<_, bool>(0) || !fence.stands(session).await? {
+                bail!("the connection that holds the job's lock was lost, and another run of the job may have begun");
             }
         }
         Ok(())

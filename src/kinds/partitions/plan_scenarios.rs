@@ -229,10 +229,7 @@ fn a_list_of_months_in_another_format_is_not_added_to() {
          b in 2026-11
          rest in none";
     let text = show(plan_of(&facts(months), "key_format = '%Y_%m', ahead = 1", NOVEMBER));
-    assert!(
-        text.starts_with("refuse events: public.a holds '2026-10', which is no time of key_format \"%Y_%m\""),
-        "{text}"
-    );
+    assert!(text.starts_with("refuse events: a holds '2026-10', which is no time of key_format \"%Y_%m\""), "{text}");
     let text = show(plan_of(&facts(months), "key_format = '%Y-%m', ahead = 1", NOVEMBER));
     assert!(text.starts_with("create events_2026_12 IN ('2026-12')"), "{text}");
     let words = "list text
