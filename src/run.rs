@@ -109,6 +109,8 @@ words! {
         Shutdown = "shutdown",
         /// The job's window is closed.
         Window = "window",
+        /// The config was read again while it waited for its turn; it is rung anew, by what the config says now.
+        Reload = "reload",
     }
 }
 

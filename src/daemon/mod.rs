@@ -26,7 +26,7 @@ use crate::config::{self, Config, Definition};
 use crate::engine::schedule::{Heartbeat, Rota};
 use crate::engine::{Ending, Ring, Shared, labels};
 use crate::pg::explain;
-use crate::run::{JobName, Outcome, RunRecord, Trigger};
+use crate::run::{JobName, Outcome, RunRecord, Skip, Trigger};
 use board::Board;
 use http::{Wanted, Web};
 use tending::Tending;
@@ -205,6 +205,9 @@ impl Daemon {
         match event {
             Event::Over(over) => {
                 let (ring, record) = *over;
+                if record.skip() == Some(Skip::Reload) {
+                    return self.hear(Event::Again(ring));
+                }
                 // Its end has set gauges of a job that may have left the config meanwhile.
                 if self.job(&ring.job.name).is_none_or(|job| labels(&job) != labels(&ring.job)) {
                     self.shared.metrics.forget(labels(&ring.job));
@@ -218,7 +221,8 @@ impl Daemon {
             }
             // The definition may have changed, or gone, since.
             Event::Again(ring) => {
-                if let Some(job) = self.job(&ring.job.name) {
+                let by_name = ring.request.is_some() || matches!(ring.trigger, Trigger::Http | Trigger::Notify);
+                if let Some(job) = self.job(&ring.job.name).filter(|job| job.enabled || by_name) {
                     self.start(Ring { job, ..ring });
                 }
             }

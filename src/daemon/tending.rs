@@ -101,6 +101,7 @@ impl Tending {
     pub fn replace(&mut self, next: Self, moved: bool) -> Arc<Config> {
         let old = std::mem::replace(self, next);
         old.watching.cancel();
+        old.engine.retired.cancel();
         if moved {
             old.serving.cancel();
         } else {

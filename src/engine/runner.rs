@@ -66,9 +66,17 @@ pub struct Shared {
     pub metrics: Metrics,
     pub clock: Clock,
     running: Mutex<HashMap<JobName, DateTime<Utc>>>,
+    /// Places for runs, by what they are places in and how many there are: what one config has let begin counts for the
+    /// next one too.
+    places: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
 }
 
 impl Shared {
+    fn places(&self, of: &str, at_once: usize) -> Arc<Semaphore> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(places.entry((of.to_owned(), at_once)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+    }
+
     /// Which jobs run here now, and since when.
     pub fn running(&self) -> HashMap<JobName, DateTime<Utc>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -89,6 +97,8 @@ pub struct Engine {
     places: HashMap<String, Place>,
     runs: Arc<Semaphore>,
     host: String,
+    /// The config was read again: what has not begun by this one never will.
+    pub retired: CancellationToken,
 }
 
 /// Takes the job off the list of what runs here, whatever way the run ends.
@@ -110,12 +120,13 @@ impl Engine {
             let pool = database.max_connections.saturating_sub(at_once).max(1);
             let place = Place {
                 database: Arc::new(Database::new(name, database.conninfo.clone(), pool)?),
-                runs: Arc::new(Semaphore::new(at_once)),
+                runs: shared.places(&format!("database {name}"), at_once),
             };
             places.insert(name.clone(), place);
         }
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        Ok(Self { shared, places, runs: Arc::new(Semaphore::new(config.max_runs.max(1))), host })
+        let runs = shared.places("all", config.max_runs.max(1));
+        Ok(Self { shared, places, runs, host, retired: CancellationToken::new() })
     }
 
     /// This daemon, as other people's logs and requests name it.
@@ -140,6 +151,10 @@ impl Engine {
     pub async fn run(&self, ring: &Ring, ending: &Ending) -> RunRecord {
         let started_at = self.shared.clock.host();
         let record = self.run_here(ring, ending, started_at).await;
+        if record.skip() == Some(Skip::Reload) {
+            // Not its end: it is rung anew.
+            return record;
+        }
         self.log(ring, &record);
         if let Some(id) = &ring.request {
             self.answer(ring, id, &record).await;
@@ -172,6 +187,10 @@ impl Engine {
             slots = self.slots(&job.database) => slots,
             () = ending.soft.cancelled() => {
                 return self.stopped_before(ring, started_at);
+            }
+            () = self.retired.cancelled() => {
+                let why = "the config was read again before its turn came";
+                return self.skipped(ring, started_at, Skip::Reload, why.into());
             }
         };
         match self.run_locked(ring, ending).await {

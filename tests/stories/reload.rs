@@ -166,3 +166,39 @@ async fn a_new_token_counts_and_the_old_one_no_more() {
     reload(&daemon, "config reloaded").await;
     assert_eq!((run("first").await, run("second").await), (401, 202));
 }
+
+#[tokio::test]
+async fn what_waits_for_its_turn_goes_by_the_new_config_and_within_the_same_limits() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.add_gate().await;
+    db.execute("create table seen (job text)").await;
+    let note =
+        |job: &str, what: &str| format!("[jobs.{job}.sql]\nstatements = [\"insert into seen values ('{what}')\"]\n");
+    // One run at a time: each takes a connection for its lock and one to work.
+    let config = |jobs: &str| {
+        let (url, gated) = (db.url(), GATED);
+        format!(
+            "[databases.main]\nurl = \"{url}\"\nmax_connections = 2\n[http]\nlisten = \"{{listen}}\"\n{gated}{jobs}"
+        )
+    };
+    let program = Pgtend::new(&config(&format!("{}{}", note("changed", "old"), note("gone", "gone"))));
+    let daemon = program.daemon().ready().await;
+    let running = async |job: &str| status(&daemon, job).await["running_since"].is_string();
+    let (all, gated) = (["gated", "changed", "gone"], ["gated"]);
+    // The gated one first, so that the others find its place taken.
+    program.run(["trigger", "gated"]).await.exits(0);
+    db.wait_for_busy("pgtend/gated", 1).await;
+    daemon.signal(libc::SIGUSR1);
+    for job in all {
+        daemon.wait_until(job, async || running(job).await).await;
+    }
+    program.configure(&config(&note("changed", "new")));
+    reload(&daemon, "config reloaded").await;
+    daemon.wait_until("what waited to be rung anew", async || running("changed").await).await;
+    assert_eq!(db.count("seen").await, 0, "the place is taken, whichever config it was taken by");
+    assert!(running(gated[0]).await);
+    db.open_gate().await;
+    db.wait_for_ended("changed", 1).await;
+    assert_eq!(db.column::<String>("select job from seen").await, ["new"]);
+    daemon.stop().await.exits(0);
+}
