@@ -18,8 +18,9 @@ lint: ## formatting, clippy, shell scripts
 fmt: ## format the Rust sources
 	@cargo fmt
 
-bench: ## measure: prints ratios and versions, asserts nothing; takes ten minutes, with QUICK=1 three
+bench: ## measure: prints ratios and versions, asserts nothing; takes half an hour, with QUICK=1 five minutes
 	@scripts/bench.sh
+	@scripts/bench_partitions.sh
 
 deps: ## install what the tests need: Debian packages, and newer PostgreSQL majors into .cache
 	@scripts/deps.sh

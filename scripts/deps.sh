@@ -3,6 +3,7 @@
 #
 #   scripts/deps.sh          everything `make test` and `make lint` use
 #   scripts/deps.sh demo     only what `make demo` uses: a PostgreSQL server
+#   scripts/deps.sh bench    that, and pg_partman for it, to be compared with
 #
 # It leaves no server running that was not running before: the main cluster that Debian's packages would create is
 # not created, and services of newly installed packages are neither started now nor at the next boot. pgtend's tests
@@ -44,6 +45,14 @@ have_server || missing+=(postgresql)
 have python3 || missing+=(python3)
 case $what in
 demo) ;;
+bench)
+    # Where the newest server is not Debian's, there may be none for it.
+    major=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1 | cut -d/ -f5)
+    if [ ! -e "/usr/share/postgresql/$major/extension/pg_partman.control" ] &&
+        apt-cache show "postgresql-$major-partman" >/dev/null 2>&1; then
+        missing+=("postgresql-$major-partman")
+    fi
+    ;;
 test)
     have_pgbouncer || missing+=(pgbouncer)
     have_faketime || missing+=(faketime)
@@ -51,7 +60,7 @@ test)
     have shellcheck || missing+=(shellcheck)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
-*) die "unknown set '$what': leave it out for everything, or say 'demo'" ;;
+*) die "unknown set '$what': leave it out for everything, or say 'demo' or 'bench'" ;;
 esac
 
 # Rust programs need a linker, and cargo does not bring one.
