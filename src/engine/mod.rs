@@ -3,6 +3,7 @@
 pub mod history;
 pub mod lock;
 pub mod metrics;
+mod record;
 mod rehearse;
 pub mod request;
 pub mod runner;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
-use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use super::history::{self, Beginning};
 use super::lock::{self, Asked, JobLock};
 use super::metrics::{Labels, Metrics};
-use super::request;
 use super::verdict::{Verdict, judge};
 use crate::clock::Clock;
 use crate::config::{Config, Definition};
@@ -96,7 +94,7 @@ pub struct Engine {
     pub shared: Arc<Shared>,
     places: HashMap<String, Place>,
     runs: Arc<Semaphore>,
-    host: String,
+    pub(super) host: String,
     /// The config was read again: what has not begun by this one never will.
     pub retired: CancellationToken,
 }
@@ -343,94 +341,6 @@ impl Engine {
             session.close().await;
         }
         judge(finished, cx.stop.requested(), report.snapshot())
-    }
-
-    /// Writes the end of the run; over a new connection where the lock's is gone.
-    async fn finish(&self, ring: &Ring, lock: &JobLock, record: &RunRecord) {
-        let (Some(id), Some(outcome), Some(at)) = (record.id, record.outcome, record.finished_at) else { return };
-        let write = async |client: &tokio_postgres::Client| {
-            let written = history::finish(client, id, at, outcome, record.error.as_deref(), &record.details);
-            tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), written)
-                .await
-                .context("no answer from the server in 10 s")?
-        };
-        if write(lock.client()).await.is_ok() {
-            return;
-        }
-        let again = async {
-            let link = self.database(&ring.job.database)?.connect("pgtend").await?;
-            write(&link.client).await
-        };
-        if let Err(error) = again.await {
-            self.history_failed(&ring.job, &error);
-        }
-    }
-
-    fn history_failed(&self, job: &Definition, error: &anyhow::Error) {
-        self.shared.metrics.history_write_failed();
-        tracing::error!(job = %job.name, database = %job.database, "the run goes on without a record: {}", explain(error));
-    }
-
-    async fn answer(&self, ring: &Ring, id: &str, record: &RunRecord) {
-        let why = record.error.as_deref().or_else(|| record.details.get("reason").and_then(serde_json::Value::as_str));
-        let write = async {
-            let link = self.database(&ring.job.database)?.connect("pgtend").await?;
-            let at = record.finished_at.unwrap_or_else(|| self.shared.clock.host());
-            let outcome = record.outcome.unwrap_or(Outcome::Failed);
-            request::close(&link.client, id, at, outcome, record.skip(), why).await
-        };
-        let write = tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), write);
-        if let Err(error) = write.await.context("no answer from the server in 10 s").flatten() {
-            tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {}", explain(&error));
-        }
-    }
-
-    fn skipped(&self, ring: &Ring, started_at: DateTime<Utc>, skip: Skip, why: String) -> RunRecord {
-        self.shared.metrics.ended(labels(&ring.job), Outcome::Skipped);
-        let mut report = Report::default();
-        report.fields.insert("skipped".into(), json!(skip));
-        report.fields.insert("reason".into(), json!(why));
-        self.record(ring, started_at, None, &Verdict { outcome: Outcome::Skipped, error: None, report })
-    }
-
-    fn stopped_before(&self, ring: &Ring, started_at: DateTime<Utc>) -> RunRecord {
-        self.skipped(ring, started_at, Skip::Shutdown, "it was asked to stop before it began".into())
-    }
-
-    fn record(&self, ring: &Ring, started_at: DateTime<Utc>, id: Option<RunId>, result: &Verdict) -> RunRecord {
-        let finished_at = self.shared.clock.host();
-        RunRecord {
-            id,
-            job: ring.job.name.clone(),
-            kind: ring.job.spec.kind().into(),
-            database: ring.job.database.clone(),
-            trigger: ring.trigger,
-            host: self.host.clone(),
-            pid: i32::try_from(std::process::id()).unwrap_or(i32::MAX),
-            attempt: i32::try_from(ring.attempt).unwrap_or(i32::MAX),
-            due_at: ring.due_at,
-            started_at,
-            finished_at: Some(finished_at),
-            duration_seconds: Some(history::seconds(finished_at - started_at)),
-            outcome: Some(result.outcome),
-            error: result.error.clone(),
-            details: result.report.details(),
-        }
-    }
-
-    /// The one line that a run leaves in the log.
-    fn log(&self, ring: &Ring, record: &RunRecord) {
-        let outcome = record.outcome.unwrap_or(Outcome::Failed);
-        let seconds = record.duration_seconds.unwrap_or_default();
-        let (job, kind, database, trigger) = (&record.job, &record.kind, &record.database, record.trigger);
-        let attempt = ring.attempt;
-        match (&record.error, record.details.get("reason").and_then(serde_json::Value::as_str)) {
-            (Some(error), _) if outcome.is_bad() => {
-                tracing::error!(%job, kind, database, %trigger, attempt, %outcome, seconds, details = %record.details, "{error}");
-            }
-            (_, Some(reason)) => tracing::info!(%job, kind, database, %trigger, %outcome, "{reason}"),
-            _ => tracing::info!(%job, kind, database, %trigger, %outcome, seconds, details = %record.details, "done"),
-        }
     }
 }
 
