@@ -26,6 +26,10 @@ use crate::pg::{Access, Database, Sessions, explain};
 use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
 use crate::testpoint;
 
+/// A server that says nothing for so long, where it is asked for no work yet, is given up: longer than the wait for the
+/// last statement of a lost run.
+const SILENCE: Duration = Duration::from_secs(60);
+const SILENT: &str = "the server took the connection and then gave no answer in 60 s";
 /// How long a run that was stopped by force may take to come to its end by itself.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
@@ -222,7 +226,7 @@ impl Engine {
         let job = &ring.job;
         let database = self.database(&job.database)?;
         let asked = tokio::select! {
-            asked = lock::ask(database, &job.name) => asked?,
+            asked = tokio::time::timeout(testpoint::patience(SILENCE), lock::ask(database, &job.name)) => asked.context(SILENT)??,
             // A server that does not answer keeps nobody from ending.
             () = ending.soft.cancelled() => return Ok(self.stopped_before(ring, self.shared.clock.host())),
         };
@@ -238,7 +242,8 @@ impl Engine {
             lock.release().await;
             return Ok(self.skipped(ring, started_at, Skip::Standby, why));
         }
-        let id = match self.begin(ring, &lock, started_at).await {
+        let begun = tokio::time::timeout(testpoint::patience(SILENCE), self.begin(ring, &lock, started_at));
+        let id = match begun.await.context(SILENT)? {
             Ok(Some(id)) => Some(id),
             Ok(None) => {
                 lock.release().await;
