@@ -170,17 +170,36 @@ impl<A> Default for Plan<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Counted {
     PartitionsCreated,
+    PartitionsDropped,
+    PartitionsDetached,
+    PartitionsArchived,
     RowsDeleted,
+    RowsArchived,
+    RowsSummarized,
     LockTimeouts,
 }
 
 impl Counted {
-    pub const ALL: &[Counted] = &[Counted::PartitionsCreated, Counted::RowsDeleted, Counted::LockTimeouts];
+    pub const ALL: &[Counted] = &[
+        Counted::PartitionsCreated,
+        Counted::PartitionsDropped,
+        Counted::PartitionsDetached,
+        Counted::PartitionsArchived,
+        Counted::RowsDeleted,
+        Counted::RowsArchived,
+        Counted::RowsSummarized,
+        Counted::LockTimeouts,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Counted::PartitionsCreated => "partitions_created",
+            Counted::PartitionsDropped => "partitions_dropped",
+            Counted::PartitionsDetached => "partitions_detached",
+            Counted::PartitionsArchived => "partitions_archived",
             Counted::RowsDeleted => "rows_deleted",
+            Counted::RowsArchived => "rows_archived",
+            Counted::RowsSummarized => "rows_summarized",
             Counted::LockTimeouts => "lock_timeouts",
         }
     }

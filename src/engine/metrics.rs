@@ -78,8 +78,21 @@ impl Metrics {
         let counted = Counted::ALL.iter().map(|what| {
             let (name, help) = match what {
                 Counted::PartitionsCreated => ("pgtend_partitions_created_total", "Partitions made and attached."),
+                Counted::PartitionsDropped => {
+                    ("pgtend_partitions_dropped_total", "Partitions dropped because they were past their time.")
+                }
+                Counted::PartitionsDetached => {
+                    ("pgtend_partitions_detached_total", "Partitions detached and kept as tables of their own.")
+                }
+                Counted::PartitionsArchived => {
+                    ("pgtend_partitions_archived_total", "Partitions detached and moved to an archive schema.")
+                }
                 Counted::RowsDeleted => {
                     ("pgtend_rows_deleted_total", "Rows deleted because they were past their time.")
+                }
+                Counted::RowsArchived => ("pgtend_rows_archived_total", "Rows moved to an archive table."),
+                Counted::RowsSummarized => {
+                    ("pgtend_rows_summarized_total", "Rows added to a summary and deleted, as one.")
                 }
                 Counted::LockTimeouts => {
                     ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout.")

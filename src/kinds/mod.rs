@@ -8,6 +8,8 @@ pub mod context;
 pub mod drive;
 pub mod expire;
 pub mod partitions;
+pub mod retention;
+pub mod rows;
 pub mod sql;
 
 use std::future::Future;
@@ -189,5 +191,6 @@ macro_rules! kinds {
 kinds! {
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
+    "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
 }

@@ -3,24 +3,21 @@
 //! The rows go in small batches, oldest first, each batch locked before it is deleted: a session that is extended while the
 //! job runs lives on. There is one cutoff a run, the database's time at its start less `grace`.
 
-mod check;
-pub mod plan;
-mod survey;
-
 use std::collections::BTreeMap;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio_postgres::error::SqlState;
 use toml::Spanned;
 
-use self::plan::{Action, Follower, TableFacts};
-use super::{Applied, Context, Kind, StopReason};
+use super::rows::{self, Action, Time, Wanted, Words};
+use super::{Applied, Context, Kind};
 use crate::period::Period;
-use crate::pg::batch::{self, Batch};
-use crate::pg::{Ident, Session, TableName, blockers, catalog, explain};
-use crate::run::{Counted, Finding, Plan, Step};
+use crate::pg::batch::Batch;
+use crate::pg::{Ident, TableName};
+use crate::run::{Finding, Plan, Step};
 
 /// Deletes rows whose time is over.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -53,21 +50,26 @@ pub struct ExpireTable {
 }
 
 impl ExpireTable {
-    /// The column, where it is one.
-    fn time_column(&self) -> Option<Ident> {
-        match (&self.column, &self.expression) {
-            (Some(column), _) => Some(column.clone()),
-            (None, Some(_)) => None,
-            (None, None) => Ident::new("expires_at").ok(),
-        }
+    /// What says when a row ends.
+    ///
+    /// # Errors
+    /// `expires_at` is a name, so that there is none.
+    fn time(&self) -> Result<Time> {
+        Ok(match (&self.column, &self.expression) {
+            (Some(column), _) => Time::Column(column.clone()),
+            (None, Some(expression)) => Time::Expression(expression.clone()),
+            (None, None) => Time::Column(Ident::new("expires_at")?),
+        })
     }
 
-    /// The SQL of the time a row ends at.
-    fn time(&self) -> String {
-        match (self.time_column(), &self.expression) {
-            (Some(column), _) => column.to_string(),
-            (None, expression) => batch::parenthesized(expression.as_deref().unwrap_or_default()),
-        }
+    fn wanted(&self, now: DateTime<Utc>, zone: Tz) -> Result<Wanted> {
+        Ok(Wanted {
+            table: self.table.clone(),
+            time: self.time()?,
+            condition: self.condition.clone(),
+            before: self.grace.before(now, zone).context("grace reaches back beyond the calendar")?,
+            words: Words::Ended,
+        })
     }
 }
 
@@ -94,7 +96,7 @@ impl Kind for Expire {
                     mistake(format!("{key} of {name} is empty"), "write SQL, or leave the key out");
                 }
             }
-            if seen.insert(format!("{} {} {:?}", table.table, table.time(), table.condition), ()).is_some() {
+            if seen.insert(format!("{} {:?} {:?}", table.table, table.time(), table.condition), ()).is_some() {
                 mistake(
                     format!("{name} stands twice in expire.tables with the same time and where"),
                     "remove one of the two",
@@ -105,56 +107,27 @@ impl Kind for Expire {
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.session().await?;
-        let mut tables = Vec::with_capacity(self.tables.len());
-        for entry in &self.tables {
-            let table = entry.get_ref();
-            match survey::table(&session, cx, table, survey::Depth::Due).await {
-                Ok(facts) => tables.push(facts),
-                Err(error) if is_locked(&error) => {
-                    tables.push(TableFacts::locked(&table.table, who_locks(&session, &table.table).await?));
-                }
-                // One table that cannot be looked at spoils no other; without a connection there are no others.
-                Err(error) if session.is_closed() || cx.stop.requested().is_some() => return Err(error),
-                Err(error) => tables.push(TableFacts::refused(&table.table, explain(&error), "")),
-            }
-        }
-        session.close().await;
-        Ok(plan::decide(tables))
+        rows::plan(cx, &self.wanted(cx)?).await
     }
 
     fn step(&self, action: &Action) -> Step {
         action.step()
     }
 
-    /// The table of the config, however many leaves it has.
     fn label(&self, action: &Action) -> String {
-        match action {
-            Action::Delete(delete) => delete.table.plain(),
-            Action::Wait { table, .. } => table.plain(),
-            Action::Refuse { target, .. } => target.clone(),
-        }
+        action.label()
     }
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
-        match action {
-            Action::Refuse { why, .. } => Err(anyhow!("{why}")),
-            Action::Delete(delete) => self.delete(cx, delete).await,
-            Action::Wait { table, .. } => self.look_again(cx, table).await,
-        }
+        rows::apply(cx, &self.batch, action).await
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
         let session = cx.session().await?;
         let mut found = Vec::new();
-        for entry in &self.tables {
-            let table = entry.get_ref();
-            let facts = match survey::table(&session, cx, table, survey::Depth::Nulls).await {
-                Ok(facts) => facts,
-                Err(error) if session.is_closed() => return Err(error),
-                Err(error) => TableFacts::refused(&table.table, explain(&error), "see what PostgreSQL says"),
-            };
-            found.extend(check::findings(table, &facts).into_iter().map(|finding| finding.at(entry.span())));
+        for (entry, wanted) in self.tables.iter().zip(self.wanted(cx)?) {
+            let facts = rows::check::look(&session, cx, &wanted).await?;
+            found.extend(rows::check::findings(&facts).into_iter().map(|finding| finding.at(entry.span())));
         }
         session.close().await;
         Ok(found)
@@ -162,96 +135,8 @@ impl Kind for Expire {
 }
 
 impl Expire {
-    async fn delete(&self, cx: &Context, delete: &plan::Delete) -> Result<Applied> {
-        let host = Run { cx, table: delete.table.plain(), followers: &delete.followers };
-        Ok(match batch::delete(&host, &cx.pg, &delete.deletion, &self.batch, &delete.progress).await? {
-            batch::Ended::Done => Applied::Done,
-            batch::Ended::Locked(by) => Applied::Locked(by),
-            batch::Ended::Stopped(reason) => Applied::Stopped(reason),
-        })
-    }
-
-    /// The whole of a table that was locked when the plan was made. Every leaf has its turn, whatever came of the others.
-    async fn look_again(&self, cx: &Context, table: &TableName) -> Result<Applied> {
-        let session = cx.session().await?;
-        let mut facts = Vec::new();
-        for entry in self.tables.iter().map(Spanned::get_ref).filter(|entry| entry.table == *table) {
-            match survey::table(&session, cx, entry, survey::Depth::Due).await {
-                Err(error) if is_locked(&error) => return Ok(Applied::Locked(who_locks(&session, table).await?)),
-                other => facts.push(other?),
-            }
-        }
-        session.close().await;
-        let plan = plan::decide(facts);
-        for note in plan.notes.iter().filter(|note| note.action == "warn") {
-            cx.report.warn(format!("{}: {}", note.target, note.reason));
-        }
-        let (mut locked, mut failed) = (None, Vec::new());
-        for action in &plan.actions {
-            let done = match action {
-                Action::Delete(delete) => self.delete(cx, delete).await,
-                Action::Refuse { why, .. } => Err(anyhow!("{why}")),
-                Action::Wait { by, .. } => Ok(Applied::Locked(by.clone())),
-            };
-            match done {
-                Ok(Applied::Done) => {}
-                Ok(Applied::Locked(by)) => locked = Some(by),
-                Ok(stopped @ Applied::Stopped(_)) => return Ok(stopped),
-                Err(error) => failed.push(format!("{}: {}", action.step().target, explain(&error))),
-            }
-        }
-        match (failed.is_empty(), locked) {
-            (false, _) => Err(anyhow!("{}", failed.join("; "))),
-            (true, Some(by)) => Ok(Applied::Locked(by)),
-            (true, None) => Ok(Applied::Done),
-        }
-    }
-}
-
-async fn who_locks(session: &Session, table: &TableName) -> Result<String> {
-    let oid = catalog::relation(session, table).await?.map_or(0, |relation| relation.oid);
-    blockers::of_table(session, oid).await
-}
-
-fn is_locked(error: &anyhow::Error) -> bool {
-    let codes =
-        error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter_map(|e| e.code());
-    codes.into_iter().any(|code| *code == SqlState::LOCK_NOT_AVAILABLE)
-}
-
-/// The run, as the batch engine sees it. What is counted goes under the name in the config, so that metrics do not grow
-/// a label for each partition.
-struct Run<'a> {
-    cx: &'a Context,
-    table: String,
-    followers: &'a [Follower],
-}
-
-impl batch::Host for Run<'_> {
-    type Reason = StopReason;
-
-    fn requested(&self) -> Option<StopReason> {
-        self.cx.stop.requested()
-    }
-
-    fn pause(&self, length: std::time::Duration) -> impl Future<Output = Option<StopReason>> + Send {
-        self.cx.pause(length)
-    }
-
-    fn deleted(&self, rows: u64, followers: &[u64]) {
-        self.cx.report.count(Counted::RowsDeleted, &self.table, rows);
-        let mut report = self.cx.report.lock();
-        for (follower, n) in self.followers.iter().zip(followers).filter(|(_, n)| **n > 0) {
-            let field = report.fields.entry("rows_of_referencing_tables").or_insert_with(|| serde_json::json!({}));
-            if let Some(by_table) = field.as_object_mut() {
-                let so_far = by_table.get(&follower.table).and_then(serde_json::Value::as_u64).unwrap_or_default();
-                by_table.insert(follower.table.clone(), (so_far + n).into());
-            }
-        }
-    }
-
-    fn warn(&self, text: String) {
-        self.cx.report.warn(text);
+    fn wanted(&self, cx: &Context) -> Result<Vec<Wanted>> {
+        self.tables.iter().map(|entry| entry.get_ref().wanted(cx.now, cx.timezone)).collect()
     }
 }
 

@@ -5,6 +5,7 @@
 //! looks at the replicas, and listens for a reason to stop: that is its safe point, and the next run goes on from there,
 //! since what is gone is no longer due.
 
+mod into;
 mod lag;
 mod size;
 mod statement;
@@ -20,6 +21,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use into::{Archive, Into};
 pub use size::Size;
 pub use statement::{Access, Cutoff, Deletion, Form, parenthesized};
 

@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use super::Into;
 use crate::pg::catalog::Reference;
 use crate::pg::{Ident, TableName};
 
@@ -78,6 +79,8 @@ pub struct Deletion {
     pub access: Access,
     /// Whether BEFORE DELETE triggers may keep rows, so that what was deleted has to be looked at.
     pub guarded: bool,
+    /// Where the rows go; nothing: they are gone.
+    pub into: Option<Into>,
 }
 
 impl Cutoff {
@@ -136,7 +139,11 @@ impl Deletion {
 
     /// The deletion as a person would write it, for the plan.
     pub fn in_short(&self) -> String {
-        format!("DELETE FROM {} WHERE {}", self.from(), self.condition())
+        let delete = format!("DELETE FROM {} WHERE {}", self.from(), self.condition());
+        match &self.into {
+            None => delete,
+            Some(into) => format!("WITH gone AS ({delete} RETURNING *) INSERT INTO {} …", into.table()),
+        }
     }
 
     /// One batch by the time's index. Parameters: cutoff, least time (text), rows at most, ctids to pass over (text[]).
@@ -181,10 +188,11 @@ impl Deletion {
     /// first ctid (text), ctid behind the last (text). For servers with TID range scans.
     pub fn whole_blocks(&self) -> String {
         let (returned, followers) = self.followers();
+        let (kept, steps, arrived) = self.into_parts();
         format!(
             "WITH gone AS (\n  DELETE FROM {} WHERE ctid >= $2::text::tid AND ctid < $3::text::tid\n  \
-             AND {} RETURNING {}.ctid AS tid{returned}\n)\n\
-             SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers} FROM gone",
+             AND {} RETURNING {}.ctid AS tid{returned}{kept}\n){steps}\n\
+             SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers}{arrived} FROM gone",
             self.from(),
             self.condition(),
             self.alias,
@@ -194,6 +202,7 @@ impl Deletion {
     fn batch(&self, matching: &str, last: &str, form: Form) -> String {
         let (from, condition, alias) = (self.from(), self.condition(), &self.alias);
         let (returned, followers) = self.followers();
+        let (kept_columns, steps, arrived) = self.into_parts();
         let lock = |how: &str| {
             format!(
                 "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n  \
@@ -228,9 +237,16 @@ impl Deletion {
         format!(
             "WITH matching AS MATERIALIZED (\n  {matching}\n),\n{step}gone AS (\n  \
              DELETE FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM {found}))\n  \
-             AND {condition} RETURNING {alias}.ctid AS tid{returned}\n)\n\
-             SELECT (SELECT count(*) FROM matching), (SELECT count(*) FROM gone),\n  {last},\n  {skipped},\n  {kept},\n  {followers}",
+             AND {condition} RETURNING {alias}.ctid AS tid{returned}{kept_columns}\n){steps}\n\
+             SELECT (SELECT count(*) FROM matching), (SELECT count(*) FROM gone),\n  {last},\n  {skipped},\n  {kept},\n  {followers}{arrived}",
         )
+    }
+
+    /// What [`Into`] adds to a statement: to what the deletion returns, to its steps, and to its answer.
+    fn into_parts(&self) -> (String, String, String) {
+        self.into.as_ref().map_or_else(Default::default, |into| {
+            (into.returned(&self.alias), into.steps(), format!(",\n  {}", into.all_arrived()))
+        })
     }
 
     /// What the deletion returns so that the rows that go with ours can be counted, and the array of their counts.

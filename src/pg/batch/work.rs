@@ -325,9 +325,22 @@ impl<H: Host> Work<'_, H> {
                 "even the smallest batch took longer than {} s; an index is missing for the time, or on a foreign key",
                 super::BATCH_TIMEOUT.as_secs()
             ),
-            _ => format!("delete a batch of {}", self.deletion.leaf),
+            Some(code) if *code == SqlState::DIVISION_BY_ZERO && self.deletion.into.is_some() => format!(
+                "fewer rows arrived than were sent, so that none was moved; does a trigger keep rows out? {}",
+                self.said()
+            ),
+            _ => self.said(),
         };
         anyhow::Error::new(error).context(advice)
+    }
+
+    /// What a batch does.
+    fn said(&self) -> String {
+        let leaf = &self.deletion.leaf;
+        match &self.deletion.into {
+            None => format!("delete a batch of {leaf}"),
+            Some(into) => format!("move a batch of {leaf} to {}", into.table()),
+        }
     }
 }
 

@@ -230,6 +230,7 @@ async fn whichever_way_a_batch_waits_for_a_row_that_is_extended_the_row_lives() 
         followed_by: vec![],
         access: Access::Blocks,
         guarded: false,
+        into: None,
     };
     let deletion = due("sessions");
     let cases = [

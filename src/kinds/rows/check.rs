@@ -1,11 +1,31 @@
-//! What `check` says about the facts of a table. Pure.
+//! What `check` says about the facts of a table.
 
-use super::ExpireTable;
+use anyhow::Result;
+
+use super::Wanted;
 use super::plan::{Count, LeafFacts, TableFacts};
+use super::survey::{self, Depth};
+use crate::kinds::Context;
 use crate::pg::catalog::{Leaf, OnDelete};
+use crate::pg::{Session, explain};
 use crate::run::Finding;
 
-pub fn findings(config: &ExpireTable, facts: &TableFacts) -> Vec<Finding> {
+/// The facts of a table, as far as they can be had; why not, otherwise.
+///
+/// # Errors
+/// The connection is gone.
+pub async fn look(session: &Session, cx: &Context, wanted: &Wanted) -> Result<TableFacts> {
+    match survey::table(session, cx, wanted, Depth::Nulls).await {
+        Err(error) if !session.is_closed() => {
+            Ok(TableFacts::refused(wanted, explain(&error), "see what PostgreSQL says"))
+        }
+        other => other,
+    }
+}
+
+/// Pure.
+pub fn findings(facts: &TableFacts) -> Vec<Finding> {
+    let words = facts.wanted.words;
     if let Some(refusal) = &facts.refusal {
         return vec![Finding::error(&refusal.why, &refusal.mend)];
     }
@@ -17,20 +37,20 @@ pub fn findings(config: &ExpireTable, facts: &TableFacts) -> Vec<Finding> {
             continue;
         }
         let Some(work) = work else {
-            let mend = "expire it in the server where its rows are";
+            let mend = "tend it in the server where its rows are";
             found.push(Finding::warning(format!("{name} is a foreign table and is left out"), mend));
             continue;
         };
         if work.index.is_none() {
             found.push(Finding::warning(
-                format!("{name} has no index by which rows that ended are found, so each run reads all of it"),
+                format!("{name} has no index by which rows {} are found, so each run reads all of it", words.past()),
                 // On one table, not on a partitioned one, where CONCURRENTLY is not to be had.
-                format!("CREATE INDEX CONCURRENTLY ON {} ({});", leaf.name, config.time()),
+                format!("CREATE INDEX CONCURRENTLY ON {} ({});", leaf.name, facts.wanted.time.sql()),
             ));
         }
         if work.nulls.any() && work.nulls != Count::Unknown {
             found.push(Finding::warning(
-                format!("{name} has {} without a time, and NULL never ends", work.nulls),
+                format!("{name} has {} without a time, and {}", work.nulls, words.never()),
                 "give them one, or delete them by hand",
             ));
         }
@@ -38,7 +58,7 @@ pub fn findings(config: &ExpireTable, facts: &TableFacts) -> Vec<Finding> {
         if !leaf.delete_triggers.is_empty() {
             found.push(Finding::warning(
                 format!("{name} has BEFORE DELETE triggers ({}), which may keep rows", leaf.delete_triggers.join(", ")),
-                "see that they let go what ended; the run fails where they do not",
+                format!("see that they let go rows {}; the run fails where they do not", words.past()),
             ));
         }
     }

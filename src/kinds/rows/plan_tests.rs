@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kinds::rows::Time;
 use crate::pg::Ident;
 
 fn ident(name: &str) -> Ident {
@@ -16,6 +17,16 @@ fn key(on_delete: OnDelete) -> Reference {
         referenced: vec![ident("id")],
         indexed: true,
         readable: true,
+    }
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        table: TableName::new("public", "sessions").unwrap(),
+        time: Time::Column(ident("expires_at")),
+        condition: None,
+        before: "2026-06-15T12:00:00Z".parse().unwrap(),
+        words: Words::Ended,
     }
 }
 
@@ -47,6 +58,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
                 followed_by: Vec::new(),
                 access: Access::Index("sessions_expires_at".into()),
                 guarded: false,
+                into: None,
             },
             index: Some("sessions_expires_at".into()),
             due,
@@ -57,8 +69,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
 }
 
 fn check(leaves: Vec<LeafFacts>, expect: &str) {
-    let facts =
-        TableFacts { table: TableName::new("public", "sessions").unwrap(), refusal: None, locked: None, leaves };
+    let facts = TableFacts { leaves, ..TableFacts::new(&wanted()) };
     let plan = decide(vec![facts]);
     let lines = plan.actions.iter().map(Action::step).chain(plan.notes);
     let text: String = lines.map(|step| format!("{} {}: {}\n", step.action, step.target, step.reason)).collect();
@@ -103,7 +114,7 @@ fn a_refused_leaf_is_an_action_that_fails_and_its_neighbour_is_done() {
 fn a_foreign_table_is_left_out_and_says_so() {
     let mut foreign = leaf("sessions_far", Count::Unknown);
     foreign.work = None;
-    check(vec![foreign], "warn public.sessions_far: its rows are in another server, and are not expired from here\n");
+    check(vec![foreign], "warn public.sessions_far: its rows are in another server, and are left alone from here\n");
 }
 
 #[test]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::ExpireTable;
+use super::Wanted;
 use super::plan::{self, Count, LeafFacts, Refusal, TableFacts, Work};
 use crate::kinds::Context;
 use crate::pg::batch::{self, Access, Cutoff, Deletion};
@@ -33,9 +33,9 @@ pub enum Depth {
 
 /// # Errors
 /// The server cannot be asked. What is wrong with the table itself is a refusal among the facts.
-pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth: Depth) -> Result<TableFacts> {
-    let name = &config.table;
-    let refused = |why: String, mend: String| Ok(TableFacts::refused(name, why, mend));
+pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Depth) -> Result<TableFacts> {
+    let name = &wanted.table;
+    let refused = |why: String, mend: String| Ok(TableFacts::refused(wanted, why, mend));
     let Some(root) = catalog::relation(session, name).await? else {
         let alike = catalog::like_named(session, name).await?;
         let mend = match alike.first() {
@@ -61,7 +61,7 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
         let Refusal { why, mend } = row_security(name, &root);
         return refused(why, mend);
     }
-    if let Some(column) = config.time_column().filter(|column| !root.columns.contains(column)) {
+    if let Some(column) = wanted.time.column().filter(|column| !root.columns.contains(*column)) {
         let near = root.columns.iter().max_by(|a, b| {
             let like = |other: &&crate::pg::Ident| {
                 strsim::jaro_winkler(&other.as_str().to_lowercase(), &column.as_str().to_lowercase())
@@ -71,21 +71,20 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
         let mend = near.map_or_else(String::new, |near| format!("name it with column; the nearest is {near}"));
         return refused(format!("{} has no column {column}", name.plain()), mend);
     }
-    let time_type = match compile(session, config).await? {
+    let time_type = match compile(session, wanted).await? {
         Ok(time_type) => time_type,
         Err(Refusal { why, mend }) => return refused(why, mend),
     };
-    let at = config.grace.before(cx.now, cx.timezone).context("grace reaches back beyond the calendar")?;
-    let cutoff = plan::cutoff(at, time_type, cx.timezone);
+    let cutoff = plan::cutoff(wanted.before, time_type, cx.timezone);
 
-    let mut facts = TableFacts { table: name.clone(), refusal: None, locked: None, leaves: Vec::new() };
+    let mut facts = TableFacts::new(wanted);
     for leaf in catalog::leaves(session, root.oid).await? {
         if let Some(reason) = cx.stop.requested() {
             bail!("{}", reason.sentence());
         }
         let refusal = refusal(&leaf, &root);
         let work = if refusal.is_none() && leaf.kind == 'r' {
-            Some(work(session, cx, config, &leaf, time_type, cutoff, depth).await?)
+            Some(work(session, cx, wanted, &leaf, time_type, cutoff, depth).await?)
         } else {
             None
         };
@@ -95,19 +94,16 @@ pub async fn table(session: &Session, cx: &Context, config: &ExpireTable, depth:
 }
 
 /// Whether the time and the condition are SQL for this table; gives the type of the time. Nothing is run.
-async fn compile(session: &Session, config: &ExpireTable) -> Result<Result<&'static str, Refusal>> {
-    let from = format!("{} AS {}", config.table, config.table.name);
-    let said = match config.time_column() {
-        Some(column) => format!("column {column}"),
-        None => "expression".into(),
-    };
-    let time = config.time();
+async fn compile(session: &Session, wanted: &Wanted) -> Result<Result<&'static str, Refusal>> {
+    let from = format!("{} AS {}", wanted.table, wanted.table.name);
+    let said = wanted.time.said();
+    let time = wanted.time.sql();
     let mut parts = vec![(said.as_str(), time.clone())];
-    parts.extend(config.condition.as_ref().map(|sql| ("where", batch::parenthesized(sql))));
+    parts.extend(wanted.condition.as_ref().map(|sql| ("where", batch::parenthesized(sql))));
     let mut types = Vec::new();
     for (said, sql) in parts {
         let refusal = |why: String, mend: &str| {
-            Ok(Err(Refusal { why: format!("{said} of {}: {why}", config.table.plain()), mend: mend.into() }))
+            Ok(Err(Refusal { why: format!("{said} of {}: {why}", wanted.table.plain()), mend: mend.into() }))
         };
         match session.prepare(&format!("SELECT {sql} FROM {from}")).await {
             Ok(statement) if !statement.params().is_empty() => {
@@ -123,7 +119,7 @@ async fn compile(session: &Session, config: &ExpireTable) -> Result<Result<&'sta
                 _ => return Err(error.into()),
             },
         }
-        let wrong = |wanted: &str| format!("it is of type {}, and must be {wanted}", types[types.len() - 1]);
+        let wrong = |right: &str| format!("it is of type {}, and must be {right}", types[types.len() - 1]);
         match (types.len(), &types[types.len() - 1]) {
             (1, t) if *t == Type::TIMESTAMPTZ || *t == Type::TIMESTAMP || *t == Type::DATE => {}
             (1, _) => {
@@ -181,7 +177,7 @@ fn refusal(leaf: &Leaf, root: &Relation) -> Option<Refusal> {
 async fn work(
     session: &Session,
     cx: &Context,
-    config: &ExpireTable,
+    wanted: &Wanted,
     leaf: &Leaf,
     time_type: &'static str,
     cutoff: Cutoff,
@@ -193,16 +189,17 @@ async fn work(
     let mut deletion = Deletion {
         leaf: leaf.name.clone(),
         oid: leaf.oid,
-        alias: config.table.name.clone(),
-        time: config.time(),
+        alias: wanted.table.name.clone(),
+        time: wanted.time.sql(),
         time_type,
         cutoff,
-        conditions: config.condition.iter().cloned().collect(),
+        conditions: wanted.condition.iter().cloned().collect(),
         refused_by: readable(|on| on == OnDelete::Refuse).collect(),
         // Counting is by the index or not at all.
         followed_by: readable(|on| on != OnDelete::Refuse).filter(|key| key.indexed).collect(),
         access: Access::Blocks,
         guarded: !leaf.delete_triggers.is_empty(),
+        into: None,
     };
     let look = Look { session, cx, leaf };
     let (index, worth_it) = look.index(&deletion).await?;
@@ -216,13 +213,13 @@ async fn work(
         let condition = format!("{} AND {}", deletion.due(), deletion.referenced(key));
         kept.push((key.clone(), look.count(&from, &condition, Some(&cutoff)).await?));
     }
-    let nulls = if config.time_column().is_some_and(|column| leaf.not_null.contains(&column)) {
+    let nulls = if wanted.time.column().is_some_and(|column| leaf.not_null.contains(column)) {
         Count::Exactly(0)
     } else if depth == Depth::Nulls || index.is_some() {
         look.count(&from, &format!("{} IS NULL", deletion.time), None).await?
     } else {
         // Without an index it would be a scan more in each run: the planner's statistics will do.
-        look.nulls_by_statistics(config).await?
+        look.nulls_by_statistics(wanted).await?
     };
     Ok(Work { deletion, index, due, kept, nulls })
 }
@@ -273,8 +270,8 @@ impl Look<'_> {
         Ok(plan[0]["Plan"]["Plan Rows"].as_u64().map_or(Count::Unknown, Count::About))
     }
 
-    async fn nulls_by_statistics(&self, config: &ExpireTable) -> Result<Count> {
-        let Some(column) = config.time_column() else { return Ok(Count::Unknown) };
+    async fn nulls_by_statistics(&self, wanted: &Wanted) -> Result<Count> {
+        let Some(column) = wanted.time.column() else { return Ok(Count::Unknown) };
         let row = self
             .session
             .query_opt(

@@ -4,6 +4,7 @@ use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
+use super::{Wanted, Words};
 use crate::pg::TableName;
 use crate::pg::batch::{Access, Cutoff, Deletion, Progress};
 use crate::pg::catalog::{Leaf, OnDelete, Reference};
@@ -12,7 +13,7 @@ use crate::run::{Plan, Step};
 /// What was found out about one table of the config.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableFacts {
-    pub table: TableName,
+    pub wanted: Wanted,
     /// Why nothing of it can be done.
     pub refusal: Option<Refusal>,
     /// Who had it locked, so that it could not be looked at.
@@ -97,7 +98,7 @@ pub enum Action {
     },
     /// It was locked when the plan was made: it is looked at again when its turn comes, and then done whole.
     Wait {
-        table: TableName,
+        wanted: Box<Wanted>,
         by: String,
     },
 }
@@ -107,6 +108,7 @@ pub struct Delete {
     /// The table of the config that the leaf belongs to.
     pub table: TableName,
     pub deletion: Deletion,
+    pub words: Words,
     pub due: Count,
     pub followers: Vec<Follower>,
     /// How far it has come, for when it is applied a second time.
@@ -120,13 +122,16 @@ pub struct Follower {
 }
 
 impl TableFacts {
-    pub fn refused(table: &TableName, why: impl Into<String>, mend: impl Into<String>) -> Self {
-        let refusal = Some(Refusal { why: why.into(), mend: mend.into() });
-        Self { table: table.clone(), refusal, locked: None, leaves: Vec::new() }
+    pub fn new(wanted: &Wanted) -> Self {
+        Self { wanted: wanted.clone(), refusal: None, locked: None, leaves: Vec::new() }
     }
 
-    pub fn locked(table: &TableName, by: String) -> Self {
-        Self { table: table.clone(), refusal: None, locked: Some(by), leaves: Vec::new() }
+    pub fn refused(wanted: &Wanted, why: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { refusal: Some(Refusal { why: why.into(), mend: mend.into() }), ..Self::new(wanted) }
+    }
+
+    pub fn locked(wanted: &Wanted, by: String) -> Self {
+        Self { locked: Some(by), ..Self::new(wanted) }
     }
 }
 
@@ -141,11 +146,11 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
     let mut plan = Plan::default();
     for facts in tables {
         if let Some(refusal) = facts.refusal {
-            plan.actions.push(Action::Refuse { target: facts.table.plain(), why: refusal.sentence() });
+            plan.actions.push(Action::Refuse { target: facts.wanted.table.plain(), why: refusal.sentence() });
             continue;
         }
         if let Some(by) = facts.locked {
-            plan.actions.push(Action::Wait { table: facts.table, by });
+            plan.actions.push(Action::Wait { wanted: Box::new(facts.wanted), by });
             continue;
         }
         for leaf in facts.leaves {
@@ -155,16 +160,17 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
                 continue;
             }
             let Some(work) = leaf.work else {
-                plan.notes.push(Step::warn(target, "its rows are in another server, and are not expired from here"));
+                plan.notes.push(Step::warn(target, "its rows are in another server, and are left alone from here"));
                 continue;
             };
-            notes(&mut plan.notes, &leaf.leaf, &work);
+            notes(&mut plan.notes, facts.wanted.words, &leaf.leaf, &work);
             if !work.due.any() {
                 continue;
             }
             let followers = work.deletion.followed_by.iter().map(|key| Follower { table: key.table.plain() }).collect();
             plan.actions.push(Action::Delete(Box::new(Delete {
-                table: facts.table.clone(),
+                table: facts.wanted.table.clone(),
+                words: facts.wanted.words,
                 deletion: work.deletion,
                 due: work.due,
                 followers,
@@ -176,19 +182,20 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
 }
 
 /// What stays and why, and what goes with the rows.
-fn notes(notes: &mut Vec<Step>, leaf: &Leaf, work: &Work) {
+fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
     let target = leaf.name.plain();
     if !work.due.any() {
-        let reason = format!("no row ended before {}", work.deletion.cutoff);
+        let reason = format!("no row {} {}", words.none_before(), work.deletion.cutoff);
         notes.push(Step { detail: json!({ "rows": 0, "exact": true }), ..Step::keep(&target, reason) });
     }
     if work.nulls.any() && work.nulls != Count::Unknown {
-        let reason = format!("{} without a time: NULL never ends", work.nulls);
+        let reason = format!("{} without a time: {}", work.nulls, words.never());
         notes.push(Step { detail: count_detail(work.nulls), ..Step::keep(&target, reason) });
     }
     for (key, count) in work.kept.iter().filter(|(_, count)| count.any()) {
         let reason = format!(
-            "{count} that ended stay, because rows of {} refer to them (constraint {}, {})",
+            "{count} {} stay, because rows of {} refer to them (constraint {}, {})",
+            words.past(),
             key.table.plain(),
             key.constraint,
             key.on_delete.sql(),
@@ -225,15 +232,27 @@ fn count_detail(count: Count) -> serde_json::Value {
 }
 
 impl Action {
+    /// The table of the config, however many leaves it has.
+    pub fn label(&self) -> String {
+        match self {
+            Action::Delete(delete) => delete.table.plain(),
+            Action::Wait { wanted, .. } => wanted.table.plain(),
+            Action::Refuse { target, .. } => target.clone(),
+        }
+    }
+
     pub fn step(&self) -> Step {
         match self {
             Action::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
-            Action::Wait { table, by } => Step {
+            Action::Wait { wanted, by } => Step {
                 action: "delete_rows",
-                ..Step::warn(table.plain(), format!("looked at again when its turn comes, being locked now: {by}"))
+                ..Step::warn(
+                    wanted.table.plain(),
+                    format!("looked at again when its turn comes, being locked now: {by}"),
+                )
             },
             Action::Delete(delete) => {
-                let Delete { deletion, due, .. } = &**delete;
+                let Delete { deletion, due, words, .. } = &**delete;
                 let access = match &deletion.access {
                     Access::Index(name) => format!("index {name}"),
                     Access::Blocks => "block ranges".into(),
@@ -244,7 +263,7 @@ impl Action {
                 Step {
                     action: "delete_rows",
                     target: deletion.leaf.plain(),
-                    reason: format!("{due} ended before {}", deletion.cutoff),
+                    reason: format!("{due} {} {}", words.before(), deletion.cutoff),
                     detail,
                     sql: Some(deletion.in_short()),
                 }

@@ -1,0 +1,1 @@
+//! Policies that stand in a table of the database.

@@ -1,0 +1,352 @@
+//! The config of `retention`: how long the rows of which tables are kept, and what becomes of them then.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use crate::kinds::partitions::format::KeyFormat;
+use crate::period::{Period, Span};
+use crate::pg::batch::Batch;
+use crate::pg::{Ident, TableName};
+use crate::run::Finding;
+
+/// Lets go of what is older than its keep.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// The tables, each with how long its rows are kept.
+    #[serde(default)]
+    #[schemars(with = "Vec<RetentionTable>")]
+    pub tables: Vec<Spanned<RetentionTable>>,
+    /// A table of the database that says how long the rows of others are kept; alone or beside `tables`.
+    #[schemars(with = "Option<Policies>")]
+    pub policies: Option<Spanned<Policies>>,
+    /// How large the batches are where rows are deleted or moved, and how gentle.
+    #[serde(default)]
+    pub batch: Batch,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionTable {
+    /// A table, partitioned or plain. Without a schema it is in `public`.
+    pub table: TableName,
+    /// How long it keeps its rows; months and days are those of the calendar in `timezone`.
+    pub keep: Period,
+    /// What becomes of what is older. A partition is dropped (`drop`, the default), detached and left as a table of its own
+    /// (`detach`), or detached and moved to schema `to` (`archive`). Rows of a table without partitions are deleted
+    /// (`delete`, the default), or moved to table `to` (`archive`).
+    pub action: Option<Action>,
+    /// Of a table without partitions: the column with the time of a row, of type `timestamptz`; or `timestamp`, read as
+    /// the wall clock of `timezone`; or `date`. NULL is never old.
+    pub column: Option<Ident>,
+    /// Where `archive` moves to: a schema for partitions, a table with its schema for rows. The table is made when it is
+    /// missing.
+    pub to: Option<String>,
+    /// The store to which a partition is written, and from which it is read back, before it goes.
+    pub export: Option<String>,
+    /// So many partitions that have begun are always kept, however old they are.
+    #[serde(default = "one")]
+    pub keep_at_least: u32,
+    /// No more partitions than this go in one run; the oldest first.
+    #[serde(default = "two_dozen")]
+    pub max_partitions: u32,
+    /// Of a table without partitions: an SQL condition that a row must meet besides.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+    /// Of a table without partitions: the row of another table that says how old a row is, instead of `column`.
+    pub age_from: Option<AgeFrom>,
+    /// Of a table that refuses DELETE by a trigger: partitions go only after an export.
+    pub immutable: Option<Immutable>,
+    /// Of a partitioned table: a column with the real time of a row, where the application fills in the key. A partition
+    /// stays as long as one of its rows is newer by it.
+    pub newest: Option<Ident>,
+    /// How long a plain DETACH may take, while it looks for rows that refer to the partition and others wait.
+    #[serde(default = "five_seconds")]
+    pub detach_timeout: Span,
+    /// How a key that is text, an integer or a uuid says its time. Default: that of the `partitions` job that names the
+    /// table.
+    pub key_format: Option<KeyFormat>,
+    /// The time zone of the calendar. Default: that of the `partitions` job that names the table, else the job's.
+    #[serde(default, deserialize_with = "zone")]
+    #[schemars(with = "Option<String>")]
+    pub timezone: Option<Tz>,
+}
+
+/// What becomes of what is too old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    Drop,
+    Detach,
+    Archive,
+    Delete,
+}
+
+impl Action {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Action::Drop => "drop",
+            Action::Detach => "detach",
+            Action::Archive => "archive",
+            Action::Delete => "delete",
+        }
+    }
+}
+
+/// The row that says how old a row is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgeFrom {
+    /// The table of that row.
+    pub table: TableName,
+    /// The column that refers to it, by its primary key.
+    pub key: Ident,
+    /// The column there with the time.
+    pub column: Ident,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Immutable {
+    DropAfterExport,
+}
+
+/// A table of policies.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policies {
+    /// The table that holds them, one row a table.
+    pub table: TableName,
+    /// The column with the time of a row, in the tables that it names.
+    #[serde(default = "created_at")]
+    pub column: Ident,
+    /// The schema that rows and partitions are moved to, to tables of the same names.
+    pub to: Option<Ident>,
+    /// Its column with the name of a table.
+    #[serde(default = "table_name")]
+    pub table_name: Ident,
+    /// Its column with the days that rows are kept.
+    #[serde(default = "retention_days")]
+    pub retention_days: Ident,
+    /// Its column that says whether rows are moved to `to`.
+    #[serde(default = "archive_enabled")]
+    pub archive_enabled: Ident,
+    /// Its column that says whether rows are deleted, where they are not moved.
+    #[serde(default = "delete_enabled")]
+    pub delete_enabled: Ident,
+    /// Its column that is told when a policy was last carried out.
+    #[serde(default = "last_run_at")]
+    pub last_run_at: Ident,
+    /// What is different for some of the tables it names.
+    #[serde(default)]
+    pub except: Vec<Exception>,
+}
+
+/// How the age of one table's rows is told, where it is not by the column of the others.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    pub table: TableName,
+    pub column: Option<Ident>,
+    pub age_from: Option<AgeFrom>,
+    /// An SQL condition that a row must meet besides.
+    #[serde(rename = "where")]
+    pub condition: Option<String>,
+}
+
+macro_rules! name {
+    ($($function:ident),+) => {
+        $(fn $function() -> Ident {
+            Ident::new(stringify!($function)).expect("a constant name")
+        })+
+    };
+}
+name!(created_at, table_name, retention_days, archive_enabled, delete_enabled, last_run_at);
+
+const fn one() -> u32 {
+    1
+}
+
+const fn two_dozen() -> u32 {
+    24
+}
+
+const fn five_seconds() -> Span {
+    Span(Duration::from_secs(5))
+}
+
+fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Tz::from_str(&name).map(Some).map_err(|_| {
+        serde::de::Error::custom(format!(
+            "unknown time zone {name:?}; write it like \"UTC\" or \"Europe/Berlin\", or leave it out for the job's"
+        ))
+    })
+}
+
+impl RetentionTable {
+    /// The zone of its calendar, where the job's is `job`.
+    pub fn zone(&self, job: Tz) -> Tz {
+        self.timezone.unwrap_or(job)
+    }
+
+    fn mistakes(&self) -> Vec<(String, &'static str)> {
+        let name = self.table.plain();
+        let mut found = Vec::new();
+        let mut mistake = |message: String, mend: &'static str| found.push((message, mend));
+        if self.keep.is_zero() {
+            mistake(format!("keep of {name} is nothing: all of it would go"), "write it like \"12 months\"");
+        }
+        match (self.action, &self.to) {
+            (Some(Action::Archive), None) => mistake(
+                format!("{name} is archived, and to does not say where to"),
+                "add to = \"SCHEMA\" for partitions, to = \"SCHEMA.TABLE\" for rows",
+            ),
+            (Some(Action::Archive), Some(to)) if to.parse::<TableName>().is_err() => {
+                mistake(
+                    format!("to of {name}: {to:?} is no name"),
+                    "write to = \"archive\", or to = \"archive.TABLE\"",
+                );
+            }
+            (Some(Action::Archive), Some(_)) | (_, None) => {}
+            (_, Some(_)) => {
+                mistake(format!("{name} has to, and is not archived"), "add action = \"archive\", or remove to")
+            }
+        }
+        if self.column.is_some() && self.age_from.is_some() {
+            mistake(format!("{name} has both column and age_from"), "keep the one that says how old a row is");
+        }
+        if self.condition.as_ref().is_some_and(|sql| sql.trim().is_empty()) {
+            mistake(format!("where of {name} is empty"), "write SQL, or leave the key out");
+        }
+        if let Some(store) = &self.export {
+            mistake(
+                format!("{name} is to be exported to {store}, and this version of pgtend has no stores yet"),
+                "leave it until it has, and do without the rule: a partition that has to be exported must not go before",
+            );
+        }
+        if self.immutable.is_some() && self.export.is_none() {
+            mistake(
+                format!("{name} is immutable, and export does not say where its partitions are written before they go"),
+                "add export = \"STORE\"",
+            );
+        }
+        if self.keep_at_least == 0 {
+            mistake(format!("keep_at_least of {name} is 0: one partition at least is always kept"), "write 1 or more");
+        }
+        if self.max_partitions == 0 {
+            mistake(format!("max_partitions of {name} is 0: no partition could ever go"), "write 1 or more");
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(300)).contains(&self.detach_timeout.0) {
+            mistake(
+                format!("detach_timeout of {name} must be between 100ms and 5m"),
+                "leave it out for 5s: others wait so long",
+            );
+        }
+        found
+    }
+}
+
+impl Retention {
+    /// What the config cannot mean; for `Kind::validate`.
+    pub fn mistakes(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if self.tables.is_empty() && self.policies.is_none() {
+            found.push(Finding::error(
+                "retention names no table",
+                "add tables = [{ table = \"public.events\", keep = \"12 months\" }], or policies",
+            ));
+        }
+        found.extend(
+            self.batch.mistakes().into_iter().map(|mistake| Finding::error(mistake, "leave it out for the default")),
+        );
+        let mut seen = BTreeSet::new();
+        for entry in &self.tables {
+            let table = entry.get_ref();
+            let mut mistake = |message: String, mend: &str| found.push(Finding::error(message, mend).at(entry.span()));
+            for (message, mend) in table.mistakes() {
+                mistake(message, mend);
+            }
+            if !seen.insert((&table.table, &table.condition)) {
+                let message = format!("{} stands twice in retention.tables with the same where", table.table.plain());
+                mistake(message, "one table has one keep: remove one of the two");
+            }
+        }
+        if let Some(policies) = &self.policies {
+            let mut named = BTreeSet::new();
+            for exception in &policies.get_ref().except {
+                let name = exception.table.plain();
+                let mut mistake =
+                    |message: String, mend: &str| found.push(Finding::error(message, mend).at(policies.span()));
+                if exception.column.is_some() && exception.age_from.is_some() {
+                    mistake(format!("{name} has both column and age_from"), "keep the one that says how old a row is");
+                }
+                if exception.condition.as_ref().is_some_and(|sql| sql.trim().is_empty()) {
+                    mistake(format!("where of {name} is empty"), "write SQL, or leave the key out");
+                }
+                if !named.insert(&exception.table) {
+                    mistake(format!("{name} stands twice in policies.except"), "remove one of the two");
+                }
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a config: the parser's words, or the findings of `mistakes`.
+    fn check(config: &str, expect: &str) {
+        let said = match toml::from_str::<Retention>(config) {
+            Err(error) => error.message().to_owned(),
+            Ok(kind) => {
+                kind.mistakes().iter().map(|f| format!("{} {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+            }
+        };
+        assert!(
+            if expect.is_empty() { said.is_empty() } else { said.contains(expect) },
+            "{said:?} does not say {expect:?}"
+        );
+    }
+
+    #[test]
+    fn a_config_that_means_nothing_is_refused() {
+        check("tables = [{ table = 'a', keep = '1 year' }]", "");
+        check(
+            "tables = [{ table = 'a', keep = '1 year', where = 'x' }, { table = 'a', keep = '2 years', where = 'y' }]",
+            "",
+        );
+        check("tables = [{ table = 'a', keep = '1 year', action = 'archive', to = 'archive.a' }]", "");
+        check("policies = { table = 'p' }", "");
+        check("", "retention names no table");
+        check("tables = [{ table = 'a' }]", "missing field `keep`");
+        check("tables = [{ table = 'a', keep = 10 }]", "no unit");
+        check("tables = [{ table = 'a', keep = '0 days' }]", "keep of public.a is nothing");
+        check("tables = [{ table = 'a', keep = '1 year' }, { table = 'public.A', keep = '2 years' }]", "stands twice");
+        check("tables = [{ table = 'a', keep = '1 year', action = 'archive' }]", "to does not say where to");
+        check("tables = [{ table = 'a', keep = '1 year', action = 'archive', to = 'a b' }]", "\"a b\" is no name");
+        check("tables = [{ table = 'a', keep = '1 year', to = 'x' }]", "has to, and is not archived");
+        check("tables = [{ table = 'a', keep = '1 year', action = 'purge' }]", "unknown variant `purge`");
+        check("tables = [{ table = 'a', keep = '1 year', keep_at_least = 0 }]", "one partition at least");
+        check("tables = [{ table = 'a', keep = '1 year', max_partitions = 0 }]", "no partition could ever go");
+        check("tables = [{ table = 'a', keep = '1 year', detach_timeout = '1h' }]", "between 100ms and 5m");
+        check("tables = [{ table = 'a', keep = '1 year', export = 'offsite' }]", "no stores yet");
+        check("tables = [{ table = 'a', keep = '1 year', immutable = 'drop-after-export' }]", "add export");
+        check(
+            "tables = [{ table = 'a', keep = '1 year', column = 'x', age_from = { table = 'b', key = 'k', column = 'c' } }]",
+            "both column and age_from",
+        );
+        check(
+            "policies = { table = 'p', except = [{ table = 'a' }, { table = 'a' }] }",
+            "stands twice in policies.except",
+        );
+    }
+}
