@@ -46,5 +46,5 @@ middle() {
 fresh_copy() {
     local how=
     [ "$(sql -c 'SHOW server_version_num')" -lt 150000 ] || how='STRATEGY file_copy'
-    sql -c "SET client_min_messages = error" -c "DROP DATABASE IF EXISTS $2" -c "CREATE DATABASE $2 TEMPLATE $1 $how" -c CHECKPOINT
+    sql -c "SET client_min_messages = error" -c "DROP DATABASE IF EXISTS $2 WITH (FORCE)" -c "CREATE DATABASE $2 TEMPLATE $1 $how" -c CHECKPOINT
 }

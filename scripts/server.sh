@@ -127,9 +127,9 @@ insist_on_disk() {
     esac
 }
 
-# A folder that the server may write in.
+# A folder for a server, which insists that it is nobody else's.
 server_folder() {
-    mkdir "$1"
+    mkdir -m 700 "$1"
     [ "$(id -u)" -ne 0 ] || chown 65534:65534 "$1"
 }
 
