@@ -23,7 +23,8 @@ SELECT a.attname::text AS name,
            JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
            JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
            WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum
-             AND NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE')
+             -- CASE, because the table itself is among them, and the privilege may be asked of it before the kind is.
+             AND CASE WHEN s.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END
        ) AS unusable_sequences
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
