@@ -39,12 +39,7 @@ pub struct Age<'a> {
 impl<'a> Ages<'a> {
     /// # Errors
     /// Why no partition of the table may be touched: its key says no time, or its bounds do not fit the policy.
-    pub fn of(
-        facts: &'a TableFacts,
-        policy: &RetentionTable,
-        zone: Tz,
-        now: DateTime<Utc>,
-    ) -> Result<Self, Refusal> {
+    pub fn of(facts: &'a TableFacts, policy: &RetentionTable, zone: Tz, now: DateTime<Utc>) -> Result<Self, Refusal> {
         let refused = |why: String| Refusal::new(why, "until that is mended, its partitions stay");
         let key = Key::read(&facts.key, policy.key_format.as_ref()).map_err(refused)?;
         let Some(cutoff_at) = policy.keep.before(now, zone) else {

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result};
 
 use super::facts::Going;
 use super::mark::Mark;
-use crate::pg::ddl::Ddl;
 use crate::pg::Ident;
+use crate::pg::ddl::Ddl;
 
 /// Counts the rows and notes the last of them: by the first column of the partition key, then by the primary key. Of that
 /// row it keeps the primary key, the partition key, and columns whose name speaks of a digest or a signature.

@@ -85,9 +85,8 @@ async fn before(cx: &Context, session: &Session, going: &Going) -> Result<Option
     if going.export.is_some() && going.ledger.of(going.oid) != Some(Became::Exported) {
         bail!("it was not exported, and so it stays");
     }
-    let waits = |(oid, _): &&(u32, crate::pg::TableName)| {
-        !matches!(going.ledger.of(*oid), Some(Became::Gone | Became::Failed))
-    };
+    let waits =
+        |(oid, _): &&(u32, crate::pg::TableName)| !matches!(going.ledger.of(*oid), Some(Became::Gone | Became::Failed));
     if let Some((_, other)) = going.after.iter().find(waits) {
         return Ok(Some(Applied::Locked(format!("{}, whose rows refer to it, has to go first", other.plain()))));
     }
@@ -112,9 +111,10 @@ async fn before(cx: &Context, session: &Session, going: &Going) -> Result<Option
             Newest::Unknown(why) => bail!("its newest {column} cannot be read, and so it stays: {why}"),
         }
     }
-    at_work::not_held(session, going, cx.now).await.map(|()| None).or_else(|error| {
-        applied(cx, going, at_work::judge(cx, session, error, None, true)).map(Some)
-    })
+    at_work::not_held(session, going, cx.now)
+        .await
+        .map(|()| None)
+        .or_else(|error| applied(cx, going, at_work::judge(cx, session, error, None, true)).map(Some))
 }
 
 /// Triggers and dependents that were made since the plan.
@@ -265,9 +265,7 @@ async fn detach_concurrently(session: &Session, going: &Going) -> Result<()> {
     let done = session.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} CONCURRENTLY")).await;
     // Where the connection is gone these fail, and the error above is the one to tell.
     let _ = session.batch_execute("RESET ROLE").await;
-    let _ = session
-        .query("SELECT pg_catalog.set_config('statement_timeout', $1, false)", &[&usual])
-        .await;
+    let _ = session.query("SELECT pg_catalog.set_config('statement_timeout', $1, false)", &[&usual]).await;
     done.map_err(anyhow::Error::from).context("detach it concurrently")
 }
 
@@ -352,9 +350,8 @@ async fn take_mark(session: &Session, unmark: &Unmark) -> Result<()> {
     let ddl = Ddl::begin(session, &unmark.owner).await?;
     let done = async {
         let found = at_work::found(ddl.session(), unmark.oid).await?;
-        let ours = found.is_some_and(|found| {
-            found.name == unmark.leaf && found.comment.as_deref().and_then(mark::parse).is_some()
-        });
+        let ours = found
+            .is_some_and(|found| found.name == unmark.leaf && found.comment.as_deref().and_then(mark::parse).is_some());
         if ours { at_work::comment(&ddl, &unmark.leaf, unmark.comment.as_deref()).await } else { Ok(()) }
     }
     .await;

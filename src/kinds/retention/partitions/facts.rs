@@ -186,7 +186,11 @@ pub struct Detached {
 #[derive(Debug)]
 pub enum Action {
     /// Fails when it is applied, so that what cannot be done is never called done.
-    Refuse { target: String, table: String, refusal: Refusal },
+    Refuse {
+        target: String,
+        table: String,
+        refusal: Refusal,
+    },
     /// Writes a partition to a store and reads it back, before it goes.
     Export(Arc<Going>),
     Go(Arc<Going>),

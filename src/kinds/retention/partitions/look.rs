@@ -86,7 +86,12 @@ pub async fn newest(
 }
 
 /// The newest time as text, and whether it is not before the cutoff. A day is not over before its end.
-pub fn newest_sql(leaf: &TableName, column: &Ident, kind: &str, (cutoff, zone): (DateTime<Utc>, Tz)) -> (String, Cutoff) {
+pub fn newest_sql(
+    leaf: &TableName,
+    column: &Ident,
+    kind: &str,
+    (cutoff, zone): (DateTime<Utc>, Tz),
+) -> (String, Cutoff) {
     let is_new = if kind == "date" {
         format!("max({column})::timestamp + interval '1 day' > $1::timestamp")
     } else {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::age::{Age, Ages};
-use super::facts::{
-    Action, Detached, Fate, Going, LeafFacts, Ledger, Newest, Refusal, Stand, TableFacts, Unmark, Way,
-};
+use super::facts::{Action, Detached, Fate, Going, LeafFacts, Ledger, Newest, Refusal, Stand, TableFacts, Unmark, Way};
 use super::mark;
 use super::steps::counted;
 use crate::kinds::partitions::bound;
@@ -58,9 +56,8 @@ impl<'a, 'b> Old<'a, 'b> {
         let begun: Vec<_> = attached().filter(|age| ages.has_begun(age)).collect();
         let kept = begun.len().saturating_sub(usize::try_from(keep_at_least).unwrap_or(usize::MAX));
         let protected: HashSet<u32> = begun[kept..].iter().map(|age| age.partition.oid).collect();
-        let (protected, going): (Vec<_>, Vec<_>) = attached()
-            .filter(|age| ages.is_old(age.to))
-            .partition(|age| protected.contains(&age.partition.oid));
+        let (protected, going): (Vec<_>, Vec<_>) =
+            attached().filter(|age| ages.is_old(age.to)).partition(|age| protected.contains(&age.partition.oid));
         Self {
             going,
             protected,
@@ -81,7 +78,9 @@ fn forbidden(facts: &TableFacts, fate: &Fate) -> Option<Refusal> {
 
 fn immutable(table: &str, trigger: &str) -> Refusal {
     Refusal::new(
-        format!("trigger {trigger} stands on deleting from {table}, and a dropped partition's rows are deleted all the same"),
+        format!(
+            "trigger {trigger} stands on deleting from {table}, and a dropped partition's rows are deleted all the same"
+        ),
         "write immutable = \"drop-after-export\" with an export if that is meant, or action = \"detach\" or \"archive\"",
     )
 }
@@ -99,7 +98,10 @@ fn obstacle(facts: &TableFacts, fate: &Fate, name: &TableName, leaf: &LeafFacts)
     if !leaf.may_act {
         return Some(Refusal::new(
             format!("{name} belongs to {owner}, and pgtend's role may not act as that one"),
-            format!("GRANT {owner} TO the role that pgtend connects as, or ALTER TABLE it OWNER TO {}", facts.parent.owner),
+            format!(
+                "GRANT {owner} TO the role that pgtend connects as, or ALTER TABLE it OWNER TO {}",
+                facts.parent.owner
+            ),
         ));
     }
     match fate {
@@ -132,7 +134,8 @@ pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Ac
     for looked in tables {
         match looked {
             Ok(facts) if known.iter().any(|other| other.parent.oid == facts.parent.oid) => {
-                let refusal = Refusal::new("two policies of the job name this table", "one table has one keep: remove one");
+                let refusal =
+                    Refusal::new("two policies of the job name this table", "one table has one keep: remove one");
                 plan.actions.push(refuse(facts.table(), facts.table(), refusal));
             }
             Ok(facts) => known.push(facts),
@@ -144,7 +147,15 @@ pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Ac
     order.sort_by_key(|place| ranks[*place]);
     let mut wanted: Vec<Wanted> = Vec::new();
     for place in order {
-        let mut one = One { facts: &known[place], known: &known, holds, now, ledger: &ledger, notes: Vec::new(), wanted: Vec::new() };
+        let mut one = One {
+            facts: &known[place],
+            known: &known,
+            holds,
+            now,
+            ledger: &ledger,
+            notes: Vec::new(),
+            wanted: Vec::new(),
+        };
         if let Err(refusal) = one.all(&wanted) {
             plan.actions.push(refuse(one.facts.table(), one.facts.table(), refusal));
         }
@@ -234,7 +245,8 @@ fn ranks(tables: &[TableFacts]) -> Vec<usize> {
     for rank in 0..tables.len() {
         let left: Vec<usize> = (0..tables.len()).filter(|place| ranks[*place] == usize::MAX).collect();
         let is_referred_to = |place: &usize| {
-            left.iter().any(|other| other != place && tables[*other].parent.references.contains(&tables[*place].parent.oid))
+            left.iter()
+                .any(|other| other != place && tables[*other].parent.references.contains(&tables[*place].parent.oid))
         };
         if let Some(next) = left.iter().find(|place| !is_referred_to(place)).or(left.first()) {
             ranks[*next] = rank;
@@ -269,8 +281,8 @@ impl One<'_> {
         let fate = Fate::of(&facts.policy)?;
         let ages = Ages::of(&facts.parent, &facts.policy, facts.zone, self.now)?;
         if let Some((held, hold)) = self.holds.on_any(&facts.lineage, self.now) {
-            let by = if held == facts.table() { String::new() } else { format!("{} is ", held.plain()) };
-            self.notes.push(Step::keep(table, format!("{by}{}", hold.sentence())));
+            let by = if held == facts.table() { "it is".into() } else { format!("{} is", held.plain()) };
+            self.notes.push(Step::keep(table, format!("{by} {}", hold.sentence())));
             return Ok(());
         }
         let old = Old::of(&ages, facts.policy.keep_at_least);
@@ -295,7 +307,8 @@ impl One<'_> {
     fn those_of_now(&mut self, ages: &Ages<'_>, old: &Old<'_, '_>, fate: &Fate, before: &[Wanted]) {
         let facts = self.facts;
         let most = usize::try_from(facts.policy.max_partitions).unwrap_or(usize::MAX);
-        let mut went = 0;
+        // What was begun by an earlier run goes in this one too.
+        let mut went = self.wanted.iter().filter(|wanted| matches!(wanted.what, What::Go(_))).count();
         let mut left: Vec<&Age<'_>> = Vec::new();
         for age in &old.going {
             let (partition, name) = (age.partition, age.partition.name.clone());
@@ -305,8 +318,8 @@ impl One<'_> {
                 continue;
             };
             if let Some((held, hold)) = self.holds.on_any(&leaf.tree, self.now) {
-                let by = if *held == name { String::new() } else { format!("{} is ", held.plain()) };
-                self.keep(&name, format!("{rule}, and {by}{}", hold.sentence()));
+                let by = if *held == name { "is".into() } else { format!("{} is", held.plain()) };
+                self.keep(&name, format!("{rule}, but {by} {}", hold.sentence()));
                 continue;
             }
             if let Some(refusal) = obstacle(facts, fate, &name, leaf) {
@@ -314,7 +327,7 @@ impl One<'_> {
                 self.want(ages, age.from, age.to, what);
                 continue;
             }
-            if went == most {
+            if went >= most {
                 left.push(age);
                 self.want(ages, age.from, age.to, What::Left);
                 continue;
@@ -325,7 +338,10 @@ impl One<'_> {
                 continue;
             }
             if let Some(other) = self.waits_for(ages, age, before) {
-                self.keep(&name, format!("{rule}, and goes when those of {other} in its window are gone, in a later run"));
+                self.keep(
+                    &name,
+                    format!("{rule}, and goes when those of {other} in its window are gone, in a later run"),
+                );
                 continue;
             }
             if let Some(referring) = leaf.referring.first() {
@@ -337,10 +353,17 @@ impl One<'_> {
                 self.want(ages, age.from, age.to, What::Refuse(name, refusal));
                 continue;
             }
-            if let (Fate::Detach | Fate::Archive(_), Some(trigger)) =
-                (fate, facts.parent.immutable.as_ref().map(|t| t.as_str()).or(leaf.delete_triggers.first().map(|t| t.as_str())))
-            {
-                let reason = format!("trigger {trigger} stands on deleting from it, and no longer does once it is detached");
+            if let (Fate::Detach | Fate::Archive(_), Some(trigger)) = (
+                fate,
+                facts
+                    .parent
+                    .immutable
+                    .as_ref()
+                    .map(|t| t.as_str())
+                    .or(leaf.delete_triggers.first().map(|t| t.as_str())),
+            ) {
+                let reason =
+                    format!("trigger {trigger} stands on deleting from it, and no longer does once it is detached");
                 self.notes.push(Step::warn(name.plain(), reason));
             }
             went += 1;
@@ -444,17 +467,26 @@ impl One<'_> {
     /// finished.
     fn begun_before(&mut self, ages: &Ages<'_>, fate: &Fate) {
         let facts = self.facts;
+        let barred = |leaf: &LeafFacts| {
+            *fate == Fate::Drop
+                && (forbidden(facts, fate).is_some()
+                    || (facts.policy.immutable.is_none() && !leaf.delete_triggers.is_empty())
+                    || (facts.policy.export.is_some() && !facts.can_compare))
+        };
         for partition in facts.parent.partitions.iter().filter(|partition| partition.detach_pending) {
             let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
             if let Some((_, hold)) = self.holds.on_any(&leaf.tree, self.now) {
-                self.keep(&partition.name, format!("its detaching was begun and not finished, and it is {}", hold.sentence()));
+                self.keep(
+                    &partition.name,
+                    format!("its detaching was begun and not finished, and it is {}", hold.sentence()),
+                );
                 continue;
             }
             let mark = leaf.comment.as_deref().and_then(mark::parse).filter(|mark| mark.parent == facts.parent.oid);
             let range = ages.range(&partition.bound);
             let (own, why) = match (&mark, &range) {
                 (None, _) => (Fate::Detach, "its detaching was begun by somebody else and not finished"),
-                (Some(mark), Ok((_, to))) if mark.fate == *fate && ages.is_old(*to) => {
+                (Some(mark), Ok((_, to))) if mark.fate == *fate && ages.is_old(*to) && !barred(leaf) => {
                     (fate.clone(), "its detaching was begun by an earlier run and not finished")
                 }
                 (Some(_), _) => (
@@ -473,11 +505,9 @@ impl One<'_> {
                 Ok(_) if mark.table != *facts.table() => {
                     Err(format!("it was detached from {}, which has another name now", mark.table.plain()))
                 }
-                Ok(_) if mark.fate != *fate => Err(format!(
-                    "it was to be {}, and the policy says {} now",
-                    mark.fate.word(),
-                    fate.word()
-                )),
+                Ok(_) if mark.fate != *fate => {
+                    Err(format!("it was to be {}, and the policy says {} now", mark.fate.word(), fate.word()))
+                }
                 Ok((_, to)) if !ages.is_old(*to) => Err(format!("it ends {}, after the cutoff", ages.shown(*to))),
                 Ok(_) if facts.policy.export.is_some() && !facts.can_compare => {
                     Err("whether what was exported is what it holds cannot be told in this version".into())
@@ -577,14 +607,16 @@ impl One<'_> {
             ));
         }
         if let Some(next) = old.next {
-            let when = ages.goes_on(next.to, &facts.policy).map_or_else(String::new, |day| format!(", and goes on {day}"));
+            let when =
+                ages.goes_on(next.to, &facts.policy).map_or_else(String::new, |day| format!(", and goes on {day}"));
             self.keep(&next.partition.name, format!("the first after the cutoff: ends {}{when}", ages.shown(next.to)));
         }
         if let Some(default) = &facts.parent.default
             && default.has_rows != Some(false)
         {
             let rows = facts.default_rows.map_or_else(|| "rows that could not be counted".into(), |n| n.to_string());
-            self.notes.push(Step::warn(default.name.plain(), format!("the default partition holds {rows}, and never goes")));
+            self.notes
+                .push(Step::warn(default.name.plain(), format!("the default partition holds {rows}, and never goes")));
         }
     }
 }
@@ -595,7 +627,10 @@ fn way(facts: &TableFacts, leaf: &LeafFacts) -> Way {
         return Way::Plainly(format!("a foreign key of {} points at it", key.table.plain()));
     }
     if let Some(default) = &facts.parent.default {
-        return Way::Plainly(format!("PostgreSQL does not do it concurrently beside a default partition, {}", default.name.plain()));
+        return Way::Plainly(format!(
+            "PostgreSQL does not do it concurrently beside a default partition, {}",
+            default.name.plain()
+        ));
     }
     if facts.server < 140_000 {
         return Way::Plainly(format!("PostgreSQL {} does not know how to do it concurrently", facts.server / 10_000));

@@ -64,7 +64,9 @@ fn how(going: &Going) -> String {
         (Stand::Pending, _) => "its detaching is finished".into(),
         (Stand::Detached, _) => return format!("{rows}, {bytes}"),
         (Stand::Attached, Way::Concurrently) => "detached concurrently".into(),
-        (Stand::Attached, Way::Plainly(why)) => format!("detached under a lock on {}, since {why}", going.table.plain()),
+        (Stand::Attached, Way::Plainly(why)) => {
+            format!("detached under a lock on {}, since {why}", going.table.plain())
+        }
     };
     format!("{rows}, {bytes}; {way}")
 }

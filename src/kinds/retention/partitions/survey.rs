@@ -150,7 +150,8 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
     let (mut moving, mut schemas): (Vec<u32>, Vec<String>) = (Vec::new(), Vec::new());
     for facts in tables.iter() {
         let old = plan::candidates(facts, holds, cx.now);
-        let other = facts.parent.partitions.iter().filter(|p| p.detach_pending || marked.contains(&p.oid)).map(|p| p.oid);
+        let other =
+            facts.parent.partitions.iter().filter(|p| p.detach_pending || marked.contains(&p.oid)).map(|p| p.oid);
         let detached = left.iter().filter(|(_, _, mark)| mark.parent == facts.parent.oid).map(|(oid, ..)| *oid);
         let own: BTreeSet<u32> = old.into_iter().chain(other).chain(detached).collect();
         if let Ok(Fate::Archive(to)) = Fate::of(&facts.policy) {
@@ -239,8 +240,7 @@ async fn of_rows(session: &Session, cx: &Context, tables: &mut [&mut TableFacts]
             }
             let (Some(leaf), Some(name)) = (facts.leaves.get_mut(&oid), names.get(&oid)) else { continue };
             if let (Some(column), Some(cutoff)) = (&newest, cutoff) {
-                leaf.newest =
-                    look::newest(session, &leaf.owner, name, column, (cutoff, zone), look::GLANCE).await?;
+                leaf.newest = look::newest(session, &leaf.owner, name, column, (cutoff, zone), look::GLANCE).await?;
             }
             leaf.references = catalog::references(session, oid).await?;
             let except: Vec<u32> = all.iter().copied().filter(|other| *other != oid).collect();
@@ -255,10 +255,9 @@ async fn of_rows(session: &Session, cx: &Context, tables: &mut [&mut TableFacts]
 /// The sizes; none where somebody has one of them locked.
 async fn sizes(session: &Session, oids: &[u32]) -> Result<HashMap<u32, u64>> {
     match session.query(include_str!("survey_sizes.sql"), &[&oids]).await {
-        Ok(rows) => Ok(rows
-            .iter()
-            .filter_map(|row| Some((row.get(0), row.get::<_, Option<i64>>(1)?.unsigned_abs())))
-            .collect()),
+        Ok(rows) => {
+            Ok(rows.iter().filter_map(|row| Some((row.get(0), row.get::<_, Option<i64>>(1)?.unsigned_abs()))).collect())
+        }
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(HashMap::new()),
         Err(error) => Err(error).context("look up the sizes of partitions"),
     }
