@@ -158,9 +158,8 @@ fn unique<'a>(kind: &Summarize, facts: &'a Facts) -> Result<&'a Unique, Refusal>
     let into = kind.into.get_ref();
     let partitioned = facts.into.as_ref().is_some_and(|relation| relation.kind == 'p');
     let wanted: BTreeSet<_> = kind.key().map(Ident::as_str).collect();
-    let right = |index: &&Unique| {
-        index.columns.len() == wanted.len() && index.columns.iter().all(|column| wanted.contains(column.as_str()))
-    };
+    // A column may stand in an index twice.
+    let right = |index: &&Unique| index.columns.iter().map(String::as_str).collect::<BTreeSet<_>>() == wanted;
     let flaw = |index: &Unique| match index {
         Unique { partial: true, .. } => Some("has a condition of its own"),
         Unique { valid: false, .. } => Some("is not valid"),
