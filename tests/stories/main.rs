@@ -39,6 +39,7 @@ mod shipped_retention;
 mod shutting_down;
 mod signals;
 mod standby;
+mod summarize;
 mod support_works;
 mod systemd;
 mod time_limits;
