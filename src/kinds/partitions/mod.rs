@@ -33,12 +33,13 @@ pub mod survey;
 pub mod written;
 
 use anyhow::{Result, bail};
+use chrono_tz::Tz;
 
 use self::facts::{Action, TableFacts};
 use self::plan::Wanted;
 use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
-use super::{Applied, Context, Kind};
+use super::{Applied, Context, Kind, Word};
 use crate::pg::Session;
 use crate::run::{Finding, Gauge, Plan, Step};
 
@@ -49,6 +50,14 @@ impl Kind for Partitions {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn says(&self, zone: Tz) -> Vec<Word> {
+        self.words(zone)
+    }
+
+    fn heed(&mut self, words: &[Word]) {
+        self.hear(words);
     }
 
     async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
@@ -63,7 +72,10 @@ impl Kind for Partitions {
         let mut wanted = Vec::with_capacity(self.tables.len());
         for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
             wanted.push(match surveyed {
-                Ok(facts) => plan::wanted(&facts, entry.get_ref(), cx.timezone, cx.now, None),
+                Ok(facts) => {
+                    let policy = entry.get_ref();
+                    plan::wanted(&facts, policy, cx.timezone, cx.now, policy.kept_from(cx.now))
+                }
                 Err(refusal) => refused(refusal),
             });
         }
