@@ -3,6 +3,7 @@
 mod beside;
 mod default_rows;
 mod inheritance;
+mod published;
 mod run;
 
 use std::sync::Arc;
