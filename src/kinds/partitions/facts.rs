@@ -35,7 +35,8 @@ pub struct KeyFacts {
     /// The key, for people: `RANGE (created_at, id)`; an expression is not written out.
     pub definition: String,
     pub columns: usize,
-    /// `format_type` of the first key column: `timestamp with time zone`, `text` …
+    /// `format_type` of the first key column: `timestamp with time zone`, `character varying(7)` …; of a domain what it is
+    /// made of.
     pub type_name: String,
     /// Text keys: whether the key's collation orders by bytes (C, POSIX), as comparing bounds needs.
     pub bytewise: bool,

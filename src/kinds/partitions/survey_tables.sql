@@ -33,9 +33,8 @@ SELECT asked.place,
            LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = w.attnum
        ) AS definition,
        p.partnatts AS key_columns,
-       -- A domain, and an expression, is what its operators work on.
-       pg_catalog.format_type(
-           CASE WHEN a.atttypid IS NULL OR t.typtype = 'd' THEN o.opcintype ELSE a.atttypid END, NULL) AS key_type,
+       -- A domain is what it is made of; an expression what its operators work on.
+       coalesce(base.name, pg_catalog.format_type(o.opcintype, NULL)) AS key_type,
        CASE l.collprovider
            WHEN 'd' THEN here.bytewise
            WHEN 'b' THEN true
@@ -49,7 +48,15 @@ JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = asked.name
 LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
-LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN LATERAL (
+    WITH RECURSIVE made_of AS (
+        SELECT a.atttypid AS type, a.atttypmod AS modifier
+        UNION ALL
+        SELECT t.typbasetype, t.typtypmod FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.type AND t.typtype = 'd'
+    )
+    SELECT pg_catalog.format_type(m.type, m.modifier) AS name
+    FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.type AND t.typtype <> 'd'
+) AS base ON true
 LEFT JOIN pg_catalog.pg_opclass o ON o.oid = p.partclass[0]
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = p.partcollation[0]
 -- For whoever names a partition instead of the table it is one of.

@@ -42,7 +42,8 @@ pub async fn write(session: &Session, create: &Create) -> Result<Written> {
     let shown = match row.get::<_, Option<String>>("type") {
         // Its name comes from the server's format_type, quoted where it must be.
         Some(kind) => {
-            let list: Vec<_> = literals.iter().map(|literal| format!("CAST({literal} AS {kind})::text")).collect();
+            // As the type writes its values: a cast to text would take the spaces off a character(n).
+            let list: Vec<_> = literals.iter().map(|literal| format!("concat(CAST({literal} AS {kind}))")).collect();
             let sql = format!("SELECT ARRAY[{}]", list.join(", "));
             session.query_one(&sql, &[]).await.context("read the new bound as a value of the key's type")?.get(0)
         }

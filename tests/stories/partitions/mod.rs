@@ -3,6 +3,7 @@
 mod beside;
 mod default_rows;
 mod inheritance;
+mod odd_keys;
 mod published;
 mod run;
 

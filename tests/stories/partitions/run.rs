@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Database, Output, Pgtend, on_each_major, wait_until};
 
 /// A job `partitions` with these entries of `tables`.
-fn tending(db: &Database, tables: &str) -> Pgtend {
+pub fn tending(db: &Database, tables: &str) -> Pgtend {
     Pgtend::tending(db, &job("partitions", tables))
 }
 
@@ -19,14 +19,14 @@ const EVENTS: &str =
 /// Three months from the current one.
 const THREE: &str = "{ table = \"events\", every = \"1 month\", ahead = 2 }";
 
-async fn run(program: &Pgtend) -> (Output, Value) {
+pub async fn run(program: &Pgtend) -> (Output, Value) {
     let output = program.run(["run", "partitions", "--json"]).await;
     let record = output.json().pop().unwrap_or_else(|| panic!("{output:?}"));
     (output, record)
 }
 
 /// The targets of what `plan` would do.
-async fn planned(program: &Pgtend) -> Vec<String> {
+pub async fn planned(program: &Pgtend) -> Vec<String> {
     let output = program.run(["plan", "partitions", "--json"]).await.exits(0);
     let steps = output.json().into_iter().filter(|step| step["action"] != "keep" && step["action"] != "warn");
     steps.map(|step| format!("{} {}", step["action"].as_str().unwrap(), step["target"].as_str().unwrap())).collect()
@@ -40,7 +40,7 @@ async fn months(db: &Database, table: &str, n: i32) -> Vec<String> {
     .await
 }
 
-async fn partitions(db: &Database, table: &str) -> Vec<String> {
+pub async fn partitions(db: &Database, table: &str) -> Vec<String> {
     db.column(&format!("SELECT relname::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '{table}'::regclass AND pg_get_expr(relpartbound, c.oid) <> 'DEFAULT' ORDER BY 1")).await
 }
 
