@@ -153,11 +153,12 @@ fn shape(facts: &TableFacts) -> Vec<Finding> {
         }
     }
     if let Some(sub) = facts.partitions.iter().find(|partition| partition.is_parent) {
+        let new = match plan::newest_parent(facts) {
+            Some(_) => "no new ones are made, since it is not known by what they should be",
+            None => "new ones are made as plain tables, as the newest is",
+        };
         found.push(Finding::warning(
-            format!(
-                "partitions of {table} are partitioned themselves ({}); new ones are made as plain tables",
-                sub.name.plain()
-            ),
+            format!("partitions of {table} are partitioned themselves ({}); {new}", sub.name.plain()),
             "make those partitions by hand if they are to be partitioned too",
         ));
     }

@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 
 use super::cover::Cover;
 use super::every::{Every, Periods};
-use super::facts::{Action, Create, DefaultWork, Leftover, NewBound, Strategy, TableFacts};
+use super::facts::{Action, Create, DefaultWork, Leftover, NewBound, Partition, Strategy, TableFacts};
 use super::key::{Key, LAST};
 use super::policy::{MAX_PERIODS, PartitionTable};
 use super::runway::{self, Runway};
@@ -67,7 +67,7 @@ pub fn wanted(
             wanted.notes.extend(mended.map(|why| Step::warn(facts.table.plain(), why)));
         }
         Ok(creates) => {
-            wanted.refusal = mended;
+            wanted.refusal = mended.or_else(|| deeper(facts));
             wanted.creates = creates;
         }
         Err(why) => wanted.refusal = Some(why),
@@ -92,6 +92,22 @@ pub fn wanted(
 
 fn obstacles(facts: &TableFacts) -> Option<String> {
     (!facts.obstacles.is_empty()).then(|| format!("no partition can be made: {}", facts.obstacles.join("; ")))
+}
+
+/// What a new partition would be like is told by the one that was made last, unless that is partitioned itself.
+fn deeper(facts: &TableFacts) -> Option<String> {
+    newest_parent(facts).map(|newest| {
+        format!(
+            "its partitions are partitioned themselves, as {} is, and pgtend does not know by what a new one should be: make \
+             it by hand with its own partitions, or name the partitions as tables of the job",
+            newest.name.plain()
+        )
+    })
+}
+
+/// The partition that was made last, if it is partitioned itself.
+pub fn newest_parent(facts: &TableFacts) -> Option<&Partition> {
+    facts.partitions.iter().max_by_key(|partition| partition.oid).filter(|newest| newest.is_parent)
 }
 
 /// The periods around now, less what partitions hold already.

@@ -237,3 +237,17 @@ fn a_list_of_months_in_another_format_is_not_added_to() {
     let text = show(plan_of(&facts(words), "key_format = '%Y-%m', ahead = 0", NOVEMBER));
     assert!(text.starts_with("create events_2026_11 IN ('2026-11')"), "{text}");
 }
+
+/// The plan does not promise what no run could do; what was made as a plain table since is taken after.
+#[test]
+fn partitions_that_are_partitioned_themselves_are_refused_before_anything_is_tried() {
+    let mut facts = facts("range timestamptz\n a 2026-10-01 2026-11-01\n b 2026-11-01 2026-12-01");
+    (facts.partitions[0].oid, facts.partitions[1].oid) = (8, 9);
+    facts.partitions[1].is_parent = true;
+    let refused = show(plan_of(&facts, "ahead = 2", NOVEMBER));
+    assert!(refused.starts_with("refuse events: its partitions are partitioned themselves, as b is"), "{refused}");
+    assert_eq!(refused.lines().count(), 1, "{refused}");
+    assert!(show(plan_of(&facts, "ahead = 0", NOVEMBER)).starts_with("keep events"), "nothing to make");
+    facts.partitions[0].oid = 10;
+    assert!(show(plan_of(&facts, "ahead = 1", NOVEMBER)).starts_with("create events_2026_12"));
+}

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::kinds::partitions::facts::{Bound, DefaultPartition, Edge, KeyFacts, Partition};
+use crate::kinds::partitions::facts::{Bound, DefaultPartition, Edge, KeyFacts};
 
 #[path = "plan_order.rs"]
 mod order;
