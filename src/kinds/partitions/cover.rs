@@ -8,6 +8,10 @@ use super::facts::{Bound, Edge, Partition, TableFacts};
 use super::key::{FIRST, Key, LAST};
 use crate::pg::TableName;
 
+/// Zones differ from UTC by whole quarters of an hour; an end that lies within one, where somebody attached a table as it
+/// was, says nothing of a zone. In microseconds.
+const QUARTER: i64 = 900_000_000;
+
 /// The stretches, in the order of time.
 #[derive(Debug, Default)]
 pub struct Cover<'a> {
@@ -149,8 +153,10 @@ impl<'a> Cover<'a> {
             let narrow = hourly || stretch.to.signed_duration_since(stretch.from) < TimeDelta::hours(22);
             let unit = if narrow { Every::Hours(1) } else { Every::Days(1) };
             for edge in [stretch.from, stretch.to].into_iter().filter(|edge| *edge != FIRST && *edge != LAST) {
-                edges += 1;
-                if !periods.is_edge(edge, unit) {
+                if periods.is_edge(edge, unit) {
+                    edges += 1;
+                } else if edge.and_utc().timestamp_micros() % QUARTER == 0 {
+                    edges += 1;
                     strangers.push((edge, unit));
                 }
             }

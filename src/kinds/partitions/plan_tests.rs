@@ -322,6 +322,20 @@ fn an_odd_width_is_no_other_zone() {
     );
 }
 
+/// A table that was attached as the first partition ends when it was: no zone is fourteen hours, 23 minutes and 11 seconds
+/// behind.
+#[test]
+fn an_end_that_is_midnight_nowhere_is_no_other_zone() {
+    check(
+        "range timestamptz
+         legacy min 2026-11-10T14:23:11+00",
+        "ahead = 0",
+        NOVEMBER,
+        "create events_2026_11 FROM ('2026-11-10 14:23:11+00') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition
+         warn events: as it stands, there is no partition for now: inserts fail",
+    );
+}
+
 #[test]
 fn of_several_columns_the_first_decides_unless_the_others_say_more() {
     let mut exact = facts("range timestamptz\n a 2026-11-01 2026-12-01");
