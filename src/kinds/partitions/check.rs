@@ -50,6 +50,12 @@ pub async fn check(session: &Session, config: &Partitions, zone: Tz, now: DateTi
                         "until that is mended, partitions are made by hand or not at all",
                     )
                 }));
+                findings.extend(planned.beyond.as_ref().filter(|_| planned.refusal.is_none()).map(|why| {
+                    Finding::error(
+                        format!("{}: not every partition can be made: {why}", policy.table.plain()),
+                        "lower ahead, or give the key a larger type",
+                    )
+                }));
                 // A refusal ends with how far the partitions reach.
                 let runway = planned.runway.as_ref().filter(|_| refusal.is_none());
                 findings.extend(runway.map(|runway| reach(&policy.table, runway)));

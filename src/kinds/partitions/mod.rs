@@ -119,6 +119,7 @@ fn refused(refusal: Refusal) -> Wanted {
         leftovers: Vec::new(),
         refusal: Some(format!("{}: {}", refusal.why, refusal.mend)),
         creates: Vec::new(),
+        beyond: None,
         notes: Vec::new(),
         runway: None,
     }
