@@ -2,11 +2,12 @@
 //! or stay where they are with the reason. Never in batches: rows between two tables are rows that nobody sees.
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use tokio_postgres::error::SqlState;
 
 use super::apart::{self, Apart};
 use super::facts::{Create, DefaultRows, DefaultWork};
 use super::written::{Rows, Written};
-use crate::pg::ddl::Ddl;
+use crate::pg::ddl::{Ddl, sqlstate};
 use crate::pg::{Ident, Session, TableName};
 
 /// What is to be done about the default partition while the new one is attached.
@@ -58,10 +59,12 @@ pub async fn look(session: &Session, create: &Create, work: &DefaultWork, writte
     session.batch_execute(&format!("BEGIN READ ONLY; SET LOCAL ROLE {}", create.owner)).await?;
     let looked = inspect(session, create, work, rows).await;
     let _ = session.batch_execute("ROLLBACK").await;
-    let Some(found) = looked.with_context(|| format!("look for rows of the period in the default partition {name}"))?
-    else {
-        return Ok(Way::Nothing);
+    let found = match looked {
+        // Row security keeps even an owner from looking, and not ATTACH, which will see whether there are any.
+        Err(error) if sqlstate(&error) == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => None,
+        looked => looked.with_context(|| format!("look for rows of the period in the default partition {name}"))?,
     };
+    let Some(found) = found else { return Ok(Way::Nothing) };
     let what = format!("{} rows of its period, {}, lie in the default partition {name}", found.count, found.range);
     let most = i64::try_from(work.max_rows).unwrap_or(i64::MAX);
     let by_hand = by_hand(create, work, written, rows);

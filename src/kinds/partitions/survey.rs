@@ -197,6 +197,12 @@ fn obstacles(table: &TableName, owner: &Ident, row: &Row) -> Vec<String> {
              GRANT {lacking} ON SCHEMA {schema} TO {owner};"
         ));
     }
+    if !row.get::<_, bool>("owner_reads") {
+        obstacles.push(format!(
+            "role {owner}, which owns {name}, may not read it, and so cannot make a table like it: \
+             GRANT SELECT ON {table} TO {owner};"
+        ));
+    }
     obstacles
 }
 

@@ -22,6 +22,8 @@ SELECT asked.place,
        pg_catalog.pg_has_role(c.relowner, 'MEMBER') AS may_act_as_owner,
        pg_catalog.has_schema_privilege(c.relowner, n.oid, 'USAGE') AS owner_uses_schema,
        pg_catalog.has_schema_privilege(c.relowner, n.oid, 'CREATE') AS owner_creates_in_schema,
+       -- LIKE asks for it, even of an owner that has taken it from itself.
+       pg_catalog.has_table_privilege(c.relowner, c.oid, 'SELECT') AS owner_reads,
        parent.name AS partition_of,
        p.partstrat AS strategy,
        a.attname::text AS key_column,
