@@ -27,6 +27,7 @@ fn facts() -> TableFacts {
             type_name: "date".into(),
             bytewise: false,
         },
+        within: None,
         partitions: Vec::new(),
         default: Some(DefaultPartition {
             name: "events_default".parse().unwrap(),

@@ -20,6 +20,8 @@ pub struct Cover<'a> {
     pub unread: Vec<(&'a TableName, String)>,
     /// Values of lists that are no time, with the partition that holds them.
     pub strange: Vec<(&'a TableName, String)>,
+    /// What the table may hold at all, where it is a partition itself.
+    within: Option<(NaiveDateTime, NaiveDateTime)>,
 }
 
 /// What one partition, or one value of it, holds; `to` is not included.
@@ -37,6 +39,9 @@ pub struct Stretch<'a> {
 impl<'a> Cover<'a> {
     pub fn of(facts: &'a TableFacts, key: &Key) -> Self {
         let mut cover = Self::default();
+        if let Some(Bound::Range { from, to, .. }) = &facts.within {
+            cover.within = key.bound(from).zip(key.bound(to));
+        }
         for partition in &facts.partitions {
             match &partition.bound {
                 Bound::Range { from, to, exact } => match (key.bound(from), key.bound(to)) {
@@ -72,6 +77,7 @@ impl<'a> Cover<'a> {
 
     /// What no partition holds of the time between two positions.
     pub fn free(&self, from: NaiveDateTime, to: NaiveDateTime) -> Vec<(NaiveDateTime, NaiveDateTime)> {
+        let (from, to) = self.within.map_or((from, to), |(first, last)| (from.max(first), to.min(last)));
         let (mut pieces, mut at) = (Vec::new(), from);
         for stretch in self.after(from).take_while(|stretch| stretch.from < to) {
             if at < stretch.from {
@@ -95,7 +101,12 @@ impl<'a> Cover<'a> {
             }
             at = at.max(stretch.to);
         }
-        at
+        self.within.map_or(at, |(_, last)| at.min(last))
+    }
+
+    /// Whether the table may hold rows of a position at all.
+    pub fn may_hold(&self, at: NaiveDateTime) -> bool {
+        self.within.is_none_or(|(first, last)| first <= at && at < last)
     }
 
     /// The stretches that hold something of the time between two positions.

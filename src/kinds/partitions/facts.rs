@@ -13,6 +13,8 @@ pub struct TableFacts {
     /// The role that owns the parent; its partitions are made as this role.
     pub owner: Ident,
     pub key: KeyFacts,
+    /// What it may hold at all, where it is itself a partition of a table with the same first key column.
+    pub within: Option<Bound>,
     /// The direct partitions, except the default one; detached ones that are still pending are among them.
     pub partitions: Vec<Partition>,
     pub default: Option<DefaultPartition>,

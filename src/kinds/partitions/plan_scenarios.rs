@@ -245,6 +245,30 @@ fn a_list_of_months_in_another_format_is_not_added_to() {
     assert!(text.starts_with("create events_2026_11 IN ('2026-11')"), "{text}");
 }
 
+/// A year that is partitioned by months: nothing is made that no row could reach, and the run of them ends where it does.
+#[test]
+fn a_partition_that_is_partitioned_itself_is_filled_to_its_own_bound() {
+    let mut facts = facts("range date\n a 2026-11-01 2026-12-01");
+    let value = |text: &str| Edge::Value(text.into());
+    facts.within = Some(Bound::Range { from: value("2026-01-01"), to: value("2027-01-01"), exact: true });
+    check_facts(
+        &facts,
+        "ahead = 3, behind = 20",
+        NOVEMBER,
+        &(1..=10)
+            .map(|month| format!("create events_2026_{month:02} FROM ('2026-{month:02}-01') TO ('2026-{:02}-01'): 2026-{month:02} is {} period{} behind\n", month + 1, 11 - month, if month == 10 { "" } else { "s" }))
+            .chain(["create events_2026_12 FROM ('2026-12-01') TO ('2027-01-01'): 2026-12 is 1 period ahead
+                     keep events: as it stands, the first insert would fail at 2026-12-01 00:00:00Z".to_string()])
+            .collect::<String>(),
+    );
+    // Of a year that is over, or to come, there is nothing to say.
+    check_facts(&facts, "ahead = 3", "2027-02-01T00:00:00Z", "");
+    // Open at its end, but not beyond that of the table it is a part of.
+    facts.partitions[0].bound = Bound::Range { from: Edge::MinValue, to: Edge::MaxValue, exact: true };
+    let all = show(plan_of(&facts, "ahead = 3", NOVEMBER));
+    assert!(all.contains("keep events: the first insert would fail at 2027-01-01 00:00:00Z"), "{all}");
+}
+
 /// The plan does not promise what no run could do; what was made as a plain table since is taken after.
 #[test]
 fn partitions_that_are_partitioned_themselves_are_refused_before_anything_is_tried() {

@@ -45,6 +45,7 @@ pub fn facts(text: &str) -> TableFacts {
             type_name: kind.into(),
             bytewise: true,
         },
+        within: None,
         partitions: Vec::new(),
         default: None,
         references: Vec::new(),

@@ -163,6 +163,7 @@ fn parent(table: &TableName, row: &Row) -> Result<Result<Parent, Refusal>> {
             type_name: row.get("key_type"),
             bytewise: row.get("bytewise"),
         },
+        within: row.get::<_, Option<&str>>("within").map(bound::read),
         partitions: Vec::new(),
         default: None,
         references: Vec::new(),

@@ -25,6 +25,7 @@ SELECT asked.place,
        -- LIKE asks for it, even of an owner that has taken it from itself.
        pg_catalog.has_table_privilege(c.relowner, c.oid, 'SELECT') AS owner_reads,
        parent.name AS partition_of,
+       above.bound AS within,
        p.partstrat AS strategy,
        a.attname::text AS key_column,
        -- As pg_get_partkeydef has it, which would wait for whoever has the table locked.
@@ -61,6 +62,14 @@ LEFT JOIN LATERAL (
 ) AS base ON true
 LEFT JOIN pg_catalog.pg_opclass o ON o.oid = p.partclass[0]
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = p.partcollation[0]
+-- A partition that is partitioned further by the same column holds no more than its own bound.
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.pg_get_expr(c.relpartbound, 0) AS bound
+    FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_partitioned_table q ON q.partrelid = i.inhparent AND q.partstrat = 'r' AND q.partdefid <> c.oid
+    JOIN pg_catalog.pg_attribute k ON k.attrelid = q.partrelid AND k.attnum = q.partattrs[0]
+    WHERE i.inhrelid = c.oid AND c.relispartition AND k.attname = a.attname
+) AS above ON true
 -- For whoever names a partition instead of the table it is one of.
 LEFT JOIN LATERAL (
     SELECT i.inhparent::regclass::text AS name

@@ -65,3 +65,25 @@ async fn a_domain_in_a_schema_of_the_owners_is_no_obstacle() {
     })
     .await;
 }
+
+/// A year that is a table of the job itself is filled up to its end, and no further.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_table_is_filled_to_its_own_bound() {
+    on_each_major(async |db| {
+        db.execute(
+            "CREATE TABLE events (kind text, at date) PARTITION BY RANGE (at);
+             CREATE TABLE part (at date, kind text) PARTITION BY RANGE (at);
+             DO $$ BEGIN EXECUTE format('ALTER TABLE events ATTACH PARTITION part FOR VALUES FROM (%L) TO (%L)',
+                           date_trunc('month', now() AT TIME ZONE 'UTC')::date,
+                           (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '2 months')::date); END $$;
+             CREATE TABLE kinds (kind text, at date) PARTITION BY LIST (kind);
+             CREATE TABLE pages PARTITION OF kinds FOR VALUES IN ('page') PARTITION BY RANGE (at);",
+        )
+        .await;
+        let program = tending(&db, "{ table = 'part', ahead = 5, behind = 5 }, { table = 'pages', ahead = 5 }");
+        run(&program).await.0.exits(0);
+        assert_eq!((partitions(&db, "part").await.len(), partitions(&db, "pages").await.len()), (2, 6));
+        assert_eq!(planned(&program).await, [""; 0]);
+    })
+    .await;
+}
