@@ -212,7 +212,7 @@ async fn hints(session: &Session, oids: &[u32]) -> Result<HashMap<u32, Vec<Findi
 }
 
 fn hint(row: &Row) -> Result<Vec<Finding>> {
-    let table = TableName::new(row.get::<_, &str>("nspname"), row.get::<_, &str>("relname"))?;
+    let table = TableName::found(row.get::<_, &str>("nspname"), row.get::<_, &str>("relname"))?;
     let mut found = Vec::new();
     let open: i64 = row.get("open_partitions");
     if open > 0 {

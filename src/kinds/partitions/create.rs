@@ -265,7 +265,7 @@ async fn remove(session: &Session, leftover: &Leftover) -> Result<Applied> {
         // Somebody was quicker.
         return Ok(Applied::Done);
     };
-    let ddl = Ddl::begin(session, &Ident::new(row.get::<_, String>(0))?).await?;
+    let ddl = Ddl::begin(session, &Ident::found(row.get::<_, String>(0))?).await?;
     let removed = remove_in(&ddl, leftover).await;
     match removed {
         Ok(()) => ddl.commit().await.map(|()| Applied::Done),

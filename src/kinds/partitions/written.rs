@@ -94,5 +94,5 @@ pub async fn holder(session: &Session, create: &Create, written: &Written) -> Re
         (found, wanted) => found == wanted,
     };
     let found = rows.iter().find(|row| row.get::<_, Option<&str>>(2).is_some_and(|text| same(&bound::read(text))));
-    found.map(|row| Ok(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?)).transpose()
+    found.map(|row| Ok(TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?)).transpose()
 }

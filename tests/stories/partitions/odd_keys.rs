@@ -1,7 +1,7 @@
 //! Keys that the server writes otherwise than we do.
 
 use super::run::{partitions, planned, run, tending};
-use crate::support::on_each_major;
+use crate::support::{Database, on_each_major};
 
 /// Each makes its two partitions, and knows them again.
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +84,29 @@ async fn a_part_of_a_table_is_filled_to_its_own_bound() {
         run(&program).await.0.exits(0);
         assert_eq!((partitions(&db, "part").await.len(), partitions(&db, "pages").await.len()), (2, 6));
         assert_eq!(planned(&program).await, [""; 0]);
+    })
+    .await;
+}
+
+/// The server counts the bytes of its own encoding: 40 letters here are 80 bytes in ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_longer_in_our_encoding_than_in_the_servers_spoil_nothing() {
+    on_each_major(async |db| {
+        let name = format!("{}_latin", super::prefix(&db));
+        db.execute(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")).await;
+        let latin = Database::named(db.cluster().clone(), &name);
+        let long = "ü".repeat(40);
+        latin
+            .execute(&format!(
+                "CREATE TABLE events (at date) PARTITION BY RANGE (at); CREATE TABLE grüße (at date) PARTITION BY RANGE (at);
+                 CREATE TABLE {long} PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+                 CREATE TABLE {long}_rest PARTITION OF events DEFAULT; INSERT INTO events VALUES (now());"
+            ))
+            .await;
+        let program = tending(&latin, "{ table = 'events', ahead = 1 }, { table = 'grüße', ahead = 1 }");
+        run(&program).await.0.exits(0);
+        assert_eq!((partitions(&latin, "events").await.len(), partitions(&latin, "grüße").await.len()), (3, 2));
+        assert_eq!(latin.count(&format!("{long}_rest")).await, 0);
     })
     .await;
 }
