@@ -61,14 +61,14 @@ impl Kind for Partitions {
     }
 
     async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
-        let session = cx.session().await?;
+        let session = cx.own_session().await?;
         let gauges = observe::observe(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(gauges)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.session().await?;
+        let session = cx.own_session().await?;
         let mut wanted = Vec::with_capacity(self.tables.len());
         for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
             wanted.push(match surveyed {
@@ -97,7 +97,7 @@ impl Kind for Partitions {
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
-        let session = cx.session().await?;
+        let session = cx.own_session().await?;
         let found = check::check(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(found)
@@ -131,6 +131,7 @@ fn refused(refusal: Refusal) -> Wanted {
         leftovers: Vec::new(),
         refusal: Some(format!("{}: {}", refusal.why, refusal.mend)),
         creates: Vec::new(),
+        beyond: None,
         notes: Vec::new(),
         runway: None,
     }
