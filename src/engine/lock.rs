@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
 
+use crate::pg::exclusion::{advisory_key, holder};
 use crate::pg::session::Fence;
 use crate::pg::{Database, Link, session};
 use crate::run::JobName;
@@ -39,8 +39,7 @@ pub fn key(job: &JobName) -> i64 {
 }
 
 fn hash(what: &str, job: &JobName) -> i64 {
-    let digest = Sha256::digest(format!("pgtend\0{what}\0{job}").as_bytes());
-    i64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default())
+    advisory_key(&format!("{what}\0{job}"))
 }
 
 /// Asks for the job's lock, without waiting for whoever has it.
@@ -53,14 +52,14 @@ pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
     let (key, work_key) = (key(job), hash("work", job));
     let got: bool = link.client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key]).await?.get(0);
     if !got {
-        return Ok(Asked::Held(holder(&link, key).await));
+        return Ok(Asked::Held(holder(&link.client, key).await));
     }
     match link.client.execute("SELECT pg_catalog.pg_advisory_lock($1)", &[&work_key]).await {
         Ok(_) => {}
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
             return Ok(Asked::Held(format!(
                 "a statement of an earlier run is still at work: {}",
-                holder(&link, work_key).await
+                holder(&link.client, work_key).await
             )));
         }
         Err(error) => return Err(error).context("wait for the last statement of an earlier run"),
@@ -68,27 +67,6 @@ pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
     link.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&work_key]).await?;
     let fence = Fence { lock_key: key, pid: facts.pid, work_key };
     Ok(Asked::Got(JobLock { link, fence, is_standby: facts.is_standby }))
-}
-
-/// Who holds `key`, in words. Only for people: an empty answer is no error.
-async fn holder(link: &Link, key: i64) -> String {
-    let row = link
-        .client
-        .query_opt(
-            "SELECT format('held by pid %s (%s%s) since %s', a.pid, a.application_name,
-                           coalesce(', ' || host(a.client_addr), ''), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SSOF'))
-             FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-               AND l.classid::bigint = (($1::bigint >> 32) & 4294967295) AND l.objid::bigint = ($1::bigint & 4294967295)
-             LIMIT 1",
-            &[&key],
-        )
-        .await;
-    match row {
-        Ok(Some(row)) => row.get(0),
-        _ => "held by a session that has just ended".into(),
-    }
 }
 
 impl JobLock {

@@ -43,6 +43,17 @@ CREATE TABLE IF NOT EXISTS pgtend.hold (
 );
 COMMENT ON TABLE pgtend.hold IS 'Tables and partitions that retention leaves alone; until NULL is for ever';
 
+CREATE TABLE IF NOT EXISTS pgtend.anchor (
+    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    relation   text        NOT NULL,
+    partition  text        NOT NULL,
+    bounds     text        NOT NULL,
+    rows       bigint      NOT NULL,
+    last       jsonb,
+    dropped_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE pgtend.anchor IS 'Partitions of immutable tables that were dropped: how many rows each had, and its last row';
+
 CREATE TABLE IF NOT EXISTS pgtend.request (
     id           uuid        PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
     job          text        NOT NULL,

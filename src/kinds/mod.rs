@@ -11,6 +11,7 @@ pub mod partitions;
 pub mod retention;
 pub mod rows;
 pub mod sql;
+pub mod summarize;
 
 use std::future::Future;
 use std::path::Path;
@@ -44,6 +45,8 @@ pub enum Applied {
     Done,
     /// A lock was not had in time; try again after the others. The text names who holds it.
     Locked(String),
+    /// All that could be done was; the text says what was not, and why, and counts as a failure.
+    Partly(String),
     /// Ended at a safe point because [`Context::stop`] asked for it; the next run goes on.
     Stopped(StopReason),
 }
@@ -230,4 +233,5 @@ kinds! {
     "partitions" => Partitions(partitions::policy::Partitions),
     "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
+    "summarize" => Summarize(summarize::Summarize),
 }

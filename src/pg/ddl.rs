@@ -1,5 +1,6 @@
 //! A transaction of schema changes that never makes the application wait for long: each lock is waited for no longer than
-//! the session's `lock_timeout`, and all its statements together no longer than [`LIMIT`]. Then it is rolled back.
+//! the session's `lock_timeout`, and all its statements together no longer than a limit, which is [`LIMIT`] unless the work
+//! is known to take longer. Then it is rolled back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio_postgres::types::ToSql;
 
 use super::session::OWN_PATH;
 use super::{Ident, Session};
+use crate::period::human;
 
 /// How long all statements of one transaction may take together. `lock_timeout` counts for each lock anew, so that a
 /// transaction that needs five of them could otherwise keep others waiting for five times as long.
@@ -22,14 +24,15 @@ pub const LIMIT: Duration = Duration::from_secs(1);
 pub struct Ddl<'a> {
     session: &'a Session,
     until: Instant,
+    limit: Duration,
     /// What the last statement was given, in milliseconds.
     given: AtomicU64,
 }
 
 /// The deadline came before the next statement could be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("the {} s that a transaction of schema changes may take are over", LIMIT.as_secs())]
-pub struct DeadlineOver;
+#[error("the {} that a transaction of schema changes may take are over", human(*.0))]
+pub struct DeadlineOver(pub Duration);
 
 impl<'a> Ddl<'a> {
     /// Begins, as `role`: what is made belongs to it.
@@ -37,11 +40,19 @@ impl<'a> Ddl<'a> {
     /// # Errors
     /// The session's role is not a member of `role`, or the connection is gone.
     pub async fn begin(session: &'a Session, role: &Ident) -> Result<Self> {
+        Self::within(session, role, LIMIT).await
+    }
+
+    /// The same, with another limit.
+    ///
+    /// # Errors
+    /// As [`Ddl::begin`].
+    pub async fn within(session: &'a Session, role: &Ident, limit: Duration) -> Result<Self> {
         // READ COMMITTED whatever the role's default is: rows are counted and moved after the lock is had, and must be
         // those of that moment.
-        let ddl = Self { session, until: Instant::now() + LIMIT, given: AtomicU64::new(0) };
+        let ddl = Self { session, until: Instant::now() + limit, limit, given: AtomicU64::new(0) };
         // The deadline is kept by us; should this process stand still between two statements, the server ends the session.
-        let idle = 2 * LIMIT.as_millis();
+        let idle = 2 * limit.as_millis();
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE {role}; \
              SET LOCAL idle_in_transaction_session_timeout = {idle}"
@@ -60,7 +71,7 @@ impl<'a> Ddl<'a> {
         let left = u64::try_from(left).unwrap_or(u64::MAX);
         self.given.store(left, Ordering::Relaxed);
         if left == 0 {
-            return Err(DeadlineOver.into());
+            return Err(DeadlineOver(self.limit).into());
         }
         Ok(format!("SET LOCAL statement_timeout = {left}"))
     }
@@ -97,6 +108,26 @@ impl<'a> Ddl<'a> {
     pub async fn rollback_to(&self, savepoint: &str) -> Result<()> {
         let sql = format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}");
         self.session.batch_execute(&sql).await.context("take back a part of the transaction")
+    }
+
+    /// The role of the session for the statements that follow: for what the owner of the table may not read.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn as_ourselves(&self) -> Result<()> {
+        self.session.batch_execute("SET LOCAL ROLE NONE").await.context("act as ourselves")
+    }
+
+    /// Another role for the statements that follow.
+    ///
+    /// # Errors
+    /// The session's role may not act as that one.
+    pub async fn act_as(&self, role: &Ident) -> Result<()> {
+        self.session.batch_execute(&format!("SET LOCAL ROLE {role}")).await.with_context(|| format!("act as {role}"))
+    }
+
+    pub fn session(&self) -> &'a Session {
+        self.session
     }
 
     /// How long the last statement might take at most; one that ran out of time has taken that long.

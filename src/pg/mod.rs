@@ -7,6 +7,7 @@ pub mod connect;
 pub mod conninfo;
 mod conntext;
 pub mod ddl;
+pub mod exclusion;
 pub mod ident;
 mod keywords;
 mod passfile;

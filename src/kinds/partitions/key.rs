@@ -30,9 +30,32 @@ const KEYS: &str = "pgtend makes partitions by RANGE and LIST of timestamptz, ti
                     integer and uuid (version 7) keys";
 
 impl Key {
+    /// For partitions as wide as `every`.
+    ///
     /// # Errors
     /// It is no key that says time, or `key_format` does not fit it; the error says what would.
     pub fn of(facts: &KeyFacts, format: Option<&KeyFormat>, every: Every) -> Result<Self, String> {
+        let key = Self::read(facts, format)?;
+        if let Some(unit) = key.unit()
+            && !every.is_made_of(unit)
+        {
+            return Err(format!("periods of {every} cannot be told apart by a key that counts in steps of {unit}"));
+        }
+        match (&key, length(&facts.type_name)) {
+            (Key::Text(digits), Some(length)) if length < digits.width() => Err(format!(
+                "key_format makes texts of {} characters, and the key is {}",
+                digits.width(),
+                facts.type_name
+            )),
+            _ => Ok(key),
+        }
+    }
+
+    /// For partitions of any width.
+    ///
+    /// # Errors
+    /// As [`Key::of`].
+    pub fn read(facts: &KeyFacts, format: Option<&KeyFormat>) -> Result<Self, String> {
         let definition = &facts.definition;
         let refused = |why: &str| Err(format!("it is partitioned by {definition}: {why}; {KEYS}"));
         match facts.strategy {
@@ -43,11 +66,6 @@ impl Key {
             Strategy::Range | Strategy::List => {}
         }
         let key = Self::of_type(facts, format)?;
-        if let Some(unit) = key.unit()
-            && !every.is_made_of(unit)
-        {
-            return Err(format!("periods of {every} cannot be told apart by a key that counts in steps of {unit}"));
-        }
         match (facts.strategy, &key) {
             (Strategy::List, key) if key.unit().is_none() => {
                 refused(&format!("a list cannot name each value of {}", facts.type_name))
@@ -56,14 +74,6 @@ impl Key {
                 "the key's collation does not order by bytes, so that which text lies between two bounds is not known; \
                  COLLATE \"C\" would",
             ),
-            (_, Key::Text(digits)) => match length(&facts.type_name) {
-                Some(length) if length < digits.width() => Err(format!(
-                    "key_format makes texts of {} characters, and the key is {}",
-                    digits.width(),
-                    facts.type_name
-                )),
-                _ => Ok(key),
-            },
             _ => Ok(key),
         }
     }

@@ -415,4 +415,4 @@ fn referenced_first(wanted: Vec<Wanted>) -> Vec<Wanted> {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub mod tests;

@@ -88,7 +88,8 @@ pub fn facts(text: &str) -> TableFacts {
             _ => panic!("{line}"),
         };
         let name = table(words[0]);
-        facts.partitions.push(Partition { name, oid: 3, bound, detach_pending, is_parent: false });
+        let oid = 3 + u32::try_from(facts.partitions.len()).unwrap();
+        facts.partitions.push(Partition { name, oid, bound, detach_pending, is_parent: false });
     }
     facts
 }

@@ -122,7 +122,12 @@ impl Kind for Retention {
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
         let session = cx.session().await?;
         let sorted = sort(&session, self.targets(cx)).await?;
-        let mut found = rows::check(&session, cx, &sorted.plain).await?;
+        let mut found = Vec::new();
+        if let Err(refusal) = holds::read(&session).await? {
+            let (why, mend) = refusal.rsplit_once("; ").unwrap_or((&refusal, "until then nothing is touched"));
+            found.push(Finding::error(why, mend));
+        }
+        found.extend(rows::check(&session, cx, &sorted.plain).await?);
         found.extend(partitions::check(&session, cx, &sorted.partitioned).await?);
         session.close().await;
         Ok(found)

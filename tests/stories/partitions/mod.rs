@@ -99,6 +99,7 @@ pub async fn insist(cx: &Context, partition: &Create) -> Vec<String> {
             Applied::Done => return said,
             Applied::Locked(by) => said.push(by),
             Applied::Stopped(reason) => panic!("{reason:?}"),
+            Applied::Partly(left) => panic!("{left}"),
         }
     }
 }

@@ -1,0 +1,67 @@
+//! What `check` says about partitioned tables: what a run would refuse, and what is odd.
+
+use anyhow::Result;
+
+use super::facts::{Action, TableFacts};
+use super::{plan, survey};
+use crate::kinds::Context;
+use crate::kinds::retention::Target;
+use crate::kinds::retention::holds::{self, Holds};
+use crate::pg::Session;
+use crate::run::Finding;
+
+/// # Errors
+/// The server cannot be asked.
+pub async fn check(session: &Session, cx: &Context, targets: &[Target]) -> Result<Vec<Finding>> {
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    // What cannot be read is said once for the whole job; here it is as if nothing were held.
+    let holds = holds::read(session).await?.unwrap_or_else(|_| Holds::default());
+    let looked = survey::survey(session, cx, targets, &holds).await?;
+    let mut found = Vec::new();
+    for (target, looked) in targets.iter().zip(&looked) {
+        if let Ok(facts) = looked {
+            found.extend(of_table(facts).into_iter().map(|finding| finding.at(target.span.clone())));
+        }
+    }
+    for action in plan::decide(looked, &holds, cx.now).actions {
+        let Action::Refuse { target: name, table, refusal } = action else { continue };
+        let span = targets.iter().find(|target| target.policy.table.plain() == table).map(|target| target.span.clone());
+        let message = if refusal.why.contains(&name) { refusal.why } else { format!("{name}: {}", refusal.why) };
+        let mend = if refusal.mend.is_empty() { "see why".into() } else { refusal.mend };
+        found.push(Finding { span, ..Finding::error(message, mend) });
+    }
+    Ok(found)
+}
+
+fn of_table(facts: &TableFacts) -> Vec<Finding> {
+    let table = facts.table().plain();
+    let mut found = Vec::new();
+    // Where something goes now, the refusal says it.
+    for obstacle in facts.obstacles.iter().skip(usize::from(!facts.leaves.is_empty())) {
+        found.push(Finding::error(&obstacle.why, &obstacle.mend));
+    }
+    for key in facts.references.iter().filter(|key| !key.indexed) {
+        let columns: Vec<_> = key.columns.iter().map(ToString::to_string).collect();
+        found.push(Finding::warning(
+            format!(
+                "{} refers to {table} (constraint {}) without an index: each partition that is detached is looked up row by \
+                 row, while both tables are locked",
+                key.table.plain(),
+                key.constraint
+            ),
+            format!("CREATE INDEX ON {} ({});", key.table, columns.join(", ")),
+        ));
+    }
+    if let Some(default) = &facts.parent.default {
+        found.push(Finding::warning(
+            format!(
+                "beside its default partition {} no partition of {table} can be detached concurrently: it is done under a lock",
+                default.name.plain()
+            ),
+            "see that there is a partition for every row, and do without it",
+        ));
+    }
+    found
+}

@@ -1,0 +1,359 @@
+//! Takes a partition out of its table, and hands it to `finish`. A kill -9 at any instant leaves a partition that is
+//! attached, one whose detaching is pending, or a table with our mark: each of them the next run goes on from.
+//!
+//! Locks of the plain way: ACCESS EXCLUSIVE on the parent, asked for first, or a reader that has the partition and wants
+//! the parent would be the victim of a deadlock; then the partition; then, by DETACH, tables that refer to it and tables it
+//! refers to. Its own foreign keys are dropped in the next transaction: that asks for more on the tables they point at, and
+//! a lock that is raised later is a deadlock in waiting.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio_postgres::error::SqlState;
+
+use super::at_work::{self, Failed, Found};
+use super::facts::{Became, Fate, Going, Newest, Stand, Unmark, Way};
+use super::{finish, look, mark, survey};
+use crate::kinds::{Applied, Context};
+use crate::pg::ddl::{self, Ddl};
+use crate::pg::exclusion::For;
+use crate::pg::{Session, explain, waits};
+use crate::testpoint;
+
+/// # Errors
+/// It did not go, and another try would not help.
+pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
+    let session = cx.session().await?;
+    let applied = on(cx, &session, going).await;
+    session.close().await;
+    match &applied {
+        Ok(Applied::Done) => going.ledger.note(going.oid, Became::Gone),
+        Ok(Applied::Locked(_) | Applied::Stopped(_)) => {}
+        Ok(Applied::Partly(_)) | Err(_) => going.ledger.note(going.oid, Became::Failed),
+    }
+    applied
+}
+
+async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
+    let Some(found) = at_work::found(session, going.oid).await? else {
+        // Somebody was quicker.
+        return Ok(Applied::Done);
+    };
+    let detached = match (found.stand(), going.stand) {
+        (Stand::Attached, Stand::Attached) => match before(cx, session, going).await? {
+            Some(applied) => return Ok(applied),
+            None => match going.way {
+                Way::Concurrently => concurrently(cx, session, going).await,
+                Way::Plainly(_) => plainly(cx, session, going).await,
+            },
+        },
+        (Stand::Attached, _) => bail!("it is attached again since the plan was made: it stays"),
+        (Stand::Pending, _) => finalize(cx, session, going).await,
+        (Stand::Detached, _) if found.mark(going).is_some() => Ok(()),
+        (Stand::Detached, _) => {
+            cx.report.warn(format!(
+                "{} was detached by somebody else since the plan was made: it is left as it is",
+                going.leaf.plain()
+            ));
+            return Ok(Applied::Done);
+        }
+    };
+    match detached {
+        Ok(()) => finish::finish(cx, session, going).await,
+        Err(failed) => applied(cx, going, failed),
+    }
+}
+
+/// How a step that was not taken is told.
+///
+/// # Errors
+/// It failed for good.
+pub fn applied(cx: &Context, going: &Going, failed: Failed) -> Result<Applied> {
+    match failed {
+        Failed::Locked(by) => Ok(Applied::Locked(by)),
+        Failed::Stopped(reason) => Ok(Applied::Stopped(reason)),
+        Failed::Held(why) => {
+            cx.report.warn(format!("{}: it stays, since {why}", going.leaf.plain()));
+            going.ledger.note(going.oid, Became::Failed);
+            Ok(Applied::Done)
+        }
+        Failed::Error(error) => Err(error),
+    }
+}
+
+/// What was true when the plan was made must still be: looked at without any lock on the tables.
+async fn before(cx: &Context, session: &Session, going: &Going) -> Result<Option<Applied>> {
+    at_work::the_same(session, going).await?;
+    if going.export.is_some() && going.ledger.of(going.oid) != Some(Became::Exported) {
+        bail!("it was not exported, and so it stays");
+    }
+    let waits =
+        |(oid, _): &&(u32, crate::pg::TableName)| !matches!(going.ledger.of(*oid), Some(Became::Gone | Became::Failed));
+    if let Some((_, other)) = going.after.iter().find(waits) {
+        return Ok(Some(Applied::Locked(format!("{}, whose rows refer to it, has to go first", other.plain()))));
+    }
+    if going.fate == Fate::Drop {
+        still_droppable(session, going).await?;
+    }
+    let keys = crate::pg::catalog::references(session, going.oid).await?;
+    let referring = look::referring(session, &going.leaf_owner, &going.leaf, &keys, &[], look::LOOK).await?;
+    if !referring.is_empty() {
+        let all: Vec<String> = referring.iter().map(ToString::to_string).collect();
+        bail!("{}: they have to go first, and this window waits for them", all.join("; "));
+    }
+    if let Some((column, cutoff)) = &going.newest {
+        let when = (*cutoff, going.zone);
+        match look::newest(session, &going.leaf_owner, &going.leaf, column, when, look::LOOK).await? {
+            Newest::NotAsked | Newest::Old => {}
+            Newest::Newer(time) => {
+                cx.report.warn(format!("{}: it stays, since its newest {column} is {time}", going.leaf.plain()));
+                going.ledger.note(going.oid, Became::Failed);
+                return Ok(Some(Applied::Done));
+            }
+            Newest::Unknown(why) => bail!("its newest {column} cannot be read, and so it stays: {why}"),
+        }
+    }
+    at_work::not_held(session, going, cx.now)
+        .await
+        .map(|()| None)
+        .or_else(|error| applied(cx, going, at_work::judge(cx, session, error, None, true)).map(Some))
+}
+
+/// Triggers and dependents that were made since the plan.
+async fn still_droppable(session: &Session, going: &Going) -> Result<()> {
+    let Some(leaf) = survey::leaf(session, going.oid, None).await? else { return Ok(()) };
+    if !leaf.dependents.is_empty() {
+        bail!("{} depends on it, which cannot be dropped then", leaf.dependents.join(", "));
+    }
+    if going.anchored {
+        return Ok(());
+    }
+    let parents = session
+        .query(include_str!("../../partitions/survey_triggers.sql"), &[&vec![going.parent_oid]])
+        .await
+        .context("look for triggers that stand on deleting")?;
+    let parents = parents.iter().map(|row| row.get::<_, String>(1));
+    match parents.chain(leaf.delete_triggers).next() {
+        Some(trigger) => bail!("trigger {trigger} stands on deleting from it, and so it stays"),
+        None => Ok(()),
+    }
+}
+
+/// In one transaction: the parent locked, the partition taken out and marked.
+async fn plainly(cx: &Context, session: &Session, going: &Going) -> Result<(), Failed> {
+    let work = async {
+        let ddl = Ddl::within(session, &going.owner, going.detach_timeout).await?;
+        let done = plain_steps(&ddl, going).await;
+        at_work::ended(ddl, done).await
+    };
+    let (done, by) = waits::watched(&cx.pg, session, work).await;
+    let Err(error) = done else {
+        testpoint::reach("retention.detached").await;
+        return Ok(());
+    };
+    if cx.stop.requested().is_none() && ddl::is_over(&error) {
+        return Err(Failed::Error(too_slow(going, error)));
+    }
+    match ddl::sqlstate(&error) {
+        Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => Err(Failed::Error(still_referred(error))),
+        _ => Err(at_work::judge(cx, session, error, by, false)),
+    }
+}
+
+async fn plain_steps(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+    let (table, leaf) = (&going.table, &going.leaf);
+    at_work::alone(ddl.session(), For::Transaction).await?;
+    ddl.run(&format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")).await.context("lock the parent")?;
+    testpoint::reach("retention.locked").await;
+    let found = at_work::the_same(ddl.session(), going).await?;
+    ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf}")).await.context("detach it")?;
+    ddl.act_as(&going.leaf_owner).await?;
+    at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
+    testpoint::reach("retention.detach").await;
+    Ok(())
+}
+
+/// Each further try would make others wait as long again.
+fn too_slow(going: &Going, error: anyhow::Error) -> anyhow::Error {
+    let missing: Vec<String> = going
+        .references
+        .iter()
+        .filter(|key| !key.indexed)
+        .map(|key| {
+            let columns: Vec<_> = key.columns.iter().map(ToString::to_string).collect();
+            format!("CREATE INDEX ON {} ({})", key.table, columns.join(", "))
+        })
+        .collect();
+    let advice = if missing.is_empty() {
+        "raise detach_timeout if others can wait longer".to_string()
+    } else {
+        format!("an index would help: {}", missing.join("; "))
+    };
+    error.context(format!(
+        "looking for rows that refer to it took longer than others may be kept waiting (detach_timeout, {}), and nothing was \
+         changed; {advice}",
+        crate::period::human(going.detach_timeout)
+    ))
+}
+
+fn still_referred(error: anyhow::Error) -> anyhow::Error {
+    error.context("rows that have come since refer to it: this window waits for them")
+}
+
+/// In its own words: PostgreSQL takes the partition out of sight, waits for whoever still sees it, and finishes.
+async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Result<(), Failed> {
+    let failed = |error: anyhow::Error| at_work::judge(cx, session, error, None, true);
+    at_work::alone(session, For::Session).await.map_err(failed)?;
+    if let Some(other) = other_pending(session, going).await.map_err(failed)? {
+        return Err(Failed::Locked(format!("the detaching of {other} is to be finished first")));
+    }
+    let work = async {
+        let ddl = Ddl::begin(session, &going.leaf_owner).await?;
+        let done = set_mark(&ddl, going).await;
+        at_work::ended(ddl, done).await
+    };
+    let (marked, by) = waits::watched(&cx.pg, session, work).await;
+    marked.map_err(|error| at_work::judge(cx, session, error, by, true))?;
+    testpoint::reach("retention.marked").await;
+
+    let (done, by) = waits::watched(&cx.pg, session, detach_concurrently(session, going)).await;
+    let Err(error) = done else {
+        testpoint::reach("retention.detached").await;
+        return Ok(());
+    };
+    if session.is_closed() {
+        return Err(at_work::judge(cx, session, error, by, false));
+    }
+    // What came of it only the catalog can tell.
+    match at_work::found(session, going.oid).await.map_err(Failed::Error)?.map(|found| (found.stand(), found)) {
+        None => Ok(()),
+        Some((Stand::Detached, _)) => Ok(()),
+        Some((Stand::Pending, _)) => {
+            testpoint::reach("retention.pending").await;
+            let waited_for = by.unwrap_or_else(|| "whoever held it up has let go since".into());
+            let pending = format!(
+                "its detaching is pending, out of sight of all but those that saw it before, and is to be finished: {}; \
+                 {waited_for}",
+                explain(&error)
+            );
+            Err(match cx.stop.requested() {
+                Some(reason) => Failed::Stopped(reason),
+                None => Failed::Locked(pending),
+            })
+        }
+        Some((Stand::Attached, found)) => {
+            // It stays, for now at least: a mark on it would mislead.
+            take_mark(session, &unmark_of(going, &found)).await.ok();
+            let error = match ddl::sqlstate(&error) {
+                Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => still_referred(error),
+                _ => error,
+            };
+            Err(at_work::judge(cx, session, error, by, false))
+        }
+    }
+}
+
+async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+    let found = at_work::the_same(ddl.session(), going).await?;
+    at_work::comment(ddl, &going.leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await
+}
+
+/// In autocommit, and for as long as the lock time-out lets it wait: a statement time-out would leave it pending by design.
+async fn detach_concurrently(session: &Session, going: &Going) -> Result<()> {
+    let (table, leaf, owner) = (&going.table, &going.leaf, &going.owner);
+    let usual: String = session.query_one("SHOW statement_timeout", &[]).await?.get(0);
+    session.batch_execute("SET statement_timeout = 0").await?;
+    session.batch_execute(&format!("SET ROLE {owner}")).await.context("act as its owner")?;
+    let done = session.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} CONCURRENTLY")).await;
+    // Where the connection is gone these fail, and the error above is the one to tell.
+    let _ = session.batch_execute("RESET ROLE").await;
+    let _ = session.query("SELECT pg_catalog.set_config('statement_timeout', $1, false)", &[&usual]).await;
+    done.map_err(anyhow::Error::from).context("detach it concurrently")
+}
+
+/// Another partition of the same table whose detaching is pending: PostgreSQL allows one at a time.
+async fn other_pending(session: &Session, going: &Going) -> Result<Option<String>> {
+    let row = session
+        .query_opt(
+            "SELECT n.nspname::text, c.relname::text
+             FROM pg_catalog.pg_inherits i
+             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE i.inhparent = $1 AND i.inhrelid <> $2 AND (to_jsonb(i) ->> 'inhdetachpending')::boolean
+             LIMIT 1",
+            &[&going.parent_oid, &going.oid],
+        )
+        .await
+        .context("look for a detaching that is pending")?;
+    row.map(|row| Ok(crate::pg::TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))?.plain())).transpose()
+}
+
+/// Finishes a detaching that is pending.
+async fn finalize(cx: &Context, session: &Session, going: &Going) -> Result<(), Failed> {
+    let work = async {
+        let ddl = Ddl::begin(session, &going.owner).await?;
+        let done = finalize_steps(&ddl, going, cx.now).await;
+        at_work::ended(ddl, done).await
+    };
+    let (done, by) = waits::watched(&cx.pg, session, work).await;
+    let Err(error) = done else {
+        testpoint::reach("retention.detached").await;
+        return Ok(());
+    };
+    match at_work::judge(cx, session, error, by, true) {
+        Failed::Locked(by) => Err(Failed::Locked(format!("its detaching is pending and is to be finished: {by}"))),
+        failed => Err(failed),
+    }
+}
+
+async fn finalize_steps(ddl: &Ddl<'_>, going: &Going, now: chrono::DateTime<chrono::Utc>) -> Result<()> {
+    let (table, leaf) = (&going.table, &going.leaf);
+    at_work::alone(ddl.session(), For::Transaction).await?;
+    at_work::not_held_in(ddl, going, now, &going.owner).await?;
+    let found = at_work::the_same(ddl.session(), going).await?;
+    ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} FINALIZE")).await.context("finish its detaching")?;
+    if found.mark(going).is_none() {
+        ddl.act_as(&going.leaf_owner).await?;
+        at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
+    }
+    Ok(())
+}
+
+fn unmark_of(going: &Going, found: &Found) -> Unmark {
+    Unmark {
+        table: going.table.clone(),
+        leaf: going.leaf.clone(),
+        oid: going.oid,
+        owner: going.leaf_owner.clone(),
+        comment: mark::original(found.comment.as_deref()),
+    }
+}
+
+/// Puts the comment back that a partition had before it was marked.
+///
+/// # Errors
+/// What the server says.
+pub async fn unmark(cx: &Context, unmark: &Unmark) -> Result<Applied> {
+    let session = cx.session().await?;
+    let (done, by) = waits::watched(&cx.pg, &session, take_mark(&session, unmark)).await;
+    let applied = match done {
+        Ok(()) => Ok(Applied::Done),
+        Err(error) => match at_work::judge(cx, &session, error, by, true) {
+            Failed::Locked(by) => Ok(Applied::Locked(by)),
+            Failed::Stopped(reason) => Ok(Applied::Stopped(reason)),
+            Failed::Held(why) => Err(anyhow!("{why}")),
+            Failed::Error(error) => Err(error),
+        },
+    };
+    session.close().await;
+    applied
+}
+
+async fn take_mark(session: &Session, unmark: &Unmark) -> Result<()> {
+    let ddl = Ddl::begin(session, &unmark.owner).await?;
+    let done = async {
+        let found = at_work::found(ddl.session(), unmark.oid).await?;
+        let ours = found
+            .is_some_and(|found| found.name == unmark.leaf && found.comment.as_deref().and_then(mark::parse).is_some());
+        if ours { at_work::comment(&ddl, &unmark.leaf, unmark.comment.as_deref()).await } else { Ok(()) }
+    }
+    .await;
+    at_work::ended(ddl, done).await
+}

@@ -1,0 +1,160 @@
+//! What becomes of a partition that is a table of its own by now, in one transaction, under a lock that troubles nobody who
+//! uses the partitioned table: dropped, moved to another schema, or left. Only with our mark, attached to nothing, and held
+//! by nobody.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio_postgres::error::SqlState;
+
+use super::at_work::{self, Found};
+use super::facts::{Fate, Going};
+use super::mark::Mark;
+use super::{anchor, detach, look};
+use crate::kinds::{Applied, Context};
+use crate::pg::batch::Cutoff;
+use crate::pg::ddl::{self, Ddl};
+use crate::pg::exclusion::For;
+use crate::pg::{Ident, Session, TableName, waits};
+use crate::run::Counted;
+use crate::testpoint;
+
+/// So long may the rows of a detached table be read before it goes; nobody waits for it meanwhile.
+const READING: Duration = Duration::from_mins(5);
+
+/// # Errors
+/// It is no longer what it was, or the server refuses.
+pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
+    let reads = going.fate == Fate::Drop && (going.newest.is_some() || going.anchored);
+    let limit = if reads { READING } else { ddl::LIMIT };
+    let work = async {
+        let ddl = Ddl::within(session, &going.leaf_owner, limit).await?;
+        let done = steps(cx, &ddl, going).await;
+        at_work::ended(ddl, done).await
+    };
+    let (done, by) = waits::watched(&cx.pg, session, work).await;
+    let Err(error) = done else {
+        let what = match going.fate {
+            Fate::Drop => Counted::PartitionsDropped,
+            Fate::Detach => Counted::PartitionsDetached,
+            Fate::Archive(_) => Counted::PartitionsArchived,
+        };
+        cx.report.count(what, &going.table.plain(), 1);
+        return Ok(Applied::Done);
+    };
+    let gone = ddl::sqlstate(&error) == Some(&SqlState::UNDEFINED_TABLE);
+    if gone && at_work::found(session, going.oid).await?.is_none() {
+        // Somebody was quicker.
+        return Ok(Applied::Done);
+    }
+    let what = match going.fate {
+        Fate::Drop => "it is detached, and not dropped",
+        Fate::Detach => "it is detached, and its foreign keys are still there",
+        Fate::Archive(_) => "it is detached, and not moved",
+    };
+    let failed = at_work::judge(cx, session, error, by, !reads);
+    detach::applied(cx, going, failed)
+        .map(|applied| match applied {
+            Applied::Locked(by) => Applied::Locked(format!("{what}: {by}")),
+            other => other,
+        })
+        .with_context(|| format!("{what} (to take it back: {})", at_work::attach(going)))
+}
+
+async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+    let leaf = &going.leaf;
+    at_work::alone(ddl.session(), For::Transaction).await?;
+    ddl.run(&format!("LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE")).await.map_err(|error| lockable(error, going))?;
+    let (_, mark) = ours(ddl.session(), going).await?;
+    if going.fate != Fate::Detach {
+        at_work::not_held_in(ddl, going, cx.now, &going.leaf_owner).await?;
+    }
+    match &going.fate {
+        Fate::Drop => drop_it(ddl, going, &mark).await?,
+        Fate::Detach => {
+            without_foreign_keys(ddl, going).await?;
+            at_work::comment(ddl, leaf, Some(&mark.memory())).await?;
+        }
+        Fate::Archive(to) => {
+            without_foreign_keys(ddl, going).await?;
+            at_work::comment(ddl, leaf, Some(&mark.memory())).await?;
+            let tables = at_work::tree(ddl.session(), going.oid).await?;
+            for table in tables.iter().filter(|table| table.schema != *to) {
+                moved(ddl, table, to).await?;
+            }
+        }
+    }
+    testpoint::reach("retention.finish").await;
+    Ok(())
+}
+
+/// Under the lock: the table of the plan, attached to nothing, with our mark.
+async fn ours(session: &Session, going: &Going) -> Result<(Found, Mark)> {
+    let found = at_work::the_same(session, going).await?;
+    if found.attached.is_some() {
+        return Err(anyhow!("{} is attached again: it stays", going.leaf.plain()));
+    }
+    let Some(mark) = found.mark(going) else {
+        return Err(anyhow!("{} has lost its mark, so that it may be anybody's: it stays", going.leaf.plain()));
+    };
+    Ok((found, mark))
+}
+
+async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark) -> Result<()> {
+    let leaf = &going.leaf;
+    if let Some((column, cutoff)) = &going.newest {
+        let kind = look::column_type(ddl.session(), leaf, column).await?;
+        let kind = kind.ok_or_else(|| anyhow!("it has no column {column} that says time any more"))?;
+        let (sql, cutoff) = look::newest_sql(leaf, column, &kind, (*cutoff, going.zone));
+        let rows = match &cutoff {
+            Cutoff::Instant(at) => ddl.rows(&sql, &[at]).await,
+            Cutoff::Wall(at) => ddl.rows(&sql, &[at]).await,
+        };
+        let rows = rows.with_context(|| format!("read its newest {column}"))?;
+        if let Some(row) = rows.first().filter(|row| row.get(1)) {
+            return Err(anyhow!("its newest {column} is {} by now: it is not dropped", row.get::<_, &str>(0)));
+        }
+    }
+    if going.anchored {
+        anchor::write(ddl, going, mark).await?;
+    }
+    testpoint::reach("retention.drop").await;
+    ddl.run(&format!("DROP TABLE {leaf} RESTRICT")).await.context("drop it")?;
+    let left = ddl.rows("SELECT FROM pg_catalog.pg_class WHERE oid = $1", &[&going.oid]).await?;
+    if left.is_empty() { Ok(()) } else { Err(anyhow!("{} was dropped, and is another table", leaf.plain())) }
+}
+
+/// Its own foreign keys would keep rows of other tables from going.
+async fn without_foreign_keys(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+    let rows = ddl
+        .rows(
+            "SELECT conname::text FROM pg_catalog.pg_constraint
+             WHERE contype = 'f' AND conrelid = $1 AND conparentid = 0 ORDER BY 1",
+            &[&going.oid],
+        )
+        .await?;
+    for row in rows {
+        let name = Ident::new(row.get::<_, String>(0))?;
+        ddl.run(&format!("ALTER TABLE {} DROP CONSTRAINT {name} RESTRICT", going.leaf))
+            .await
+            .with_context(|| format!("drop its foreign key {name}"))?;
+    }
+    Ok(())
+}
+
+async fn moved(ddl: &Ddl<'_>, table: &TableName, to: &Ident) -> Result<()> {
+    ddl.run(&format!("ALTER TABLE {table} SET SCHEMA {to}"))
+        .await
+        .with_context(|| format!("move {} to schema {to}", table.plain()))
+}
+
+/// An owner may lock its table like anybody else only as far as it has rights on the rows.
+fn lockable(error: anyhow::Error, going: &Going) -> anyhow::Error {
+    if ddl::sqlstate(&error) == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        let (leaf, owner) = (&going.leaf, &going.leaf_owner);
+        return error.context(format!(
+            "lock it, which needs the right to UPDATE, DELETE or TRUNCATE even of its owner: GRANT TRUNCATE ON {leaf} TO {owner}"
+        ));
+    }
+    error.context("lock it")
+}
