@@ -25,6 +25,9 @@ use serde::de::DeserializeOwned;
 pub use context::{Context, Reporter, Stop, StopReason, Stopper};
 pub use drive::{Ended, Mode};
 
+use self::partitions::format::KeyFormat;
+use crate::period::Period;
+use crate::pg::TableName;
 use crate::run::{Finding, Gauge, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
@@ -60,6 +63,21 @@ pub struct Lasting {
     pub mend: &'static str,
 }
 
+/// What a job says of a table, for other jobs that tend it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    pub table: TableName,
+    pub says: Says,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Says {
+    /// How its partitions are made: how the key says time, and the zone in which periods begin.
+    Periods { key_format: Option<KeyFormat>, timezone: Tz },
+    /// How long its rows are kept, by the calendar of that zone.
+    Kept { keep: Period, timezone: Tz },
+}
+
 /// The code of a kind of job. `self` is what the config says in the table named after the kind.
 pub trait Kind: DeserializeOwned + Send + Sync {
     type Action: Send + Sync;
@@ -84,6 +102,17 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
         let _ = (at, zone);
         Vec::new()
+    }
+
+    /// What other jobs about the same tables have to go by; `zone` is the job's.
+    fn says(&self, zone: Tz) -> Vec<Word> {
+        let _ = zone;
+        Vec::new()
+    }
+
+    /// Hears what the jobs of the same database say, itself among them.
+    fn heed(&mut self, words: &[Word]) {
+        let _ = words;
     }
 
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
@@ -150,6 +179,14 @@ macro_rules! kinds {
 
             pub fn validate(&self) -> Vec<Finding> {
                 match self { $(Spec::$variant(kind) => kind.validate()),+ }
+            }
+
+            pub fn says(&self, zone: Tz) -> Vec<Word> {
+                match self { $(Spec::$variant(kind) => kind.says(zone)),+ }
+            }
+
+            pub fn heed(&mut self, words: &[Word]) {
+                match self { $(Spec::$variant(kind) => kind.heed(words)),+ }
             }
 
             pub fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
