@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pgtend::kinds::drive::drive;
 use pgtend::kinds::retention::policy::Retention;
-use pgtend::kinds::{Context, Ended, Kind, Mode, Reporter, Stop};
+use pgtend::kinds::{Applied, Context, Ended, Kind, Mode, Reporter, Stop};
 use pgtend::pg::{Access, Conninfo, Database as Tended, Sessions};
 use pgtend::run::{Finding, JobName, Outcome, Report, Step};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ pub const SCHEMA: &str = include_str!("../../../src/engine/schema.sql");
 
 /// A job in a database, at [`NOW`].
 pub struct Job {
-    kind: Retention,
+    pub kind: Retention,
     pub cx: Context,
 }
 
