@@ -70,7 +70,10 @@ async fn a_pending_detach_is_seen_in_the_plan_and_finished_first() {
         assert_eq!(report.failures.len(), 2, "{report:#?}");
         assert!(report.failures[0].error.contains("its detaching is pending and is to be finished"), "{report:#?}");
         assert!(report.failures[0].error.contains(&pid(&reader).await), "{report:#?}");
-        assert!(report.failures[1].error.contains("the detaching of public.events_3 is to be finished first"), "{report:#?}");
+        assert!(
+            report.failures[1].error.contains("the detaching of public.events_3 is to be finished first"),
+            "{report:#?}"
+        );
         reader.batch_execute("COMMIT").await.unwrap();
         succeed(&db, TABLES).await;
         assert_eq!((pending(&db).await, db.count("events_3").await), (0, 1), "it is not ours to drop");
@@ -87,7 +90,10 @@ async fn a_reader_in_the_middle_sees_the_rows_to_its_end_and_writers_go_elsewher
     on_each_major(async |db| {
         db.execute(&events(1..=6)).await;
         let (steady, committed) = (db.client().await, db.client().await);
-        steady.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; PREPARE all_ AS SELECT count(*) FROM events").await.unwrap();
+        steady
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; PREPARE all_ AS SELECT count(*) FROM events")
+            .await
+            .unwrap();
         let count = async |client: &tokio_postgres::Client| -> i64 {
             let rows = client.simple_query("EXECUTE all_").await.unwrap();
             let tokio_postgres::SimpleQueryMessage::Row(row) = &rows[1] else { panic!("{rows:?}") };
@@ -101,8 +107,13 @@ async fn a_reader_in_the_middle_sees_the_rows_to_its_end_and_writers_go_elsewher
             assert_eq!(count(&steady).await, 6, "its snapshot has it");
             let next: i64 = committed.query_one("SELECT count(*) FROM events", &[]).await.unwrap().get(0);
             assert_eq!(next, 5, "its next one has not");
-            assert!(committed.batch_execute("SAVEPOINT a; INSERT INTO events (at) VALUES ('2026-01-03Z')").await.is_err());
-            committed.batch_execute("ROLLBACK TO a; INSERT INTO events (at) VALUES ('2026-06-03Z'); COMMIT").await.unwrap();
+            assert!(
+                committed.batch_execute("SAVEPOINT a; INSERT INTO events (at) VALUES ('2026-01-03Z')").await.is_err()
+            );
+            committed
+                .batch_execute("ROLLBACK TO a; INSERT INTO events (at) VALUES ('2026-06-03Z'); COMMIT")
+                .await
+                .unwrap();
             assert_eq!(count(&steady).await, 6);
             steady.batch_execute("COMMIT").await.unwrap();
         };
@@ -146,12 +157,23 @@ async fn readers_that_go_from_a_partition_to_its_table_are_no_victims() {
     on_each_major(async |db| {
         // With a default partition, since the lock on the parent is what such a reader meets.
         db.execute(&format!("{}{DEFAULT}", events(1..=6))).await;
-        let application = Application::at(&db, &["SELECT FROM events_2; SELECT FROM events", "BEGIN; SELECT FROM events_3; SELECT FROM events; COMMIT", WRITE]).await;
+        let application = Application::at(
+            &db,
+            &[
+                "SELECT FROM events_2; SELECT FROM events",
+                "BEGIN; SELECT FROM events_3; SELECT FROM events; COMMIT",
+                WRITE,
+            ],
+        )
+        .await;
         let reader = db.client().await;
         reader.batch_execute("BEGIN; SELECT FROM events_1").await.unwrap();
         let run = async { job(&db, TABLES).run().await };
         let others = async {
-            wait_until("a try", async || db.count("pg_locks WHERE NOT granted AND relation = 'events_1'::regclass").await > 0).await;
+            wait_until("a try", async || {
+                db.count("pg_locks WHERE NOT granted AND relation = 'events_1'::regclass").await > 0
+            })
+            .await;
             // It waits for the table while we wait for its partition, and is not the one to give way.
             reader.batch_execute("SELECT FROM events").await.unwrap();
             reader.batch_execute("COMMIT").await.unwrap();
@@ -183,7 +205,10 @@ async fn rows_that_refer_are_safe_from_a_detach_in_any_order() {
                 let job = job_as(&db, "postgres", tables_, Duration::from_secs(20));
                 let run = async { job.run().await };
                 let end = async {
-                    wait_until("a try that gave way", async || job.cx.report.snapshot().total(Counted::LockTimeouts) > 0).await;
+                    wait_until("a try that gave way", async || {
+                        job.cx.report.snapshot().total(Counted::LockTimeouts) > 0
+                    })
+                    .await;
                     writer.batch_execute(if commits { "COMMIT" } else { "ROLLBACK" }).await.unwrap();
                 };
                 let ((_, report), ()) = tokio::join!(run, end);
@@ -255,7 +280,8 @@ async fn jobs_that_name_the_same_table_drop_each_partition_once() {
             let all = "{ table = 'events', keep = '1 day' }";
             let (one, two, three) = (job(&db, all), job(&db, all), job(&db, all));
             let done = tokio::join!(one.run(), two.run(), three.run());
-            let dropped: u64 = [&done.0, &done.1, &done.2].iter().map(|(_, report)| report.total(Counted::PartitionsDropped)).sum();
+            let dropped: u64 =
+                [&done.0, &done.1, &done.2].iter().map(|(_, report)| report.total(Counted::PartitionsDropped)).sum();
             for (ended, report) in [&done.0, &done.1, &done.2] {
                 assert_eq!(ended.outcome(), Outcome::Succeeded, "{report:#?}");
             }

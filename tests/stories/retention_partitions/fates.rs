@@ -13,12 +13,23 @@ async fn what_is_old_is_dropped_and_a_second_run_has_nothing_to_do() {
         let steps = job(&db, tables_).plan().await;
         let drop = &steps[0];
         assert_eq!((drop.action, drop.target.as_str()), ("drop_partition", "public.events_1"));
-        assert!(drop.reason.starts_with("ends 2026-02-01, before the cutoff 2026-04-15 12:00 (keep 2 months); "), "{drop:?}");
+        assert!(
+            drop.reason.starts_with("ends 2026-02-01, before the cutoff 2026-04-15 12:00 (keep 2 months); "),
+            "{drop:?}"
+        );
         assert_eq!(drop.detail["bound"], "FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2026-02-01 00:00:00+00')");
         assert!(drop.detail["bytes"].as_u64().unwrap() > 0, "{drop:?}");
         let report = succeed(&db, tables_).await;
         assert_eq!(report.counts[&(Counted::PartitionsDropped, "public.events".into())], 3);
-        assert_eq!(tables(&db, "events\\_%").await, ["public.events_4 attached", "public.events_5 attached", "public.events_6 attached", "public.events_7 attached"]);
+        assert_eq!(
+            tables(&db, "events\\_%").await,
+            [
+                "public.events_4 attached",
+                "public.events_5 attached",
+                "public.events_6 attached",
+                "public.events_7 attached"
+            ]
+        );
         assert_eq!(db.count("events").await, 4);
         assert_eq!(planned(&db, tables_).await, [""; 0]);
         assert_eq!(succeed(&db, tables_).await.total(Counted::PartitionsDropped), 0);
@@ -47,11 +58,17 @@ async fn what_is_archived_moves_to_its_schema() {
         let tables_ = "{ table = 'events', keep = '3 months', action = 'archive', to = 'old' }";
         db.execute(&events(1..=6)).await;
         let failed = fail(&db, tables_).await;
-        assert!(failed[0].contains("there is no schema \"old\"") && failed[0].contains("CREATE SCHEMA \"old\""), "{failed:?}");
+        assert!(
+            failed[0].contains("there is no schema \"old\"") && failed[0].contains("CREATE SCHEMA \"old\""),
+            "{failed:?}"
+        );
         db.execute("CREATE SCHEMA old; CREATE VIEW old.events_1 AS SELECT 1").await;
         let failed = fail(&db, tables_).await;
         assert_eq!(failed.len(), 1, "{failed:?}");
-        assert!(failed[0].starts_with("public.events_1: ") && failed[0].contains("something has its name there"), "{failed:?}");
+        assert!(
+            failed[0].starts_with("public.events_1: ") && failed[0].contains("something has its name there"),
+            "{failed:?}"
+        );
         assert_eq!(tables(&db, "events\\_%").await[..2], ["old.events_2", "public.events_1 attached"]);
         db.execute("DROP VIEW old.events_1").await;
         let report = succeed(&db, tables_).await;
@@ -97,7 +114,12 @@ async fn views_and_the_like_keep_a_partition_from_being_dropped() {
         ))
         .await;
         let failed = fail(&db, "{ table = 'events', keep = '1 month' }").await;
-        let expect = ["view public.v depends on public.events_1", "materialized view public.m depends on", "function f(events_3) depends on", "other_id_at_fkey on table other depends on"];
+        let expect = [
+            "view public.v depends on public.events_1",
+            "materialized view public.m depends on",
+            "function f(events_3) depends on",
+            "other_id_at_fkey on table other depends on",
+        ];
         assert_eq!(failed.len(), 4, "{failed:#?}");
         for (failed, expect) in failed.iter().zip(expect) {
             assert!(failed.contains(expect), "{failed} / {expect}");
@@ -132,11 +154,26 @@ async fn a_view_that_comes_after_the_plan_keeps_the_partition_where_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_deleted_is_not_dropped_whatever_the_trigger_does() {
     on_each_major(async |db| {
-        db.execute(&format!("{} CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';", events(1..=6))).await;
-        for (on, each, scope) in [("events", "ROW", "public.events: "), ("events", "STATEMENT", "public.events: "), ("events_1", "ROW", "public.events_1: "), ("events_1", "STATEMENT", "public.events_1: ")] {
-            db.execute(&format!("CREATE TRIGGER no BEFORE DELETE OR UPDATE ON {on} FOR EACH {each} EXECUTE FUNCTION no()")).await;
+        db.execute(&format!(
+            "{} CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';",
+            events(1..=6)
+        ))
+        .await;
+        for (on, each, scope) in [
+            ("events", "ROW", "public.events: "),
+            ("events", "STATEMENT", "public.events: "),
+            ("events_1", "ROW", "public.events_1: "),
+            ("events_1", "STATEMENT", "public.events_1: "),
+        ] {
+            db.execute(&format!(
+                "CREATE TRIGGER no BEFORE DELETE OR UPDATE ON {on} FOR EACH {each} EXECUTE FUNCTION no()"
+            ))
+            .await;
             let failed = fail(&db, "{ table = 'events', keep = '4 months' }").await;
-            assert!(failed[0].starts_with(scope) && failed[0].contains("trigger no stands on deleting"), "{on} {each}: {failed:?}");
+            assert!(
+                failed[0].starts_with(scope) && failed[0].contains("trigger no stands on deleting"),
+                "{on} {each}: {failed:?}"
+            );
             assert_eq!(attached(&db).await.len(), 6);
             db.execute(&format!("ALTER TABLE {on} DISABLE TRIGGER no")).await;
             let goes = planned(&db, "{ table = 'events', keep = '4 months' }").await;

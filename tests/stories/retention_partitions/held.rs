@@ -19,16 +19,28 @@ async fn what_is_held_stays_and_says_so() {
         hold(&db, "events_2", "'2026-06-15 11:59Z'").await;
         hold(&db, "events_9", "NULL").await;
         let steps = job(&db, TABLES).plan().await;
-        let said: Vec<String> = steps.iter().map(|step| format!("{} {}: {}", step.action, step.target, step.reason)).collect();
+        let said: Vec<String> =
+            steps.iter().map(|step| format!("{} {}: {}", step.action, step.target, step.reason)).collect();
         assert!(said[0].starts_with("drop_partition public.events_2"), "{said:#?}");
-        assert!(said.iter().any(|said| said.starts_with("keep public.events_1: ends 2026-02-01") && said.ends_with("but is held: the audit")), "{said:#?}");
-        assert!(said.iter().any(|said| said.starts_with("warn public.events_9: a row of pgtend.hold names it, and there is no such table")), "{said:#?}");
+        assert!(
+            said.iter().any(|said| said.starts_with("keep public.events_1: ends 2026-02-01")
+                && said.ends_with("but is held: the audit")),
+            "{said:#?}"
+        );
+        assert!(
+            said.iter().any(|said| said
+                .starts_with("warn public.events_9: a row of pgtend.hold names it, and there is no such table")),
+            "{said:#?}"
+        );
         succeed(&db, TABLES).await;
         assert_eq!(attached(&db).await, ["events_1", "events_3", "events_4", "events_5", "events_6"]);
         hold(&db, "public.events", "'2027-01-01Z'").await;
         db.execute("DELETE FROM pgtend.hold WHERE relation = 'public.events_1'").await;
         let steps = job(&db, TABLES).plan().await;
-        assert!(steps.iter().any(|step| step.reason == "it is held until 2027-01-01 00:00:00Z: the audit"), "{steps:#?}");
+        assert!(
+            steps.iter().any(|step| step.reason == "it is held until 2027-01-01 00:00:00Z: the audit"),
+            "{steps:#?}"
+        );
         assert_eq!(planned(&db, TABLES).await, [""; 0]);
         db.execute("TRUNCATE pgtend.hold").await;
         assert_eq!(succeed(&db, TABLES).await.total(Counted::PartitionsDropped), 1);
@@ -40,13 +52,17 @@ async fn what_is_held_stays_and_says_so() {
 async fn a_hold_that_comes_after_the_plan_is_heard() {
     on_each_major(async |db| {
         for way in ["", "CREATE TABLE events_rest PARTITION OF events DEFAULT;"] {
-            db.execute(&format!("DROP TABLE IF EXISTS events; {SCHEMA} TRUNCATE pgtend.hold; {} {way}", events(1..=6))).await;
+            db.execute(&format!("DROP TABLE IF EXISTS events; {SCHEMA} TRUNCATE pgtend.hold; {} {way}", events(1..=6)))
+                .await;
             let job = job(&db, TABLES);
             let plan = job.kind.plan(&job.cx).await.unwrap();
             hold(&db, "events", "NULL").await;
             assert_eq!(job.kind.apply(&job.cx, &plan.actions[0]).await.unwrap(), Applied::Done);
             let report = job.cx.report.snapshot();
-            assert!(report.warnings[0].contains("public.events_1: it stays, since public.events is held: the audit"), "{report:?}");
+            assert!(
+                report.warnings[0].contains("public.events_1: it stays, since public.events is held: the audit"),
+                "{report:?}"
+            );
             assert_eq!(report.total(Counted::PartitionsDropped), 0);
             db.execute("UPDATE pgtend.hold SET relation = 'the events_2'").await;
             let error = job.kind.apply(&job.cx, &plan.actions[1]).await.unwrap_err();
@@ -133,7 +149,10 @@ async fn roles_that_may_not_do_it_are_told_what_to_grant() {
         .await;
         let refused = async |tables: &str, target: &str, expect: &str| {
             let (_, report) = job_as(&db, "tender", tables, Duration::from_secs(30)).run().await;
-            assert!(report.failures.iter().any(|f| f.target == target && f.error.contains(expect)), "{expect}: {report:#?}");
+            assert!(
+                report.failures.iter().any(|f| f.target == target && f.error.contains(expect)),
+                "{expect}: {report:#?}"
+            );
             let found = job_as(&db, "tender", tables, Duration::from_secs(30)).check().await;
             assert!(found.iter().any(|f| format!("{} {}", f.message, f.mend).contains(expect)), "{expect}: {found:#?}");
         };
@@ -151,6 +170,9 @@ async fn roles_that_may_not_do_it_are_told_what_to_grant() {
         let (ended, report) = job_as(&db, "tender", archive, Duration::from_secs(30)).run().await;
         assert_eq!(ended.outcome(), Outcome::Succeeded, "{report:#?}");
         assert!(comment(&db, "old.events_2").await.unwrap().starts_with("the other's\n\nWas a partition"));
-        assert_eq!(db.scalar::<String>("SELECT tableowner::text FROM pg_tables WHERE tablename = 'events_2'").await, "other");
+        assert_eq!(
+            db.scalar::<String>("SELECT tableowner::text FROM pg_tables WHERE tablename = 'events_2'").await,
+            "other"
+        );
     }
 }

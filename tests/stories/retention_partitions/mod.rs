@@ -105,7 +105,9 @@ pub fn events(months: std::ops::RangeInclusive<u32>) -> String {
             )
         })
         .collect();
-    format!("CREATE TABLE events (id serial, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);{months}")
+    format!(
+        "CREATE TABLE events (id serial, at timestamptz NOT NULL, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);{months}"
+    )
 }
 
 /// The tables of schema public and of schema old whose names are like this, and whether each is a partition.

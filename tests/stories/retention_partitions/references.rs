@@ -36,7 +36,12 @@ async fn results_go_a_year_before_their_runs_and_then_the_runs() {
         // The first month of both, and two more of the results.
         assert_eq!(
             planned(&db, tables_).await,
-            ["drop_partition public.results_1", "drop_partition public.runs_1", "drop_partition public.results_2", "drop_partition public.results_3"]
+            [
+                "drop_partition public.results_1",
+                "drop_partition public.runs_1",
+                "drop_partition public.results_2",
+                "drop_partition public.results_3"
+            ]
         );
         let report = succeed(&db, tables_).await;
         assert_eq!(report.counts[&(Counted::PartitionsDropped, "public.runs".into())], 1);
@@ -99,7 +104,9 @@ async fn rows_that_come_after_the_plan_are_seen_and_so_are_those_that_come_at_th
         db.execute("DELETE FROM results WHERE at < '2026-02-01'").await;
         let writer = db.client().await;
         writer.batch_execute("BEGIN; INSERT INTO results SELECT id, id, at FROM runs_1 WHERE id < 3").await.unwrap();
-        let Applied::Locked(by) = job.kind.apply(&job.cx, &plan.actions[0]).await.unwrap() else { panic!("not locked") };
+        let Applied::Locked(by) = job.kind.apply(&job.cx, &plan.actions[0]).await.unwrap() else {
+            panic!("not locked")
+        };
         assert!(by.contains(&pid(&writer).await), "{by}");
         writer.batch_execute("COMMIT").await.unwrap();
         assert!(job.kind.apply(&job.cx, &plan.actions[0]).await.is_err());
@@ -121,9 +128,12 @@ async fn what_waits_for_others_of_its_window_goes_after_them() {
         let run = async { job.run().await };
         let go_on = async {
             wait_until("some tries", async || {
-                job.cx.report.snapshot().counts.iter().any(|((what, table), n)| {
-                    *what == Counted::LockTimeouts && table == "public.runs" && *n > 1
-                })
+                job.cx
+                    .report
+                    .snapshot()
+                    .counts
+                    .iter()
+                    .any(|((what, table), n)| *what == Counted::LockTimeouts && table == "public.runs" && *n > 1)
             })
             .await;
             assert_eq!((db.count("runs").await, db.count("results_1").await, pending(&db).await), (60, 10, 1));
