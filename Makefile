@@ -18,9 +18,10 @@ lint: ## formatting, clippy, shell scripts
 fmt: ## format the Rust sources
 	@cargo fmt
 
-bench: ## measure: prints ratios and versions, asserts nothing; takes half an hour, with QUICK=1 five minutes
+bench: ## measure: prints ratios and versions, asserts nothing; takes an hour and a half, with QUICK=1 ten minutes
 	@scripts/bench.sh
 	@scripts/bench_partitions.sh
+	@scripts/bench_retention.sh
 
 deps: ## install what the tests need: Debian packages, and newer PostgreSQL majors into .cache
 	@scripts/deps.sh

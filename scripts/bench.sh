@@ -22,12 +22,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command_line="${PAIRS:+PAIRS=$PAIRS }${QUICK:+QUICK=$QUICK }scripts/bench.sh${*:+ $*}"
 
-die() {
-    printf 'bench: %s\n' "$*" >&2
-    exit 1
-}
-
-say() { printf 'bench: %s\n' "$*" >&2; }
+# shellcheck source=scripts/server.sh
+. scripts/server.sh
 
 parts='expire idle'
 for word in "$@"; do
@@ -44,110 +40,21 @@ else
 fi
 # The load is warm after this long, and the last lines of its log have left its buffer this long after the deletion.
 warm_s=5 tail_s=3
-
-folder=
-children=()
-
-# Ends a child of ours: the first signal asks, the last does not. A child that has ended already is fine.
-end_process() {
-    local pid=$1 signal
-    for signal in "${@:2}"; do
-        kill -s "$signal" "$pid" 2>/dev/null || break
-        for _ in $(seq 100); do
-            kill -0 "$pid" 2>/dev/null || break 2
-            sleep 0.1
-        done
-    done
-    wait "$pid" 2>/dev/null || true
-}
-
-clean_up() {
-    local status=$? i
-    trap '' INT TERM HUP
-    # Above 128 somebody interrupted it, and needs no explanation.
-    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ] && [ -n "$folder" ]; then
-        local log
-        for log in "$folder"/*.log; do
-            [ -s "$log" ] || continue
-            printf '\nbench: %s ends so:\n' "${log##*/}" >&2
-            tail -n 10 "$log" >&2
-        done
-    fi
-    # The server is the first of them, and the last to go: by then nobody is connected who would only complain.
-    for ((i = ${#children[@]} - 1; i > 0; i--)); do
-        end_process "${children[i]}" TERM KILL
-    done
-    [ ${#children[@]} -eq 0 ] || end_process "${children[0]}" QUIT KILL
-    [ -z "$folder" ] || rm -rf "$folder"
-    [ -z "${sockets:-}" ] || rm -rf "$sockets"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-# Waits until a command succeeds, as long as the process it depends on lives.
-wait_until() {
-    local what=$1 pid=$2
-    shift 2
-    for _ in $(seq 600); do
-        if "$@" >/dev/null 2>&1; then
-            return
-        fi
-        kill -0 "$pid" 2>/dev/null || die "ended before $what"
-        sleep 0.1
-    done
-    die "waited a minute in vain until $what"
-}
+# shellcheck source=scripts/load.sh
+. scripts/load.sh
 
 scripts/deps.sh demo
-if [ -n "${PGTEND:-}" ]; then
-    pgtend=$PGTEND
-else
-    say "building pgtend, release"
-    cargo build --quiet --locked --release --bin pgtend
-    target=${CARGO_TARGET_DIR:-target}
-    case $target in /*) ;; *) target=$PWD/$target ;; esac
-    pgtend=$target/release/pgtend
-fi
+build_pgtend release
 fixture=$PWD/scripts/bench_sessions.sql
-
-bin=${PG_BIN:-$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
-[ -x "$bin/pgbench" ] || die "there is no pgbench in $bin; set PG_BIN to a folder with all of PostgreSQL's programs"
-
-folder=$(mktemp -d "${BENCH_DIR:-/var/tmp}/pgtend-bench.XXXXXX")
-disk=$(stat -f -c %T "$folder")
-case $disk in
-tmpfs | ramfs) die "$folder is in memory, where fsync costs nothing: set BENCH_DIR to a folder on a disk" ;;
-esac
-# Apart, because the path of a socket must be short.
-sockets=$(mktemp -d /tmp/pgtend-bench.XXXXXX)
-chmod 755 "$folder" "$sockets"
-mkdir "$folder/data"
-if [ "$(id -u)" -eq 0 ]; then
-    # PostgreSQL refuses to run as root.
-    chown 65534:65534 "$folder/data" "$sockets"
-    as_server=(setpriv --reuid=65534 --regid=65534 --clear-groups env -C /)
-else
-    as_server=(env)
-fi
+find_server pgbench
+make_folders "${BENCH_DIR:-/var/tmp}"
+insist_on_disk
 # A quarter of the memory, as the manual advises, and no more than the tables fill. Room for the WAL of one deletion, so
 # that the checkpoints are where we put them: before it; and they keep its files, as on a server that has run for a while,
 # where few transactions wait for a new one to be made.
 memory_mb=$(awk '/^MemTotal/ { printf "%d", $2 / 1024 }' /proc/meminfo)
 buffers_mb=$((memory_mb / 4 < 1024 ? memory_mb / 4 : 1024))
-"${as_server[@]}" "$bin/initdb" --no-locale --encoding=UTF8 --auth=trust --username=postgres \
-    --pgdata="$folder/data" >"$folder/server.log" 2>&1
-"${as_server[@]}" "$bin/postgres" -D "$folder/data" -c listen_addresses= -c unix_socket_directories="$sockets" \
-    -c shared_buffers="${buffers_mb}MB" -c max_wal_size=4GB -c min_wal_size=2GB \
-    -c checkpoint_timeout=30min >>"$folder/server.log" 2>&1 &
-server=$!
-children=("$server")
-
-unset PGSERVICE PGPASSWORD PGHOSTADDR PGOPTIONS PGSSLMODE PGTEND_CONFIG RUST_LOG
-export PATH="$bin:$PATH" PGHOST=$sockets PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-wait_until "the server accepts connections" "$server" pg_isready -q
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+start_server shared_buffers="${buffers_mb}MB" max_wal_size=4GB min_wal_size=2GB checkpoint_timeout=30min
 
 prepare_sessions() {
     say "making $rows sessions, half of them expired"
@@ -170,7 +77,7 @@ SQL
 INSERT INTO sessions (lambda_id, token, expires_at, device_info)
 SELECT 'user-' || :n % 200000, encode(sha256(uuid_send(gen_random_uuid())), 'hex'), now() + interval '30 days', '{"agent": "bench"}';
 SQL
-    load=(pgbench -n -M prepared -c 8 -j 1 -f "$folder/read.sql@70" -f "$folder/extend.sql@20" -f "$folder/login.sql@10" sessions)
+    load=(pgbench -M prepared -c 8 -j 1 -f "$folder/read.sql@70" -f "$folder/extend.sql@20" -f "$folder/login.sql@10" sessions)
     cat >"$folder/expire.toml" <<CONFIG
 [databases.main]
 url = "postgresql://postgres@/sessions?host=$sockets&port=5432"
@@ -179,26 +86,12 @@ tables = [{ table = "public.sessions", column = "expires_at" }]
 CONFIG
 }
 
-# A fresh copy of the original, all of it on disk; `unindexed` is without the index on expires_at.
-fresh_copy() {
-    sql -c "SET client_min_messages = error" -c "DROP DATABASE IF EXISTS sessions"
-    if [ "$(sql -c 'SHOW server_version_num')" -ge 150000 ]; then
-        sql -c "CREATE DATABASE sessions TEMPLATE sessions_original STRATEGY file_copy"
-    else
-        sql -c "CREATE DATABASE sessions TEMPLATE sessions_original"
-    fi
+# A fresh copy of the original; `unindexed` is without the index on expires_at.
+copy_sessions() {
+    fresh_copy sessions_original sessions
     if [ "$1" = unindexed ]; then
-        sql -d sessions -c "DROP INDEX sessions_expires_at_idx"
+        sql -d sessions -c "DROP INDEX sessions_expires_at_idx" -c CHECKPOINT
     fi
-    sql -c CHECKPOINT
-}
-
-# The p99, in milliseconds, of transactions that were due to begin from $2 until before $3, from pgbench's log. With a
-# rate, a latency counts from the moment a transaction was due, so that one which had to wait for a client is not
-# flattered.
-p99() {
-    cat "$1".* | awk -v from="$2" -v to="$3" '{ at = $5 + ($6 - $3) / 1e6 } at >= from && at < to { print $3 }' | sort -n |
-        awk '{ a[NR] = $1 } END { i = int(NR * 0.99); if (i < NR * 0.99) i++; printf "%.2f", (NR ? a[i] / 1000 : 0) }'
 }
 
 delete_all() { psql -X -A -t -v ON_ERROR_STOP=1 -d sessions -c "DELETE FROM sessions WHERE expires_at < now()"; }
@@ -206,27 +99,20 @@ expire_all() { "$pgtend" run --config "$folder/expire.toml" --log-level warn --j
 
 # One deletion beside the load: measure expire|delete indexed|unindexed. A line of results goes to results.
 measure() {
-    local how=$1 variant=$2 loader quiet_from quiet_to from to said deleted
-    fresh_copy "$variant"
-    rm -f "$folder"/load.[0-9]*
-    "${load[@]}" -R "$rate" -T 3600 -l --log-prefix="$folder/load" >"$folder/load.log" 2>&1 &
-    loader=$!
-    children+=("$loader")
-    sleep "$warm_s"
+    local how=$1 variant=$2 quiet_from quiet_to from to said deleted
+    copy_sessions "$variant"
+    start_load "${load[@]}" -R "$rate"
     quiet_from=$EPOCHREALTIME
     sleep "$quiet_s"
     quiet_to=$EPOCHREALTIME
     from=$quiet_to
     said=$("${how}_all")
     to=$EPOCHREALTIME
-    sleep "$tail_s"
-    kill -0 "$loader" 2>/dev/null || die "the load ended early"
-    end_process "$loader" TERM KILL
-    unset 'children[-1]'
+    end_load
     deleted=$(sed -n -e 's/^DELETE //p' -e 's/.*"rows_deleted": *\([0-9]*\).*/\1/p' <<<"$said")
     [ "$deleted" = $((rows / 2)) ] || die "$how deleted ${deleted:-an unknown number of} rows instead of $((rows / 2)): $said"
     awk -v how="$how" -v variant="$variant" -v rows="$deleted" -v s="$(awk "BEGIN { print $to - $from }")" \
-        -v quiet="$(p99 "$folder/load" "$quiet_from" "$quiet_to")" -v during="$(p99 "$folder/load" "$from" "$to")" \
+        -v quiet="$(p99 "$quiet_from" "$quiet_to")" -v during="$(p99 "$from" "$to")" \
         'BEGIN { printf "%s %s %.1f %.0f %.2f %.2f %.2f\n", variant, how, s, rows / s, quiet, during, during / quiet }' |
         tee -a "$folder/results" | sed 's/^/bench:   /' >&2
 }
@@ -237,9 +123,9 @@ bench_expire() {
     # The files of the WAL that are to be used again and again.
     sql -c "SELECT count(pg_logical_emit_message(false, 'bench', repeat('x', 1 << 20))) FROM generate_series(1, 1536)" >/dev/null
     sql -c CHECKPOINT
-    fresh_copy indexed
+    copy_sessions indexed
     say "how much load the server takes"
-    most=$("${load[@]}" -T "$quiet_s" 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
+    most=$("${load[@]}" -n -T "$quiet_s" 2>>"$folder/load.log" | awk '/^tps/ { printf "%d", $3 }')
     rate=$((most / 4))
     say "$most transactions/s at most; beside the deletions $rate/s"
 

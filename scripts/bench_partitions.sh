@@ -26,12 +26,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 command_line="${ROUNDS:+ROUNDS=$ROUNDS }${QUICK:+QUICK=$QUICK }scripts/bench_partitions.sh${*:+ $*}"
 
-die() {
-    printf 'bench: %s\n' "$*" >&2
-    exit 1
-}
-
-say() { printf 'bench: %s\n' "$*" >&2; }
+# shellcheck source=scripts/server.sh
+. scripts/server.sh
 
 parts='idle make'
 for word in "$@"; do
@@ -51,78 +47,15 @@ warm_s=2 tail_s=2
 # Transactions of the load a second: far from what the server could take, so that a wait is one for a lock.
 rate=200
 
-folder=
-children=()
-
-# Ends a child of ours: the first signal asks, the last does not. A child that has ended already is fine.
-end_process() {
-    local pid=$1 signal
-    for signal in "${@:2}"; do
-        kill -s "$signal" "$pid" 2>/dev/null || break
-        for _ in $(seq 100); do
-            kill -0 "$pid" 2>/dev/null || break 2
-            sleep 0.1
-        done
-    done
-    wait "$pid" 2>/dev/null || true
-}
-
-clean_up() {
-    local status=$? i
-    trap '' INT TERM HUP
-    # Above 128 somebody interrupted it, and needs no explanation.
-    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ] && [ -n "$folder" ]; then
-        local log
-        for log in "$folder"/*.log; do
-            [ -s "$log" ] || continue
-            printf '\nbench: %s ends so:\n' "${log##*/}" >&2
-            tail -n 10 "$log" >&2
-        done
-    fi
-    # The server is the first of them, and the last to go: by then nobody is connected who would only complain.
-    for ((i = ${#children[@]} - 1; i > 0; i--)); do
-        end_process "${children[i]}" TERM KILL
-    done
-    [ ${#children[@]} -eq 0 ] || end_process "${children[0]}" QUIT KILL
-    [ -z "$folder" ] || rm -rf "$folder"
-    [ -z "${sockets:-}" ] || rm -rf "$sockets"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+# shellcheck source=scripts/load.sh
+. scripts/load.sh
 
 scripts/deps.sh bench
-if [ -n "${PGTEND:-}" ]; then
-    pgtend=$PGTEND
-else
-    say "building pgtend, release"
-    cargo build --quiet --locked --release --bin pgtend
-    target=${CARGO_TARGET_DIR:-target}
-    case $target in /*) ;; *) target=$PWD/$target ;; esac
-    pgtend=$target/release/pgtend
-fi
+build_pgtend release
 tables_sql=$PWD/scripts/bench_partitions.sql
-
-bin=${PG_BIN:-$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
-[ -x "$bin/pgbench" ] || die "there is no pgbench in $bin; set PG_BIN to a folder with all of PostgreSQL's programs"
-
-folder=$(mktemp -d "${BENCH_DIR:-/var/tmp}/pgtend-bench.XXXXXX")
-disk=$(stat -f -c %T "$folder")
-case $disk in
-tmpfs | ramfs) die "$folder is in memory, where fsync costs nothing: set BENCH_DIR to a folder on a disk" ;;
-esac
-# Apart, because the path of a socket must be short.
-sockets=$(mktemp -d /tmp/pgtend-bench.XXXXXX)
-chmod 755 "$folder" "$sockets"
-mkdir "$folder/data"
-if [ "$(id -u)" -eq 0 ]; then
-    # PostgreSQL refuses to run as root.
-    chown 65534:65534 "$folder/data" "$sockets"
-    as_server=(setpriv --reuid=65534 --regid=65534 --clear-groups env -C /)
-else
-    as_server=(env)
-fi
+find_server pgbench
+make_folders "${BENCH_DIR:-/var/tmp}"
+insist_on_disk
 
 tools=(plan run)
 names=("\`pgtend plan\`" "\`pgtend run\`")
@@ -150,22 +83,9 @@ if [ "$partsmith" != no ]; then
 fi
 
 # Memory and WAL as for a server that does some work. Statements are counted for `idle` alone, at the top level.
-"${as_server[@]}" "$bin/initdb" --no-locale --encoding=UTF8 --auth=trust --username=postgres \
-    --pgdata="$folder/data" >"$folder/server.log" 2>&1
-"${as_server[@]}" "$bin/postgres" -D "$folder/data" -c listen_addresses= -c unix_socket_directories="$sockets" \
-    -c shared_buffers=512MB -c max_wal_size=4GB -c min_wal_size=2GB -c checkpoint_timeout=30min -c TimeZone=UTC \
-    -c shared_preload_libraries=pg_stat_statements -c log_lock_waits=on >>"$folder/server.log" 2>&1 &
-server=$!
-children=("$server")
-
-unset PGSERVICE PGPASSWORD PGHOSTADDR PGOPTIONS PGSSLMODE PGTEND_CONFIG RUST_LOG PG_PARTSMITH_DSN PG_PARTSMITH_DSN_FILE
-export PATH="$bin:$PATH" PGHOST=$sockets PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
-for _ in $(seq 600); do
-    pg_isready -q && break
-    kill -0 "$server" 2>/dev/null || die "the server ended before it accepted connections"
-    sleep 0.1
-done
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 "$@"; }
+start_server shared_buffers=512MB max_wal_size=4GB min_wal_size=2GB checkpoint_timeout=30min TimeZone=UTC \
+    shared_preload_libraries=pg_stat_statements log_lock_waits=on
+unset PG_PARTSMITH_DSN PG_PARTSMITH_DSN_FILE
 
 # The tables `public.events_N` of a database, each with partitions from $3 months before this one to $4 after it.
 prepare() {
@@ -270,16 +190,8 @@ bench_idle() {
     sql -c "DROP DATABASE idle" -c CHECKPOINT
 }
 
-# The longest that a statement of the load took among those that ran at some time from $1 to $2, in milliseconds:
-# without the time that it was late for being sent.
-longest() {
-    cat "$folder"/load.[0-9]* | awk -v from="$1" -v to="$2" '
-        { ran = ($3 - $7) / 1e6; ended = $5 + $6 / 1e6 } ended >= from && ended - ran < to && ran > most { most = ran }
-        END { printf "%.1f", most * 1000 }'
-}
-
 bench_make() {
-    local round tool loader quiet_from from to made
+    local round tool quiet_from from to made
     say "making $busy tables of one partition"
     prepare make_original "$busy" 0 0
     configure make "$busy"
@@ -296,22 +208,14 @@ SQL
     for ((round = 0; round < rounds; round++)); do
         for tool in $(turn "$round"); do
             case $tool in *plan | partman) continue ;; esac
-            sql -c "SET client_min_messages = error" -c "DROP DATABASE IF EXISTS make" -c "CREATE DATABASE make TEMPLATE make_original" -c CHECKPOINT
-            rm -f "$folder"/load.[0-9]*
-            pgbench -n -c 8 -j 1 -R "$rate" -T 3600 -l --log-prefix="$folder/load" -f "$folder/insert.sql" \
-                -f "$folder/read.sql" make >"$folder/load.log" 2>&1 &
-            loader=$!
-            children+=("$loader")
-            sleep "$warm_s"
+            fresh_copy make_original make
+            start_load pgbench -c 8 -j 1 -R "$rate" -f "$folder/insert.sql" -f "$folder/read.sql" make
             quiet_from=$EPOCHREALTIME
             sleep "$quiet_s"
             from=$EPOCHREALTIME
             timed "$tool" "$busy"
             to=$EPOCHREALTIME
-            sleep "$tail_s"
-            kill -0 "$loader" 2>/dev/null || die "the load ended early"
-            end_process "$loader" TERM KILL
-            unset 'children[-1]'
+            end_load
             made=$(($(partitions) - busy))
             [ "$made" -eq $((12 * busy)) ] || die "$tool made $made partitions instead of $((12 * busy))"
             printf '%s %s %s %s\n' "$tool" "$took" "$(longest "$quiet_from" "$from")" "$(longest "$from" "$to")" |

@@ -32,94 +32,21 @@ show() {
     "$@"
 }
 
-folder=
-server=
-daemon=
-
-# Ends a child of ours: the first signal asks, the last does not. A child that has ended already is fine.
-end_process() {
-    local pid=$1 signal
-    for signal in "${@:2}"; do
-        kill -s "$signal" "$pid" 2>/dev/null || break
-        for _ in $(seq 100); do
-            kill -0 "$pid" 2>/dev/null || break 2
-            sleep 0.1
-        done
-    done
-    wait "$pid" 2>/dev/null || true
-}
-
-clean_up() {
-    local status=$?
-    trap '' INT TERM
-    # Above 128 somebody interrupted it, and needs no explanation.
-    if [ "$status" -ne 0 ] && [ "$status" -lt 128 ]; then
-        local log
-        for log in server.log daemon.log; do
-            if [ -s "$folder/$log" ]; then
-                printf '\ndemo: it ended early (status %s); %s ends so:\n' "$status" "$log" >&2
-                tail -n 20 "$folder/$log" >&2
-            fi
-        done
-    fi
-    [ -z "$daemon" ] || end_process "$daemon" TERM KILL
-    [ -z "$server" ] || end_process "$server" QUIT KILL
-    [ -z "$folder" ] || rm -rf "$folder"
-    exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-# Waits until a command succeeds, as long as the process it depends on lives.
-wait_until() {
-    local what=$1 pid=$2
-    shift 2
-    for _ in $(seq 600); do
-        if "$@" >/dev/null 2>&1; then
-            return
-        fi
-        if ! kill -0 "$pid" 2>/dev/null; then
-            printf 'demo: ended before %s\n' "$what" >&2
-            exit 1
-        fi
-        sleep 0.1
-    done
-    printf 'demo: waited a minute in vain for %s\n' "$what" >&2
-    exit 1
-}
+# shellcheck source=scripts/server.sh
+. scripts/server.sh
 
 chapter "What is needed"
 scripts/deps.sh demo
 tell "Building pgtend, in the profile that builds quickest."
-cargo build --locked --bin pgtend
-target=${CARGO_TARGET_DIR:-target}
-case $target in /*) ;; *) target=$root/$target ;; esac
+build_pgtend dev
 
 chapter "A server for the occasion"
-bin=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
-# Short, since a socket's path must be.
-folder=$(mktemp -d /tmp/pgtend-demo.XXXXXX)
-chmod 755 "$folder"
-mkdir "$folder/server"
-if [ "$(id -u)" -eq 0 ]; then
-    # PostgreSQL refuses to run as root.
-    chown 65534:65534 "$folder/server"
-    as_server=(setpriv --reuid=65534 --regid=65534 --clear-groups env -C /)
-else
-    as_server=(env)
-fi
-"${as_server[@]}" "$bin/initdb" --no-sync --no-locale --encoding=UTF8 --auth=trust --username=postgres \
-    --pgdata="$folder/server/data" >"$folder/server.log" 2>&1
-"${as_server[@]}" "$bin/postgres" -D "$folder/server/data" -c listen_addresses= \
-    -c unix_socket_directories="$folder/server" -c fsync=off -c shared_buffers=32MB >>"$folder/server.log" 2>&1 &
-server=$!
-
+find_server psql
+make_folders /tmp
+start_server fsync=off shared_buffers=32MB
 # From here on, `pgtend` and `psql` in the commands shown are these, and know where to go.
-export PATH="$target/debug:$bin:$PATH"
-unset PGSERVICE PGPASSWORD PGHOSTADDR PGOPTIONS PGSSLMODE RUST_LOG
-export PGHOST=$folder/server PGPORT=5432 PGUSER=postgres PGDATABASE=postgres PGTZ=UTC PSQL_PAGER=cat
-wait_until "the server accepts connections" "$server" pg_isready -q
+PATH=$(dirname "$pgtend"):$PATH
+export PGTZ=UTC PSQL_PAGER=cat
 createdb lukhas_team
 export PGDATABASE=lukhas_team
 psql -X -q -v rows=20000 -v months_ahead=0 -f tests/fixtures/lukhas.sql
@@ -143,8 +70,7 @@ SQL
 tell "Its test runs lie in partitions, a month each, and nobody has made the next one. What awaits its first run:"
 show cat next_month.sql
 if show psql -X -v ON_ERROR_STOP=1 -f next_month.sql; then
-    printf 'demo: that insert was to fail, and did not\n' >&2
-    exit 1
+    die "that insert was to fail, and did not"
 fi
 
 chapter "What the daemon is to do"
@@ -157,7 +83,7 @@ include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead o
 shutdown_timeout = "10s"
 
 [databases.main]
-url = "postgresql://postgres@/lukhas_team?host=$folder/server&port=5432"
+url = "postgresql://postgres@/lukhas_team?host=$sockets&port=5432"
 
 [http]
 listen = "127.0.0.1:$port"
@@ -193,6 +119,7 @@ chapter "The daemon"
 printf '\n%s$ pgtend daemon &%s\n' "$dim" "$plain"
 pgtend daemon >daemon.out 2>daemon.log &
 daemon=$!
+children+=("$daemon")
 # The jobs have run when the history, a table, says so. It is not there before the first run.
 each_has_succeeded() {
     [ "$(psql -X -A -t -c "SELECT count(DISTINCT job) FROM pgtend.run WHERE outcome = 'succeeded'
@@ -244,11 +171,8 @@ printf '\n%s$ kill -TERM %s%s\n' "$dim" "$daemon" "$plain"
 kill -TERM "$daemon"
 status=0
 wait "$daemon" || status=$?
-daemon=
+unset 'children[-1]'
 show tail -n 3 daemon.log
-if [ "$status" -ne 0 ]; then
-    printf 'demo: the daemon ended with status %s\n' "$status" >&2
-    exit 1
-fi
+[ "$status" -eq 0 ] || die "the daemon ended with status $status"
 tell
 tell "The daemon ended with status 0. Server and folder go with it; nothing else was touched."

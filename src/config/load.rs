@@ -15,7 +15,7 @@ use super::jobs::{self, Layer};
 use super::read::read;
 use super::tree::{self, Env, Node};
 use super::written::{Count, DatabaseKeys, HttpKeys, JobKeys, Positive, Text, Top};
-use super::{after, files};
+use super::{after, files, neighbours};
 use crate::period::Period;
 use crate::pg::Conninfo;
 
@@ -66,7 +66,9 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
         }
         sources.push(source);
     }
-    let jobs = after::connect(jobs::define(jobs, &defaults, &names, problems), problems);
+    let mut drafts = jobs::define(jobs, &defaults, &names, problems);
+    neighbours::introduce(&mut drafts);
+    let jobs = after::connect(drafts, problems);
     Some(Config {
         sources,
         shutdown_timeout: top.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),

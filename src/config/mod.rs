@@ -7,6 +7,7 @@
 //! | tree -> types; every mistake, not the first | `read`, `fault` |
 //! | the keys as they are written | `written` |
 //! | names that refer to each other -> one [`Definition`] a job and database | `jobs`, `instances`, `after` |
+//! | jobs about the same table hear of each other | `neighbours` |
 
 mod after;
 mod definition;
@@ -17,6 +18,7 @@ mod instances;
 mod jobs;
 mod load;
 mod near;
+mod neighbours;
 mod read;
 mod schema;
 #[cfg(test)]

@@ -37,6 +37,14 @@ impl Context {
         self.pg.open().await
     }
 
+    /// The same, for SQL of ours alone: nothing in it is taken for anything but the server's own.
+    ///
+    /// # Errors
+    /// No connection can be had.
+    pub async fn own_session(&self) -> anyhow::Result<Session> {
+        self.pg.open_own().await
+    }
+
     /// Waits, unless there is a reason to stop. Gives the reason, if there was one.
     pub async fn pause(&self, length: Duration) -> Option<StopReason> {
         tokio::select! {

@@ -11,6 +11,7 @@ pub mod partitions;
 pub mod retention;
 pub mod rows;
 pub mod sql;
+pub mod summarize;
 
 use std::future::Future;
 use std::path::Path;
@@ -24,6 +25,9 @@ use serde::de::DeserializeOwned;
 pub use context::{Context, Reporter, Stop, StopReason, Stopper};
 pub use drive::{Ended, Mode};
 
+use self::partitions::format::KeyFormat;
+use crate::period::Period;
+use crate::pg::TableName;
 use crate::run::{Finding, Gauge, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
@@ -41,6 +45,8 @@ pub enum Applied {
     Done,
     /// A lock was not had in time; try again after the others. The text names who holds it.
     Locked(String),
+    /// All that could be done was; the text says what was not, and why, and counts as a failure.
+    Partly(String),
     /// Ended at a safe point because [`Context::stop`] asked for it; the next run goes on.
     Stopped(StopReason),
 }
@@ -55,6 +61,21 @@ pub struct Lasting {
     pub until: DateTime<Utc>,
     /// What in the kind's table makes it last longer.
     pub mend: &'static str,
+}
+
+/// What a job says of a table, for other jobs that tend it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    pub table: TableName,
+    pub says: Says,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Says {
+    /// How its partitions are made: how the key says time, and the zone in which periods begin.
+    Periods { key_format: Option<KeyFormat>, timezone: Tz },
+    /// How long its rows are kept, by the calendar of that zone.
+    Kept { keep: Period, timezone: Tz },
 }
 
 /// The code of a kind of job. `self` is what the config says in the table named after the kind.
@@ -81,6 +102,17 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
         let _ = (at, zone);
         Vec::new()
+    }
+
+    /// What other jobs about the same tables have to go by; `zone` is the job's.
+    fn says(&self, zone: Tz) -> Vec<Word> {
+        let _ = zone;
+        Vec::new()
+    }
+
+    /// Hears what the jobs of the same database say, itself among them.
+    fn heed(&mut self, words: &[Word]) {
+        let _ = words;
     }
 
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
@@ -149,6 +181,14 @@ macro_rules! kinds {
                 match self { $(Spec::$variant(kind) => kind.validate()),+ }
             }
 
+            pub fn says(&self, zone: Tz) -> Vec<Word> {
+                match self { $(Spec::$variant(kind) => kind.says(zone)),+ }
+            }
+
+            pub fn heed(&mut self, words: &[Word]) {
+                match self { $(Spec::$variant(kind) => kind.heed(words)),+ }
+            }
+
             pub fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
                 match self { $(Spec::$variant(kind) => kind.lasts(at, zone)),+ }
             }
@@ -193,4 +233,5 @@ kinds! {
     "partitions" => Partitions(partitions::policy::Partitions),
     "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
+    "summarize" => Summarize(summarize::Summarize),
 }

@@ -74,14 +74,27 @@ impl Wanted {
 /// # Errors
 /// The server cannot be asked.
 pub async fn of_tables(client: &Client, wanted: &[(u32, Wanted)]) -> Result<String> {
+    let said = holders(client, wanted).await?;
+    Ok(if said.is_empty() { "whoever held it has let go since".into() } else { said.join("; ") })
+}
+
+/// Names the sessions that write to a table, or keep others from it; none where there are none.
+///
+/// # Errors
+/// The server cannot be asked.
+pub async fn of_writers(client: &Client, oid: u32) -> Result<Option<String>> {
+    let said = holders(client, &[(oid, Wanted::ShareRowExclusive)]).await?;
+    Ok((!said.is_empty()).then(|| said.join("; ")))
+}
+
+async fn holders(client: &Client, wanted: &[(u32, Wanted)]) -> Result<Vec<String>> {
     let pairs = wanted.iter().flat_map(|(oid, lock)| lock.conflicts().iter().map(move |mode| (*oid, *mode)));
     let (oids, modes): (Vec<u32>, Vec<&str>) = pairs.unzip();
     let rows = client
         .query(include_str!("blockers_of_tables.sql"), &[&oids, &modes])
         .await
         .context("ask who holds the lock")?;
-    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(if said.is_empty() { "whoever held it has let go since".into() } else { said.join("; ") })
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 async fn named(client: &Client, transactions: &[String], oid: u32) -> Result<String> {

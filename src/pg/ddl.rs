@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
+use super::session::OWN_PATH;
 use super::{Ident, Session};
 use crate::period::human;
 
@@ -81,15 +82,19 @@ impl<'a> Ddl<'a> {
     /// What the server says, or [`DeadlineOver`].
     pub async fn run(&self, statements: &str) -> Result<()> {
         let tick = self.tick()?;
-        self.session.batch_execute(&format!("{tick}; {statements}")).await.map_err(Into::into)
+        // What they set off, an event trigger or the function of a constraint, finds what it finds for everybody else.
+        self.session
+            .batch_execute(&format!("{tick}; SET LOCAL search_path TO DEFAULT; {statements}"))
+            .await
+            .map_err(Into::into)
     }
 
-    /// Runs one statement that gives rows.
+    /// Runs one statement of ours that gives rows.
     ///
     /// # Errors
     /// What the server says, or [`DeadlineOver`].
     pub async fn rows(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
-        let tick = self.tick()?;
+        let tick = format!("{}; SET LOCAL search_path TO {OWN_PATH}", self.tick()?);
         // Sent one after the other without waiting for an answer between them.
         let (ticked, rows) = tokio::join!(self.session.batch_execute(&tick), self.session.query(statement, parameters));
         ticked?;

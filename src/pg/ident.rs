@@ -32,16 +32,28 @@ pub enum IdentError {
 }
 
 impl Ident {
-    /// Takes a name literally, as the catalog has it.
+    /// Takes a name literally.
     ///
     /// # Errors
     /// It is empty, longer than 63 bytes, or holds a NUL byte.
     pub fn new(name: impl Into<String>) -> Result<Self, IdentError> {
         let name = name.into();
+        if name.len() > MAX_BYTES {
+            return Err(IdentError::TooLong(name.clone(), name.len()));
+        }
+        Self::found(name)
+    }
+
+    /// Takes a name that the catalog has, whatever its length: the server counts bytes of its own encoding, in which
+    /// letters may be shorter than in ours.
+    ///
+    /// # Errors
+    /// It is empty, or holds a NUL byte.
+    pub fn found(name: impl Into<String>) -> Result<Self, IdentError> {
+        let name = name.into();
         match () {
             () if name.is_empty() => Err(IdentError::Empty),
             () if name.contains('\0') => Err(IdentError::Nul(name)),
-            () if name.len() > MAX_BYTES => Err(IdentError::TooLong(name.clone(), name.len())),
             () => Ok(Self(name)),
         }
     }
@@ -85,6 +97,14 @@ impl TableName {
     /// One of the names cannot be a name.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Result<Self, IdentError> {
         Ok(Self { schema: Ident::new(schema)?, name: Ident::new(name)? })
+    }
+
+    /// A table that the catalog has, see [`Ident::found`].
+    ///
+    /// # Errors
+    /// One of the names cannot be a name.
+    pub fn found(schema: impl Into<String>, name: impl Into<String>) -> Result<Self, IdentError> {
+        Ok(Self { schema: Ident::found(schema)?, name: Ident::found(name)? })
     }
 
     /// How the config writes it and people read it: quotes only where they are needed.

@@ -19,6 +19,9 @@ use super::{Canceller, Conninfo, Link, connect, pooler};
 /// The oldest server whose catalogs and locks pgtend was tried on.
 pub const OLDEST_SERVER: i32 = 130_000;
 
+/// Where names without a schema are looked for in SQL of ours: temporary tables last, or they would come first.
+pub const OWN_PATH: &str = "pg_catalog, pg_temp";
+
 /// A database of the config: where it is, and a pool of connections for the runs that work in it.
 #[derive(Debug)]
 pub struct Database {
@@ -165,6 +168,19 @@ impl Sessions {
     /// # Errors
     /// No connection can be had, the server is too old, the run is being made to end, or a newer run of the job has begun.
     pub async fn open(&self) -> Result<Session> {
+        self.open_with(None).await
+    }
+
+    /// A session for SQL of ours alone: no function of a schema that somebody may create in is taken for the server's own,
+    /// as one whose arguments fit better would be. [`super::ddl::Ddl`] gives schema changes the path of the database back.
+    ///
+    /// # Errors
+    /// Those of [`Sessions::open`].
+    pub async fn open_own(&self) -> Result<Session> {
+        self.open_with(Some(OWN_PATH)).await
+    }
+
+    async fn open_with(&self, search_path: Option<&str>) -> Result<Session> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let object = self.database.pool.get().await.map_err(pool_error)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -191,16 +207,16 @@ impl Sessions {
         session.pid = facts.pid;
         session.is_standby = facts.is_standby;
         session.lock_timeout = self.lock_timeout.min(facts.deadlock_timeout / 2).max(Duration::from_millis(1));
-        self.settle(&session).await?;
+        self.settle(&session, search_path).await?;
         Ok(session)
     }
 
     /// Our settings, whatever the role or the database has as its own.
-    async fn settle(&self, session: &Session) -> Result<()> {
+    async fn settle(&self, session: &Session, search_path: Option<&str>) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // The runner cancels at the deadline; the server's own limit is for the case that we are no longer there to do it.
         let statement_timeout = left.saturating_add(Duration::from_secs(2)).as_millis().min(i32::MAX as u128);
-        let settings = [
+        let mut settings = vec![
             // The server keeps 63 bytes and would cut a name of many in the middle of a letter.
             ("application_name", self.application_name.chars().take(63).collect()),
             ("statement_timeout", statement_timeout.to_string()),
@@ -208,6 +224,7 @@ impl Sessions {
             ("idle_in_transaction_session_timeout", "60000".into()),
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
+        settings.extend(search_path.map(|path| ("search_path", path.to_string())));
         set(session, session.version, &settings).await?;
         if let Some(fence) = self.fence {
             let row =
@@ -306,7 +323,7 @@ pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_time
         ("lock_timeout", lock_timeout.as_millis().to_string()),
         ("idle_in_transaction_session_timeout", "60000".into()),
         // No SQL but ours goes over it: nobody's function in schema public is to be taken for the server's own.
-        ("search_path", "pg_catalog, pg_temp".into()),
+        ("search_path", OWN_PATH.into()),
     ];
     set(client, facts.version, &settings).await?;
     Ok(facts)

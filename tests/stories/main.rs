@@ -36,6 +36,7 @@ mod secrets;
 mod sessions;
 mod shipped;
 mod shipped_partitions;
+mod shipped_retention;
 mod shutting_down;
 mod signals;
 mod standby;

@@ -105,6 +105,19 @@ async fn what_others_would_notice_of_new_partitions_is_told() {
 }
 
 #[tokio::test]
+async fn an_epoch_that_will_not_fit_is_told_long_before() {
+    on_each_major(async |db| {
+        db.execute("create table seconds (k int) partition by range (k)").await;
+        let said =
+            said(&db, "postgres", "{ table = 'seconds', every = '1 year', ahead = 40, key_format = 'epoch' }").await;
+        let told =
+            said.iter().any(|line| line.contains("public.seconds: not every partition can be made: 2038 has no value"));
+        assert!(told, "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_gauges_say_how_far_and_how_many_and_nothing_of_what_is_not_known() {
     on_each_major(async |db| {
         db.execute(&format!(

@@ -177,6 +177,13 @@ async fn a_role_that_cannot_make_partitions_is_told_the_grant() {
         let member = facts("member").await;
         assert_eq!(member.obstacles, [] as [&str; 0]);
         assert_eq!(member.default.as_ref().unwrap().has_rows, Some(true), "read as the owner");
+        db.execute("revoke select on app.t from \"Owner\"").await;
+        let blind = facts("member").await;
+        assert_eq!(
+            blind.obstacles,
+            [r#"role "Owner", which owns app.t, may not read it, and so cannot make a table like it: GRANT SELECT ON "app"."t" TO "Owner";"#]
+        );
+        db.execute("grant select on app.t to \"Owner\"").await;
         if db.cluster().major() >= 16 {
             db.execute("grant \"Owner\" to member with set false").await;
             assert!(facts("member").await.obstacles[0].ends_with(r#"GRANT "Owner" TO "member";"#));

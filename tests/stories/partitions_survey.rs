@@ -77,6 +77,10 @@ async fn keys_of_every_kind_are_known_by_strategy_type_and_bounds() {
              create table expr_1 partition of expr for values from ('2026-11-01') to ('2026-12-01');
              create domain month as date;
              create table dom (k month) partition by range (k);
+             create domain short as varchar(4); create domain shorter as short check (value <> '');
+             create table dom_dom (k shorter) partition by list (k);
+             create table num (k numeric(8,2)) partition by range (k);
+             create table num_1 partition of num for values from (202611) to (202612);
              create table h (k int) partition by hash (k);
              create table h_1 partition of h for values with (modulus 2, remainder 1);",
         )
@@ -123,7 +127,7 @@ async fn keys_of_every_kind_are_known_by_strategy_type_and_bounds() {
             db.execute("create table icu (k text collate \"en-x-icu\") partition by range (k)").await;
             assert!(!check("icu", Range, "text", Some("k"), &[]).await.bytewise);
         }
-        check("vc", List, "character varying", Some("k"), &[]).await;
+        check("vc", List, "character varying(7)", Some("k"), &[]).await;
         let key = check("int_list", List, "integer", Some("k"), &["int_list_1 202502|-1"]).await;
         assert!(!key.bytewise, "nothing to collate");
         check("epoch", Range, "bigint", Some("k"), &["epoch_1 1767225600..max"]).await;
@@ -132,6 +136,8 @@ async fn keys_of_every_kind_are_known_by_strategy_type_and_bounds() {
         let key = check("expr", Range, "timestamp without time zone", None, &expect).await;
         assert_eq!(key.definition, "RANGE (an expression)");
         check("dom", Range, "date", Some("k"), &[]).await;
+        check("dom_dom", List, "character varying(4)", Some("k"), &[]).await;
+        check("num", Range, "numeric(8,2)", Some("k"), &["num_1 202611.00..202612.00"]).await;
         check("h", Hash, "integer", Some("k"), &["h_1 unread: FOR VALUES WITH (modulus 2, remainder 1)"]).await;
     })
     .await;

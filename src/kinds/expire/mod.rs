@@ -69,6 +69,7 @@ impl ExpireTable {
             condition: self.condition.clone(),
             before: self.grace.before(now, zone).context("grace reaches back beyond the calendar")?,
             words: Words::Ended,
+            into: None,
         })
     }
 }

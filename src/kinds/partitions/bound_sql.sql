@@ -7,7 +7,16 @@ SELECT
         || coalesce((SELECT format(' COLLATE %I.%I', n.nspname, c.collname)
                      FROM pg_catalog.pg_collation c JOIN pg_catalog.pg_namespace n ON n.oid = c.collnamespace
                      WHERE c.oid = p.partcollation[0] AND c.oid <> a.attcollation), '') AS key,
-    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+    -- Of a domain what it is made of: whoever asks need not be allowed to use the domain.
+    (
+        WITH RECURSIVE made_of AS (
+            SELECT a.atttypid AS type, a.atttypmod AS modifier
+            UNION ALL
+            SELECT t.typbasetype, t.typtypmod FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.type AND t.typtype = 'd'
+        )
+        SELECT pg_catalog.format_type(m.type, m.modifier)
+        FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.type AND t.typtype <> 'd'
+    ) AS type,
     -- A RANGE key has no NULL in any of its columns.
     coalesce((SELECT string_agg(format(' AND %I IS NOT NULL', o.attname), '')
               FROM pg_catalog.pg_attribute o

@@ -50,6 +50,12 @@ pub async fn check(session: &Session, config: &Partitions, zone: Tz, now: DateTi
                         "until that is mended, partitions are made by hand or not at all",
                     )
                 }));
+                findings.extend(planned.beyond.as_ref().filter(|_| planned.refusal.is_none()).map(|why| {
+                    Finding::error(
+                        format!("{}: not every partition can be made: {why}", policy.table.plain()),
+                        "lower ahead, or give the key a larger type",
+                    )
+                }));
                 // A refusal ends with how far the partitions reach.
                 let runway = planned.runway.as_ref().filter(|_| refusal.is_none());
                 findings.extend(runway.map(|runway| reach(&policy.table, runway)));
@@ -153,11 +159,12 @@ fn shape(facts: &TableFacts) -> Vec<Finding> {
         }
     }
     if let Some(sub) = facts.partitions.iter().find(|partition| partition.is_parent) {
+        let new = match plan::newest_parent(facts) {
+            Some(_) => "no new ones are made, since it is not known by what they should be",
+            None => "new ones are made as plain tables, as the newest is",
+        };
         found.push(Finding::warning(
-            format!(
-                "partitions of {table} are partitioned themselves ({}); new ones are made as plain tables",
-                sub.name.plain()
-            ),
+            format!("partitions of {table} are partitioned themselves ({}); {new}", sub.name.plain()),
             "make those partitions by hand if they are to be partitioned too",
         ));
     }
@@ -205,7 +212,7 @@ async fn hints(session: &Session, oids: &[u32]) -> Result<HashMap<u32, Vec<Findi
 }
 
 fn hint(row: &Row) -> Result<Vec<Finding>> {
-    let table = TableName::new(row.get::<_, &str>("nspname"), row.get::<_, &str>("relname"))?;
+    let table = TableName::found(row.get::<_, &str>("nspname"), row.get::<_, &str>("relname"))?;
     let mut found = Vec::new();
     let open: i64 = row.get("open_partitions");
     if open > 0 {

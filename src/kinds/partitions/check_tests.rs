@@ -27,6 +27,7 @@ fn facts() -> TableFacts {
             type_name: "date".into(),
             bytewise: false,
         },
+        within: None,
         partitions: Vec::new(),
         default: Some(DefaultPartition {
             name: "events_default".parse().unwrap(),
@@ -119,7 +120,7 @@ fn odd_partitions_are_told_with_the_statement_that_mends_them() {
     let told: Vec<_> = shape(&facts).iter().map(line).collect();
     assert!(told[0].ends_with(r#"ALTER TABLE "public"."events" DETACH PARTITION "public"."events_2" FINALIZE;"#));
     assert!(told[1].starts_with("warning: public.events_1 reaches without end"), "{}", told[1]);
-    assert!(told[2].contains("(public.events_3); new ones are made as plain tables"), "{}", told[2]);
+    assert!(told[2].contains("(public.events_3); no new ones are made"), "{}", told[2]);
     assert!(told[3].contains("public.left was made to become a partition of public.events"), "{}", told[3]);
 }
 

@@ -8,6 +8,10 @@ use super::facts::{Bound, Edge, Partition, TableFacts};
 use super::key::{FIRST, Key, LAST};
 use crate::pg::TableName;
 
+/// Zones differ from UTC by whole quarters of an hour; an end that lies within one, where somebody attached a table as it
+/// was, says nothing of a zone. In microseconds.
+const QUARTER: i64 = 900_000_000;
+
 /// The stretches, in the order of time.
 #[derive(Debug, Default)]
 pub struct Cover<'a> {
@@ -16,6 +20,8 @@ pub struct Cover<'a> {
     pub unread: Vec<(&'a TableName, String)>,
     /// Values of lists that are no time, with the partition that holds them.
     pub strange: Vec<(&'a TableName, String)>,
+    /// What the table may hold at all, where it is a partition itself.
+    within: Option<(NaiveDateTime, NaiveDateTime)>,
 }
 
 /// What one partition, or one value of it, holds; `to` is not included.
@@ -33,6 +39,9 @@ pub struct Stretch<'a> {
 impl<'a> Cover<'a> {
     pub fn of(facts: &'a TableFacts, key: &Key) -> Self {
         let mut cover = Self::default();
+        if let Some(Bound::Range { from, to, .. }) = &facts.within {
+            cover.within = key.bound(from).zip(key.bound(to));
+        }
         for partition in &facts.partitions {
             match &partition.bound {
                 Bound::Range { from, to, exact } => match (key.bound(from), key.bound(to)) {
@@ -68,6 +77,7 @@ impl<'a> Cover<'a> {
 
     /// What no partition holds of the time between two positions.
     pub fn free(&self, from: NaiveDateTime, to: NaiveDateTime) -> Vec<(NaiveDateTime, NaiveDateTime)> {
+        let (from, to) = self.within.map_or((from, to), |(first, last)| (from.max(first), to.min(last)));
         let (mut pieces, mut at) = (Vec::new(), from);
         for stretch in self.after(from).take_while(|stretch| stretch.from < to) {
             if at < stretch.from {
@@ -91,7 +101,12 @@ impl<'a> Cover<'a> {
             }
             at = at.max(stretch.to);
         }
-        at
+        self.within.map_or(at, |(_, last)| at.min(last))
+    }
+
+    /// Whether the table may hold rows of a position at all.
+    pub fn may_hold(&self, at: NaiveDateTime) -> bool {
+        self.within.is_none_or(|(first, last)| first <= at && at < last)
     }
 
     /// The stretches that hold something of the time between two positions.
@@ -149,8 +164,10 @@ impl<'a> Cover<'a> {
             let narrow = hourly || stretch.to.signed_duration_since(stretch.from) < TimeDelta::hours(22);
             let unit = if narrow { Every::Hours(1) } else { Every::Days(1) };
             for edge in [stretch.from, stretch.to].into_iter().filter(|edge| *edge != FIRST && *edge != LAST) {
-                edges += 1;
-                if !periods.is_edge(edge, unit) {
+                if periods.is_edge(edge, unit) {
+                    edges += 1;
+                } else if edge.and_utc().timestamp_micros() % QUARTER == 0 {
+                    edges += 1;
                     strangers.push((edge, unit));
                 }
             }

@@ -23,7 +23,7 @@ use crate::testpoint;
 /// # Errors
 /// The partition was not made, and another try would not help.
 pub async fn create(cx: &Context, create: &Create) -> Result<Applied> {
-    let session = cx.session().await?;
+    let session = cx.own_session().await?;
     let applied = on(&session, cx, create).await;
     session.close().await;
     applied
@@ -238,7 +238,7 @@ async fn blockers(session: &Session, create: &Create, way: Way) -> Result<String
 /// # Errors
 /// It holds rows, or is no longer what it was.
 pub async fn remove_leftover(cx: &Context, leftover: &Leftover) -> Result<Applied> {
-    let session = cx.session().await?;
+    let session = cx.own_session().await?;
     let removed = remove(&session, leftover).await;
     let applied = match removed {
         Err(error) if ddl::is_over(&error) && cx.stop.requested().is_some() => {
@@ -265,7 +265,7 @@ async fn remove(session: &Session, leftover: &Leftover) -> Result<Applied> {
         // Somebody was quicker.
         return Ok(Applied::Done);
     };
-    let ddl = Ddl::begin(session, &Ident::new(row.get::<_, String>(0))?).await?;
+    let ddl = Ddl::begin(session, &Ident::found(row.get::<_, String>(0))?).await?;
     let removed = remove_in(&ddl, leftover).await;
     match removed {
         Ok(()) => ddl.commit().await.map(|()| Applied::Done),

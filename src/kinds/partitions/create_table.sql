@@ -19,7 +19,9 @@ WITH model AS (
         (SELECT max(i.inhrelid)
          FROM pg_catalog.pg_inherits i
          JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = i.inhparent
-         WHERE i.inhparent = $1::oid AND i.inhrelid <> p.partdefid))
+         JOIN pg_catalog.pg_class leaf ON leaf.oid = i.inhrelid
+         -- A foreign table has nothing that a table could take after, and no replica identity, which reads NOTHING.
+         WHERE i.inhparent = $1::oid AND i.inhrelid <> p.partdefid AND leaf.relkind <> 'f'))
 ),
 options AS (
     SELECT string_agg(format('%s%I = %L', o.prefix, o.option_name, o.option_value), ', ') AS list

@@ -2,11 +2,12 @@
 //! or stay where they are with the reason. Never in batches: rows between two tables are rows that nobody sees.
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use tokio_postgres::error::SqlState;
 
 use super::apart::{self, Apart};
 use super::facts::{Create, DefaultRows, DefaultWork};
 use super::written::{Rows, Written};
-use crate::pg::ddl::Ddl;
+use crate::pg::ddl::{Ddl, sqlstate};
 use crate::pg::{Ident, Session, TableName};
 
 /// What is to be done about the default partition while the new one is attached.
@@ -58,10 +59,12 @@ pub async fn look(session: &Session, create: &Create, work: &DefaultWork, writte
     session.batch_execute(&format!("BEGIN READ ONLY; SET LOCAL ROLE {}", create.owner)).await?;
     let looked = inspect(session, create, work, rows).await;
     let _ = session.batch_execute("ROLLBACK").await;
-    let Some(found) = looked.with_context(|| format!("look for rows of the period in the default partition {name}"))?
-    else {
-        return Ok(Way::Nothing);
+    let found = match looked {
+        // Row security keeps even an owner from looking, and not ATTACH, which will see whether there are any.
+        Err(error) if sqlstate(&error) == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => None,
+        looked => looked.with_context(|| format!("look for rows of the period in the default partition {name}"))?,
     };
+    let Some(found) = found else { return Ok(Way::Nothing) };
     let what = format!("{} rows of its period, {}, lie in the default partition {name}", found.count, found.range);
     let most = i64::try_from(work.max_rows).unwrap_or(i64::MAX);
     let by_hand = by_hand(create, work, written, rows);
@@ -83,6 +86,14 @@ pub async fn look(session: &Session, create: &Create, work: &DefaultWork, writte
         );
     }
     let Some(trigger) = work.immutable.as_ref().map(Ident::as_str).or(found.delete_trigger.as_deref()) else {
+        if !found.published.is_empty() {
+            bail!(
+                "{what}. Subscribers of {} would be told that they are deleted there, and not that they are inserted into a \
+                 table that is not attached yet: they would lose them. By hand they are inserted once it is: {}",
+                found.published.join(", "),
+                by_hand_published(create, work, written, rows)
+            );
+        }
         return Ok(Way::Move(found.count));
     };
     if default.is_parent {
@@ -95,6 +106,15 @@ pub async fn look(session: &Session, create: &Create, work: &DefaultWork, writte
             "{what}. The trigger {trigger} stands on deleting there, so that all {} rows of it would have to be copied under \
              lock, and at most {most} are: raise default_rows_max if the application can wait as long as that takes",
             found.all
+        );
+    }
+    if !found.published_apart.is_empty() {
+        bail!(
+            "{what}. The trigger {trigger} stands on deleting there, so that all rows of it would have to be copied into tables \
+             that are not attached yet, which subscribers of {} would be given as new ones: take the trigger away for as \
+             long as it takes to move them by hand: {}",
+            found.published_apart.join(", "),
+            by_hand_published(create, work, written, rows)
         );
     }
     if !found.own.is_empty() {
@@ -116,6 +136,10 @@ struct Found {
     delete_trigger: Option<String>,
     /// What a new default partition would lack.
     own: Vec<String>,
+    /// Publications that show rows as those of the parent: of a move only the half that happens in an attached table.
+    published: Vec<String>,
+    /// Publications that a table of ours is in before it is attached.
+    published_apart: Vec<String>,
 }
 
 async fn inspect(session: &Session, create: &Create, work: &DefaultWork, rows: &Rows) -> Result<Option<Found>> {
@@ -140,7 +164,17 @@ async fn inspect(session: &Session, create: &Create, work: &DefaultWork, rows: &
     } else {
         0
     };
-    Ok(Some(Found { count, range, all, delete_trigger, own: row.get(1) }))
+    let own = row.get(1);
+    let mut sql = include_str!("default_published.sql").to_string();
+    if session.version < 150_000 {
+        // Whole schemas cannot be published there.
+        sql = sql.replace("pg_catalog.pg_publication_namespace", "(SELECT NULL::oid AS pnpubid, NULL::oid AS pnnspid)");
+    }
+    let row = session
+        .query_one(&sql, &[&work.default.oid, &create.parent_oid])
+        .await
+        .context("look at the publications that it is in")?;
+    Ok(Some(Found { count, range, all, delete_trigger, own, published: row.get(0), published_apart: row.get(1) }))
 }
 
 /// The default partition, of which only itself has rows unless it is partitioned.
@@ -155,6 +189,22 @@ fn by_hand(create: &Create, work: &DefaultWork, written: &Written, rows: &Rows) 
          INSERT INTO {name} SELECT * FROM {from} WHERE {condition}; DELETE FROM {from} WHERE {condition}; \
          ALTER TABLE {parent} ATTACH PARTITION {name} {clause}; COMMIT; (with the columns by name where the two tables have \
          them in another order, and without generated ones)",
+        parent = create.parent,
+        name = create.name,
+        from = from(work),
+        condition = rows.condition,
+        clause = written.clause,
+    )
+}
+
+/// The same where subscribers watch: inserted where they see it, and past no trigger.
+fn by_hand_published(create: &Create, work: &DefaultWork, written: &Written, rows: &Rows) -> String {
+    format!(
+        "BEGIN; LOCK TABLE ONLY {parent} IN SHARE ROW EXCLUSIVE MODE; \
+         CREATE TEMPORARY TABLE aside ON COMMIT DROP AS SELECT * FROM {from} WHERE {condition}; \
+         DELETE FROM {from} WHERE {condition}; CREATE TABLE {name} (LIKE {parent} INCLUDING ALL EXCLUDING IDENTITY); \
+         ALTER TABLE {parent} ATTACH PARTITION {name} {clause}; INSERT INTO {name} SELECT * FROM aside; COMMIT; (with the \
+         columns by name where the two tables have them in another order, and without generated ones)",
         parent = create.parent,
         name = create.name,
         from = from(work),

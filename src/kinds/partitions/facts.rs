@@ -13,6 +13,8 @@ pub struct TableFacts {
     /// The role that owns the parent; its partitions are made as this role.
     pub owner: Ident,
     pub key: KeyFacts,
+    /// What it may hold at all, where it is itself a partition of a table with the same first key column.
+    pub within: Option<Bound>,
     /// The direct partitions, except the default one; detached ones that are still pending are among them.
     pub partitions: Vec<Partition>,
     pub default: Option<DefaultPartition>,
@@ -35,7 +37,8 @@ pub struct KeyFacts {
     /// The key, for people: `RANGE (created_at, id)`; an expression is not written out.
     pub definition: String,
     pub columns: usize,
-    /// `format_type` of the first key column: `timestamp with time zone`, `text` …
+    /// `format_type` of the first key column: `timestamp with time zone`, `character varying(7)` …; of a domain what it is
+    /// made of.
     pub type_name: String,
     /// Text keys: whether the key's collation orders by bytes (C, POSIX), as comparing bounds needs.
     pub bytewise: bool,

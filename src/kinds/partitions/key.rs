@@ -168,7 +168,8 @@ impl Key {
         match (edge, self) {
             (Edge::MinValue, _) => Some(FIRST),
             (Edge::MaxValue, _) => Some(LAST),
-            (Edge::Value(text), Key::Text(digits) | Key::Number(digits, _)) => digits.decode_bound(plain(text)),
+            (Edge::Value(text), Key::Text(digits)) => digits.decode_bound(plain(text)),
+            (Edge::Value(text), Key::Number(digits, _)) => digits.decode_bound(whole(text)),
             (Edge::Value(text), _) => self.value(text),
         }
     }
@@ -182,9 +183,10 @@ impl Key {
                 day if day == FIRST || day == LAST || day.time() == NaiveTime::MIN => Some(day),
                 _ => None,
             },
-            Key::Text(digits) | Key::Number(digits, _) => digits.decode(plain(text)),
+            Key::Text(digits) => digits.decode(plain(text)),
+            Key::Number(digits, _) => digits.decode(whole(text)),
             Key::Epoch(steps, _) => {
-                let n: i64 = text.parse().ok()?;
+                let n: i64 = whole(text).parse().ok()?;
                 let at = DateTime::from_timestamp(n.div_euclid(*steps), 0)
                     .map(|at| at.naive_utc() + TimeDelta::milliseconds(n.rem_euclid(*steps) * 1000 / steps));
                 Some(at.unwrap_or(if n < 0 { FIRST } else { LAST }))
@@ -197,6 +199,11 @@ impl Key {
 /// A `character(n)` is filled up with spaces that mean nothing.
 fn plain(text: &str) -> &str {
     text.trim_end_matches(' ')
+}
+
+/// A `numeric(8,2)` is written with zeros after the point.
+fn whole(text: &str) -> &str {
+    text.split_once('.').filter(|(_, rest)| rest.bytes().all(|b| b == b'0')).map_or(text, |(whole, _)| whole)
 }
 
 /// The `7` of `character varying(7)`.

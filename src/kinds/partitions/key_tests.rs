@@ -118,6 +118,16 @@ fn a_uuid_begins_with_its_millisecond() {
 }
 
 #[test]
+fn a_numeric_with_decimals_is_as_whole_as_its_bounds() {
+    let month = key(Strategy::Range, "numeric(8,2)", "%Y%m").unwrap();
+    assert_eq!(reads(&month, "202611.00"), "2026-11-01 00:00:00");
+    assert_eq!(reads(&month, "202611.50"), "unread");
+    let epoch = key(Strategy::Range, "numeric(14,3)", "epoch").unwrap();
+    assert_eq!(reads(&epoch, "1793491200.000"), "2026-11-01 00:00:00");
+    assert_eq!(reads(&epoch, "1793491200.001"), "unread");
+}
+
+#[test]
 fn an_epoch_may_be_long_ago_or_far_away() {
     let key = key(Strategy::Range, "bigint", "epoch_ms").unwrap();
     assert_eq!(reads(&key, "-1"), "1969-12-31 23:59:59.999");

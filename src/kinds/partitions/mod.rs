@@ -33,12 +33,13 @@ pub mod survey;
 pub mod written;
 
 use anyhow::{Result, bail};
+use chrono_tz::Tz;
 
 use self::facts::{Action, TableFacts};
 use self::plan::Wanted;
 use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
-use super::{Applied, Context, Kind};
+use super::{Applied, Context, Kind, Word};
 use crate::pg::Session;
 use crate::run::{Finding, Gauge, Plan, Step};
 
@@ -51,19 +52,30 @@ impl Kind for Partitions {
         self.mistakes()
     }
 
+    fn says(&self, zone: Tz) -> Vec<Word> {
+        self.words(zone)
+    }
+
+    fn heed(&mut self, words: &[Word]) {
+        self.hear(words);
+    }
+
     async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
-        let session = cx.session().await?;
+        let session = cx.own_session().await?;
         let gauges = observe::observe(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(gauges)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.session().await?;
+        let session = cx.own_session().await?;
         let mut wanted = Vec::with_capacity(self.tables.len());
         for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
             wanted.push(match surveyed {
-                Ok(facts) => plan::wanted(&facts, entry.get_ref(), cx.timezone, cx.now, None),
+                Ok(facts) => {
+                    let policy = entry.get_ref();
+                    plan::wanted(&facts, policy, cx.timezone, cx.now, policy.kept_from(cx.now))
+                }
                 Err(refusal) => refused(refusal),
             });
         }
@@ -85,7 +97,7 @@ impl Kind for Partitions {
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
-        let session = cx.session().await?;
+        let session = cx.own_session().await?;
         let found = check::check(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(found)
@@ -119,6 +131,7 @@ fn refused(refusal: Refusal) -> Wanted {
         leftovers: Vec::new(),
         refusal: Some(format!("{}: {}", refusal.why, refusal.mend)),
         creates: Vec::new(),
+        beyond: None,
         notes: Vec::new(),
         runway: None,
     }

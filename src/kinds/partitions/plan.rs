@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 
 use super::cover::Cover;
 use super::every::{Every, Periods};
-use super::facts::{Action, Create, DefaultWork, Leftover, NewBound, Strategy, TableFacts};
+use super::facts::{Action, Create, DefaultWork, Leftover, NewBound, Partition, Strategy, TableFacts};
 use super::key::{Key, LAST};
 use super::policy::{MAX_PERIODS, PartitionTable};
 use super::runway::{self, Runway};
@@ -27,6 +27,8 @@ pub struct Wanted {
     /// Why nothing can be made.
     pub refusal: Option<String>,
     pub creates: Vec<Nameless>,
+    /// Why no more than these can be made.
+    pub beyond: Option<String>,
     pub notes: Vec<Step>,
     /// Nothing where the key is not understood.
     pub runway: Option<Runway>,
@@ -58,16 +60,18 @@ pub fn wanted(
         leftovers: facts.leftovers.clone(),
         refusal: None,
         creates: Vec::new(),
+        beyond: None,
         notes: Vec::new(),
         runway: runway::runway(facts, policy, zone, now),
     };
     let mended = obstacles(facts);
-    match creates(facts, policy, zone, now, not_before, &mut wanted.notes) {
+    match creates(facts, policy, zone, now, not_before, &mut wanted.beyond, &mut wanted.notes) {
         Ok(creates) if creates.is_empty() => {
+            wanted.refusal = wanted.beyond.take();
             wanted.notes.extend(mended.map(|why| Step::warn(facts.table.plain(), why)));
         }
         Ok(creates) => {
-            wanted.refusal = mended;
+            wanted.refusal = mended.or_else(|| deeper(facts));
             wanted.creates = creates;
         }
         Err(why) => wanted.refusal = Some(why),
@@ -94,6 +98,22 @@ fn obstacles(facts: &TableFacts) -> Option<String> {
     (!facts.obstacles.is_empty()).then(|| format!("no partition can be made: {}", facts.obstacles.join("; ")))
 }
 
+/// What a new partition would be like is told by the one that was made last, unless that is partitioned itself.
+fn deeper(facts: &TableFacts) -> Option<String> {
+    newest_parent(facts).map(|newest| {
+        format!(
+            "its partitions are partitioned themselves, as {} is, and pgtend does not know by what a new one should be: make \
+             it by hand with its own partitions, or name the partitions as tables of the job",
+            newest.name.plain()
+        )
+    })
+}
+
+/// The partition that was made last, if it is partitioned itself.
+pub fn newest_parent(facts: &TableFacts) -> Option<&Partition> {
+    facts.partitions.iter().max_by_key(|partition| partition.oid).filter(|newest| newest.is_parent)
+}
+
 /// The periods around now, less what partitions hold already.
 fn creates(
     facts: &TableFacts,
@@ -101,6 +121,7 @@ fn creates(
     zone: Tz,
     now: DateTime<Utc>,
     not_before: Option<DateTime<Utc>>,
+    beyond: &mut Option<String>,
     notes: &mut Vec<Step>,
 ) -> Result<Vec<Nameless>, String> {
     let every = policy.every()?;
@@ -128,7 +149,7 @@ fn creates(
     let current = periods.holding(key.line().position(now, periods.zone));
     let (first, last) = (current - i64::from(policy.behind), current + i64::from(policy.ahead));
     let mut made = Vec::new();
-    for index in first..=last {
+    'periods: for index in first..=last {
         let (Some(start), Some(end)) = (periods.start(index), periods.start(index + 1)) else {
             return Err(format!(
                 "its periods of {every} reach beyond the years 1 to 9999, where names and formats end: lower ahead or behind"
@@ -138,7 +159,12 @@ fn creates(
             if not_before.is_some_and(|cutoff| key.line().instant(to, periods.zone) <= cutoff) {
                 continue;
             }
-            made.push(maker.create(index, from, to, index - current)?);
+            let Some(bound) = maker.bound(from, to) else {
+                // Those after it are no smaller. The ones before it are wanted no less.
+                *beyond = Some(maker.too_large(index, from));
+                break 'periods;
+            };
+            made.push(maker.create(index, (from, to), bound, index - current)?);
             if made.len() > MAX_PERIODS as usize {
                 return Err(format!(
                     "more than {MAX_PERIODS} partitions would be made: lower ahead or behind, or make the periods longer"
@@ -163,7 +189,13 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     /// The partition of a free piece of a period, which is `away` from the current one.
-    fn create(&self, index: i64, from: NaiveDateTime, to: NaiveDateTime, away: i64) -> Result<Nameless, String> {
+    fn create(
+        &self,
+        index: i64,
+        (from, to): (NaiveDateTime, NaiveDateTime),
+        bound: NewBound,
+        away: i64,
+    ) -> Result<Nameless, String> {
         let Self { facts, policy, key, cover, periods } = self;
         if let Some(neighbour) = cover.vague(from, to) {
             return Err(format!(
@@ -172,12 +204,7 @@ impl Maker<'_> {
                 neighbour.plain()
             ));
         }
-        // A period begins where `Periods` found it, so it has a start.
-        let start = periods.every.start(index).unwrap_or(from);
-        let label = periods.every.label(start);
-        let bound = self.bound(from, to).ok_or_else(|| {
-            format!("{label} has no value as {}: it is more than the type of the key can hold", facts.key.type_name)
-        })?;
+        let (start, label) = self.label(index, from);
         let pattern = policy.pattern(periods.every);
         let parent = facts.table.name.as_str();
         let whole = periods.start(index) == Some(from) && periods.start(index + 1) == Some(to);
@@ -219,6 +246,21 @@ impl Maker<'_> {
             reason,
         };
         Ok(Nameless { create, names, too_long: own.too_long })
+    }
+
+    /// What the clock shows when a period begins, and its name for people.
+    fn label(&self, index: i64, from: NaiveDateTime) -> (NaiveDateTime, String) {
+        // A period begins where `Periods` found it, so it has a start.
+        let start = self.periods.every.start(index).unwrap_or(from);
+        (start, self.periods.every.label(start))
+    }
+
+    fn too_large(&self, index: i64, from: NaiveDateTime) -> String {
+        format!(
+            "{} has no value as {}: it is more than the type of the key can hold",
+            self.label(index, from).1,
+            self.facts.key.type_name
+        )
     }
 
     fn bound(&self, from: NaiveDateTime, to: NaiveDateTime) -> Option<NewBound> {
@@ -313,7 +355,10 @@ pub fn decide(wanted: Vec<Wanted>, taken: &HashSet<TableName>) -> Plan<Action> {
             }
         }
         match named(table.creates, &mut taken) {
-            Ok(creates) => plan.actions.extend(creates.into_iter().map(|create| Action::Create(Box::new(create)))),
+            Ok(creates) => {
+                plan.actions.extend(creates.into_iter().map(|create| Action::Create(Box::new(create))));
+                plan.actions.extend(table.beyond.map(|why| Action::Refuse { table: table.table, why }));
+            }
             Err(why) => plan.actions.push(Action::Refuse { table: table.table, why }),
         }
     }

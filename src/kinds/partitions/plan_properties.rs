@@ -185,6 +185,35 @@ proptest! {
         prop_assert_eq!(names.len(), after.partitions.len());
     }
 
+    /// A partition that is partitioned itself gets all of its own bound that periods lie in, and nothing beyond.
+    #[test]
+    fn a_part_is_filled_to_its_own_bound_and_no_further(case in case(), first in -6..6i64, length in 1..8i64) {
+        let Some((mut facts, key, periods)) = case.facts() else { return Ok(()) };
+        // What it holds already would lie within its bound too.
+        facts.partitions.clear();
+        let current = periods.holding(key.line().position(case.now, periods.zone));
+        let (Some(from), Some(to)) = (periods.start(current + first), periods.start(current + first + length)) else {
+            return Ok(());
+        };
+        let (Some(lower), Some(upper)) = (key.encode(from), key.encode(to)) else { return Ok(()) };
+        facts.within = Some(Bound::Range { from: Edge::Value(lower), to: Edge::Value(upper), exact: true });
+        let policy = case.policy();
+        let plan = decide(vec![wanted(&facts, &policy, Tz::UTC, case.now, None)], &HashSet::new());
+        let after = applied(&facts, &plan).unwrap();
+        let cover = Cover::of(&after, &key);
+        prop_assert!(cover.stretches.iter().all(|stretch| from <= stretch.from && stretch.to <= to));
+        let start = periods.start(current - i64::from(case.behind)).unwrap();
+        let end = periods.start(current + 1 + i64::from(case.ahead)).unwrap();
+        let held: i64 = cover.stretches.iter().map(|stretch| (stretch.to - stretch.from).num_seconds()).sum();
+        prop_assert_eq!(held, (to.min(end) - from.max(start)).num_seconds().max(0));
+        let here = key.line().position(case.now, periods.zone);
+        let runway = runway::runway(&after, &policy, Tz::UTC, case.now);
+        prop_assert_eq!(runway.is_some(), from <= here && here < to);
+        if let Some(until) = runway.and_then(|runway| runway.until) {
+            prop_assert_eq!(until, key.line().instant(to.min(end), periods.zone));
+        }
+    }
+
     /// Whatever the clock does, periods follow each other, hold what they say, and have names of their own.
     #[test]
     fn periods_follow_each_other(width in 0..WIDTHS.len(), zone in 0..ZONES.len(), minutes in 0..40_000_000i64) {

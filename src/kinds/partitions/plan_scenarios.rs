@@ -38,11 +38,18 @@ fn weeks_of_an_epoch_key_begin_on_monday() {
     );
 }
 
-/// An epoch in four bytes ends in 2038.
+/// An epoch in four bytes ends in 2038: all periods before that are made, and the rest is a failure in words.
 #[test]
-fn a_type_that_cannot_hold_the_time_is_refused_before_the_server_does() {
-    let text = show(plan_of(&facts("range integer"), "every = '1 year', ahead = 12, key_format = 'epoch'", NOVEMBER));
-    assert!(text.starts_with("refuse events: 2038 has no value as integer"), "{text}");
+fn what_the_type_can_hold_is_made_and_the_rest_is_refused_before_the_server_does() {
+    let twelve = "every = '1 year', ahead = 12, key_format = 'epoch'";
+    let text = show(plan_of(&facts("range integer"), twelve, NOVEMBER));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[10].starts_with("create events_2036") && lines[11].starts_with("create events_2037"), "{text}");
+    assert!(lines[12].starts_with("refuse events: 2038 has no value as integer"), "{text}");
+    // Nothing but the refusal is left where those are there.
+    let there = "range integer\n all 0 2145916800";
+    let text = show(plan_of(&facts(there), twelve, NOVEMBER));
+    assert!(text.starts_with("refuse events: 2038 has no value as integer") && text.lines().count() == 1, "{text}");
 }
 
 /// pg_partman, test-time-100years.
@@ -236,4 +243,42 @@ fn a_list_of_months_in_another_format_is_not_added_to() {
          rest in none, unknown";
     let text = show(plan_of(&facts(words), "key_format = '%Y-%m', ahead = 0", NOVEMBER));
     assert!(text.starts_with("create events_2026_11 IN ('2026-11')"), "{text}");
+}
+
+/// A year that is partitioned by months: nothing is made that no row could reach, and the run of them ends where it does.
+#[test]
+fn a_partition_that_is_partitioned_itself_is_filled_to_its_own_bound() {
+    let mut facts = facts("range date\n a 2026-11-01 2026-12-01");
+    let value = |text: &str| Edge::Value(text.into());
+    facts.within = Some(Bound::Range { from: value("2026-01-01"), to: value("2027-01-01"), exact: true });
+    check_facts(
+        &facts,
+        "ahead = 3, behind = 20",
+        NOVEMBER,
+        &(1..=10)
+            .map(|month| format!("create events_2026_{month:02} FROM ('2026-{month:02}-01') TO ('2026-{:02}-01'): 2026-{month:02} is {} period{} behind\n", month + 1, 11 - month, if month == 10 { "" } else { "s" }))
+            .chain(["create events_2026_12 FROM ('2026-12-01') TO ('2027-01-01'): 2026-12 is 1 period ahead
+                     keep events: as it stands, the first insert would fail at 2026-12-01 00:00:00Z".to_string()])
+            .collect::<String>(),
+    );
+    // Of a year that is over, or to come, there is nothing to say.
+    check_facts(&facts, "ahead = 3", "2027-02-01T00:00:00Z", "");
+    // Open at its end, but not beyond that of the table it is a part of.
+    facts.partitions[0].bound = Bound::Range { from: Edge::MinValue, to: Edge::MaxValue, exact: true };
+    let all = show(plan_of(&facts, "ahead = 3", NOVEMBER));
+    assert!(all.contains("keep events: the first insert would fail at 2027-01-01 00:00:00Z"), "{all}");
+}
+
+/// The plan does not promise what no run could do; what was made as a plain table since is taken after.
+#[test]
+fn partitions_that_are_partitioned_themselves_are_refused_before_anything_is_tried() {
+    let mut facts = facts("range timestamptz\n a 2026-10-01 2026-11-01\n b 2026-11-01 2026-12-01");
+    (facts.partitions[0].oid, facts.partitions[1].oid) = (8, 9);
+    facts.partitions[1].is_parent = true;
+    let refused = show(plan_of(&facts, "ahead = 2", NOVEMBER));
+    assert!(refused.starts_with("refuse events: its partitions are partitioned themselves, as b is"), "{refused}");
+    assert_eq!(refused.lines().count(), 1, "{refused}");
+    assert!(show(plan_of(&facts, "ahead = 0", NOVEMBER)).starts_with("keep events"), "nothing to make");
+    facts.partitions[0].oid = 10;
+    assert!(show(plan_of(&facts, "ahead = 1", NOVEMBER)).starts_with("create events_2026_12"));
 }

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::kinds::partitions::facts::{Bound, DefaultPartition, Edge, KeyFacts, Partition};
+use crate::kinds::partitions::facts::{Bound, DefaultPartition, Edge, KeyFacts};
 
 #[path = "plan_order.rs"]
 mod order;
@@ -45,6 +45,7 @@ pub fn facts(text: &str) -> TableFacts {
             type_name: kind.into(),
             bytewise: true,
         },
+        within: None,
         partitions: Vec::new(),
         default: None,
         references: Vec::new(),
@@ -320,6 +321,20 @@ fn an_odd_width_is_no_other_zone() {
         NOVEMBER,
         "create events_2026_11 FROM ('2026-11-20 12:00:00+00') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition
          keep events: as it stands, the first insert would fail at 2026-11-20 12:00:00Z",
+    );
+}
+
+/// A table that was attached as the first partition ends when it was: no zone is fourteen hours, 23 minutes and 11 seconds
+/// behind.
+#[test]
+fn an_end_that_is_midnight_nowhere_is_no_other_zone() {
+    check(
+        "range timestamptz
+         legacy min 2026-11-10T14:23:11+00",
+        "ahead = 0",
+        NOVEMBER,
+        "create events_2026_11 FROM ('2026-11-10 14:23:11+00') TO ('2026-12-01'): 2026-11 is the current period; a part of it has no partition
+         warn events: as it stands, there is no partition for now: inserts fail",
     );
 }
 

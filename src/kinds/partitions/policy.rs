@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
@@ -12,6 +13,7 @@ use super::every::Every;
 use super::facts::DefaultRows;
 use super::format::KeyFormat;
 use super::name::Pattern;
+use crate::kinds::{Says, Word};
 use crate::period::Period;
 use crate::pg::{Ident, TableName};
 use crate::run::Finding;
@@ -61,6 +63,9 @@ pub struct PartitionTable {
     /// How many rows are moved at most; more is refused, with the count and how to do it by hand.
     #[serde(default = "ten_thousand")]
     pub default_rows_max: u64,
+    /// How long retention jobs keep its rows, by the calendar of which zone.
+    #[serde(skip)]
+    pub kept: Vec<(Period, Tz)>,
 }
 
 fn a_month() -> Period {
@@ -96,6 +101,11 @@ impl PartitionTable {
     /// The zone periods begin in, where the job's is `job`.
     pub fn zone(&self, job: Tz) -> Tz {
         self.timezone.unwrap_or(job)
+    }
+
+    /// Where the shortest keep of a retention begins: what lies before it is not made, or it would go again at once.
+    pub fn kept_from(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.kept.iter().filter_map(|(keep, zone)| keep.before(now, *zone)).max()
     }
 
     pub fn pattern(&self, every: Every) -> Pattern {
@@ -148,6 +158,28 @@ impl Partitions {
     /// The names of the tables, in the order of the config.
     pub fn names(&self) -> Vec<TableName> {
         self.policies().map(|policy| policy.table.clone()).collect()
+    }
+
+    /// How the tables are partitioned, for jobs that let partitions go.
+    pub fn words(&self, zone: Tz) -> Vec<Word> {
+        let says = |table: &PartitionTable| Word {
+            table: table.table.clone(),
+            says: Says::Periods { key_format: table.key_format.clone(), timezone: table.zone(zone) },
+        };
+        self.policies().map(says).collect()
+    }
+
+    /// Takes note of how long rows are kept.
+    pub fn hear(&mut self, words: &[Word]) {
+        for table in self.tables.iter_mut().map(Spanned::get_mut) {
+            let of_it = words.iter().filter(|word| word.table == table.table);
+            table.kept = of_it
+                .filter_map(|word| match &word.says {
+                    Says::Kept { keep, timezone } => Some((*keep, *timezone)),
+                    Says::Periods { .. } => None,
+                })
+                .collect();
+        }
     }
 
     /// What the config cannot mean; for `Kind::validate`.

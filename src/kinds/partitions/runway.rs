@@ -53,10 +53,12 @@ impl Runway {
     }
 }
 
-/// Nothing where the key is not understood, or `every` is none. `zone` is the job's.
+/// Nothing where the key is not understood, or `every` is none; nor of a partition that is partitioned itself and holds
+/// another time than now. `zone` is the job's.
 pub fn runway(facts: &TableFacts, policy: &PartitionTable, zone: Tz, now: DateTime<Utc>) -> Option<Runway> {
     let key = Key::of(&facts.key, policy.key_format.as_ref(), policy.every().ok()?).ok()?;
-    Some(of(facts, &Cover::of(facts, &key), key.line(), policy.zone(zone), now))
+    let (cover, zone) = (Cover::of(facts, &key), policy.zone(zone));
+    cover.may_hold(key.line().position(now, zone)).then(|| of(facts, &cover, key.line(), zone, now))
 }
 
 /// Bounds that cannot be read count as none: better an alert too many than a run that is shorter than it is said to be.

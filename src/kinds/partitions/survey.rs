@@ -147,7 +147,7 @@ fn parent(table: &TableName, row: &Row) -> Result<Result<Parent, Refusal>> {
             ),
         };
     };
-    let owner = Ident::new(row.get::<_, String>("owner"))?;
+    let owner = Ident::found(row.get::<_, String>("owner"))?;
     let facts = TableFacts {
         table: table.clone(),
         oid: row.get("oid"),
@@ -157,12 +157,13 @@ fn parent(table: &TableName, row: &Row) -> Result<Result<Parent, Refusal>> {
                 'l' => Strategy::List,
                 _ => Strategy::Hash,
             },
-            column: row.get::<_, Option<String>>("key_column").map(Ident::new).transpose()?,
+            column: row.get::<_, Option<String>>("key_column").map(Ident::found).transpose()?,
             definition: row.get("definition"),
             columns: usize::try_from(row.get::<_, i16>("key_columns")).unwrap_or(1),
             type_name: row.get("key_type"),
             bytewise: row.get("bytewise"),
         },
+        within: row.get::<_, Option<&str>>("within").map(bound::read),
         partitions: Vec::new(),
         default: None,
         references: Vec::new(),
@@ -180,7 +181,7 @@ fn obstacles(table: &TableName, owner: &Ident, row: &Row) -> Vec<String> {
     let mut obstacles = Vec::new();
     if !row.get::<_, bool>("may_act_as_owner") {
         // The name of a role that exists is always a name.
-        let role = Ident::new(row.get::<_, String>("role")).map_or_else(|_| "?".into(), |role| role.to_string());
+        let role = Ident::found(row.get::<_, String>("role")).map_or_else(|_| "?".into(), |role| role.to_string());
         obstacles.push(format!(
             "role {role} may not act as {owner}, which owns {name} and has to own its partitions: GRANT {owner} TO {role};"
         ));
@@ -195,6 +196,12 @@ fn obstacles(table: &TableName, owner: &Ident, row: &Row) -> Vec<String> {
         obstacles.push(format!(
             "role {owner}, which owns {name}, may not create tables in schema {schema}: \
              GRANT {lacking} ON SCHEMA {schema} TO {owner};"
+        ));
+    }
+    if !row.get::<_, bool>("owner_reads") {
+        obstacles.push(format!(
+            "role {owner}, which owns {name}, may not read it, and so cannot make a table like it: \
+             GRANT SELECT ON {table} TO {owner};"
         ));
     }
     obstacles
@@ -272,7 +279,7 @@ async fn triggers(session: &Session, parents: &mut [&mut Parent]) -> Result<()> 
     }
     for parent in parents {
         let name = both(parent).find_map(|oid| first.get(&oid));
-        parent.facts.immutable = name.map(|name| Ident::new(*name)).transpose()?;
+        parent.facts.immutable = name.map(|name| Ident::found(*name)).transpose()?;
     }
     Ok(())
 }
@@ -339,7 +346,7 @@ fn columns<'a>(tables: impl Iterator<Item = &'a TableName>) -> (Vec<&'a str>, Ve
 
 /// The schema at this column and the name in the one after it.
 fn table_name(row: &Row, at: usize) -> Result<TableName> {
-    Ok(TableName::new(row.get::<_, &str>(at), row.get::<_, &str>(at + 1))?)
+    Ok(TableName::found(row.get::<_, &str>(at), row.get::<_, &str>(at + 1))?)
 }
 
 #[cfg(test)]

@@ -22,7 +22,10 @@ SELECT asked.place,
        pg_catalog.pg_has_role(c.relowner, 'MEMBER') AS may_act_as_owner,
        pg_catalog.has_schema_privilege(c.relowner, n.oid, 'USAGE') AS owner_uses_schema,
        pg_catalog.has_schema_privilege(c.relowner, n.oid, 'CREATE') AS owner_creates_in_schema,
+       -- LIKE asks for it, even of an owner that has taken it from itself.
+       pg_catalog.has_table_privilege(c.relowner, c.oid, 'SELECT') AS owner_reads,
        parent.name AS partition_of,
+       above.bound AS within,
        p.partstrat AS strategy,
        a.attname::text AS key_column,
        -- As pg_get_partkeydef has it, which would wait for whoever has the table locked.
@@ -33,9 +36,8 @@ SELECT asked.place,
            LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = w.attnum
        ) AS definition,
        p.partnatts AS key_columns,
-       -- A domain, and an expression, is what its operators work on.
-       pg_catalog.format_type(
-           CASE WHEN a.atttypid IS NULL OR t.typtype = 'd' THEN o.opcintype ELSE a.atttypid END, NULL) AS key_type,
+       -- A domain is what it is made of; an expression what its operators work on.
+       coalesce(base.name, pg_catalog.format_type(o.opcintype, NULL)) AS key_type,
        CASE l.collprovider
            WHEN 'd' THEN here.bytewise
            WHEN 'b' THEN true
@@ -49,9 +51,25 @@ JOIN pg_catalog.pg_namespace n ON n.nspname = asked.schema
 JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = asked.name
 LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
-LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN LATERAL (
+    WITH RECURSIVE made_of AS (
+        SELECT a.atttypid AS type, a.atttypmod AS modifier
+        UNION ALL
+        SELECT t.typbasetype, t.typtypmod FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.type AND t.typtype = 'd'
+    )
+    SELECT pg_catalog.format_type(m.type, m.modifier) AS name
+    FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.type AND t.typtype <> 'd'
+) AS base ON true
 LEFT JOIN pg_catalog.pg_opclass o ON o.oid = p.partclass[0]
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = p.partcollation[0]
+-- A partition that is partitioned further by the same column holds no more than its own bound.
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.pg_get_expr(c.relpartbound, 0) AS bound
+    FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_partitioned_table q ON q.partrelid = i.inhparent AND q.partstrat = 'r' AND q.partdefid <> c.oid
+    JOIN pg_catalog.pg_attribute k ON k.attrelid = q.partrelid AND k.attnum = q.partattrs[0]
+    WHERE i.inhrelid = c.oid AND c.relispartition AND k.attname = a.attname
+) AS above ON true
 -- For whoever names a partition instead of the table it is one of.
 LEFT JOIN LATERAL (
     SELECT i.inhparent::regclass::text AS name

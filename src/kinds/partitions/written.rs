@@ -42,7 +42,8 @@ pub async fn write(session: &Session, create: &Create) -> Result<Written> {
     let shown = match row.get::<_, Option<String>>("type") {
         // Its name comes from the server's format_type, quoted where it must be.
         Some(kind) => {
-            let list: Vec<_> = literals.iter().map(|literal| format!("CAST({literal} AS {kind})::text")).collect();
+            // As the type writes its values: a cast to text would take the spaces off a character(n).
+            let list: Vec<_> = literals.iter().map(|literal| format!("concat(CAST({literal} AS {kind}))")).collect();
             let sql = format!("SELECT ARRAY[{}]", list.join(", "));
             session.query_one(&sql, &[]).await.context("read the new bound as a value of the key's type")?.get(0)
         }
@@ -93,5 +94,5 @@ pub async fn holder(session: &Session, create: &Create, written: &Written) -> Re
         (found, wanted) => found == wanted,
     };
     let found = rows.iter().find(|row| row.get::<_, Option<&str>>(2).is_some_and(|text| same(&bound::read(text))));
-    found.map(|row| Ok(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?)).transpose()
+    found.map(|row| Ok(TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?)).transpose()
 }

@@ -21,7 +21,7 @@ use chrono_tz::Tz;
 
 use self::holds::Holds;
 use self::policy::{Retention, RetentionTable};
-use super::{Applied, Context, Kind};
+use super::{Applied, Context, Kind, Word};
 use crate::pg::{Session, catalog};
 use crate::run::{Finding, Plan, Step};
 
@@ -60,6 +60,14 @@ impl Kind for Retention {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn says(&self, zone: Tz) -> Vec<Word> {
+        self.words(zone)
+    }
+
+    fn heed(&mut self, words: &[Word]) {
+        self.hear(words);
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

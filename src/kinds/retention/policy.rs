@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::kinds::partitions::format::KeyFormat;
+use crate::kinds::{Says, Word};
 use crate::period::{Period, Span};
 use crate::pg::batch::Batch;
 use crate::pg::{Ident, TableName};
@@ -255,6 +256,27 @@ impl RetentionTable {
 }
 
 impl Retention {
+    /// How long rows are kept, for jobs that make partitions for them.
+    pub fn words(&self, zone: Tz) -> Vec<Word> {
+        let says = |table: &RetentionTable| Word {
+            table: table.table.clone(),
+            says: Says::Kept { keep: table.keep, timezone: table.zone(zone) },
+        };
+        self.tables.iter().map(|entry| says(entry.get_ref())).collect()
+    }
+
+    /// Reads keys as the partitions of a table are made, where it is not said otherwise.
+    pub fn hear(&mut self, words: &[Word]) {
+        for table in self.tables.iter_mut().map(Spanned::get_mut) {
+            for word in words.iter().filter(|word| word.table == table.table) {
+                if let Says::Periods { key_format, timezone } = &word.says {
+                    table.timezone = table.timezone.or(Some(*timezone));
+                    table.key_format = table.key_format.take().or_else(|| key_format.clone());
+                }
+            }
+        }
+    }
+
     /// What the config cannot mean; for `Kind::validate`.
     pub fn mistakes(&self) -> Vec<Finding> {
         let mut found = Vec::new();

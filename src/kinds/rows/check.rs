@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Wanted;
-use super::plan::{Count, LeafFacts, TableFacts};
+use super::plan::{self, Count, LeafFacts, TableFacts};
 use super::survey::{self, Depth};
 use crate::kinds::Context;
 use crate::pg::catalog::{Leaf, OnDelete};
@@ -53,6 +53,9 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
                 format!("{name} has {} without a time, and {}", work.nulls, words.never()),
                 "give them one, or delete them by hand",
             ));
+        }
+        for what in plan::without(work) {
+            found.push(Finding::warning(format!("{name}: {what}"), "each run fails until then"));
         }
         referencing(&mut found, leaf);
         if !leaf.delete_triggers.is_empty() {

@@ -23,7 +23,7 @@ use self::plan::Follower;
 pub use self::plan::{Action, TableFacts};
 pub use self::survey::Depth;
 use super::{Applied, Context, StopReason};
-use crate::pg::batch::{self, Batch};
+use crate::pg::batch::{self, Batch, Into};
 use crate::pg::{Ident, Session, TableName, blockers, catalog, explain};
 use crate::run::{Counted, Plan};
 
@@ -38,6 +38,8 @@ pub struct Wanted {
     /// Rows of before this are past their time.
     pub before: DateTime<Utc>,
     pub words: Words,
+    /// Where the rows go; nothing: they are gone.
+    pub into: Option<Into>,
 }
 
 /// What says how old a row is: of type `timestamptz`, `timestamp` or `date`.
@@ -79,6 +81,8 @@ pub enum Words {
     Ended,
     /// It is older than a policy keeps it.
     Old,
+    /// It is of a day that is counted.
+    Counted,
 }
 
 impl Words {
@@ -86,7 +90,7 @@ impl Words {
     pub const fn before(self) -> &'static str {
         match self {
             Words::Ended => "ended before",
-            Words::Old => "are of before",
+            Words::Old | Words::Counted => "are of before",
         }
     }
 
@@ -94,7 +98,7 @@ impl Words {
     pub const fn none_before(self) -> &'static str {
         match self {
             Words::Ended => "ended before",
-            Words::Old => "is of before",
+            Words::Old | Words::Counted => "is of before",
         }
     }
 
@@ -102,7 +106,7 @@ impl Words {
     pub const fn past(self) -> &'static str {
         match self {
             Words::Ended => "that ended",
-            Words::Old => "that are old",
+            Words::Old | Words::Counted => "that are old",
         }
     }
 
@@ -110,7 +114,15 @@ impl Words {
     pub const fn never(self) -> &'static str {
         match self {
             Words::Ended => "NULL never ends",
-            Words::Old => "NULL is never old",
+            Words::Old | Words::Counted => "NULL is never old",
+        }
+    }
+
+    /// The key of the config that names the column.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Words::Ended | Words::Old => "column",
+            Words::Counted => "time",
         }
     }
 }
@@ -159,9 +171,16 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
 }
 
 async fn take(cx: &Context, settings: &Batch, delete: &plan::Delete) -> Result<Applied> {
-    let host = Run { cx, table: delete.table.plain(), followers: &delete.followers };
+    let counted = match &delete.deletion.into {
+        None => Counted::RowsDeleted,
+        Some(Into::Archive(_)) => Counted::RowsArchived,
+        Some(Into::Summary(_)) => Counted::RowsSummarized,
+    };
+    let host = Run { cx, table: delete.table.plain(), counted, followers: &delete.followers };
     Ok(match batch::delete(&host, &cx.pg, &delete.deletion, settings, &delete.progress).await? {
         batch::Ended::Done => Applied::Done,
+        batch::Ended::Stayed { why, moved: true } => Applied::Partly(why),
+        batch::Ended::Stayed { why, moved: false } => return Err(anyhow!("{why}")),
         batch::Ended::Locked(by) => Applied::Locked(by),
         batch::Ended::Stopped(reason) => Applied::Stopped(reason),
     })
@@ -179,7 +198,7 @@ async fn look_again(cx: &Context, settings: &Batch, wanted: &Wanted) -> Result<A
     for note in plan.notes.iter().filter(|note| note.action == "warn") {
         cx.report.warn(format!("{}: {}", note.target, note.reason));
     }
-    let (mut locked, mut failed) = (None, Vec::new());
+    let (mut locked, mut failed, mut any) = (None, Vec::new(), false);
     for action in &plan.actions {
         let done = match action {
             Action::Delete(delete) => take(cx, settings, delete).await,
@@ -187,13 +206,18 @@ async fn look_again(cx: &Context, settings: &Batch, wanted: &Wanted) -> Result<A
             Action::Wait { by, .. } => Ok(Applied::Locked(by.clone())),
         };
         match done {
-            Ok(Applied::Done) => {}
+            Ok(Applied::Done) => any = true,
+            Ok(Applied::Partly(why)) => {
+                any = true;
+                failed.push(format!("{}: {why}", action.step().target));
+            }
             Ok(Applied::Locked(by)) => locked = Some(by),
             Ok(stopped @ Applied::Stopped(_)) => return Ok(stopped),
             Err(error) => failed.push(format!("{}: {}", action.step().target, explain(&error))),
         }
     }
     match (failed.is_empty(), locked) {
+        (false, _) if any => Ok(Applied::Partly(failed.join("; "))),
         (false, _) => Err(anyhow!("{}", failed.join("; "))),
         (true, Some(by)) => Ok(Applied::Locked(by)),
         (true, None) => Ok(Applied::Done),
@@ -216,6 +240,7 @@ fn is_locked(error: &anyhow::Error) -> bool {
 struct Run<'a> {
     cx: &'a Context,
     table: String,
+    counted: Counted,
     followers: &'a [Follower],
 }
 
@@ -231,7 +256,7 @@ impl batch::Host for Run<'_> {
     }
 
     fn deleted(&self, rows: u64, followers: &[u64]) {
-        self.cx.report.count(Counted::RowsDeleted, &self.table, rows);
+        self.cx.report.count(self.counted, &self.table, rows);
         let mut report = self.cx.report.lock();
         for (follower, n) in self.followers.iter().zip(followers).filter(|(_, n)| **n > 0) {
             let field = report.fields.entry("rows_of_referencing_tables").or_insert_with(|| serde_json::json!({}));

@@ -5,9 +5,9 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use super::{Wanted, Words};
-use crate::pg::TableName;
-use crate::pg::batch::{Access, Cutoff, Deletion, Progress};
+use crate::pg::batch::{self, Access, Cutoff, Deletion, Progress};
 use crate::pg::catalog::{Leaf, OnDelete, Reference};
+use crate::pg::{Ident, TableName};
 use crate::run::{Plan, Step};
 
 /// What was found out about one table of the config.
@@ -46,6 +46,8 @@ pub struct Work {
     pub kept: Vec<(Reference, Count)>,
     /// Rows without a time.
     pub nulls: Count,
+    /// Rows that are due and stay, by the column that they have no value of and that is needed where they should go.
+    pub without: Vec<(Ident, Count)>,
 }
 
 /// A number of rows, as far as it could be had in little time.
@@ -136,7 +138,7 @@ impl TableFacts {
 }
 
 impl Refusal {
-    fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         if self.mend.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.mend) }
     }
 }
@@ -192,6 +194,9 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
         let reason = format!("{} without a time: {}", work.nulls, words.never());
         notes.push(Step { detail: count_detail(work.nulls), ..Step::keep(&target, reason) });
     }
+    for reason in without(work) {
+        notes.push(Step::warn(&target, reason));
+    }
     for (key, count) in work.kept.iter().filter(|(_, count)| count.any()) {
         let reason = format!(
             "{count} {} stay, because rows of {} refer to them (constraint {}, {})",
@@ -227,6 +232,22 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
     }
 }
 
+/// What is to be said of rows that stay for want of a value.
+pub fn without(work: &Work) -> Vec<String> {
+    let Some(summary) = work.deletion.into.as_ref().and_then(batch::Into::summary) else { return Vec::new() };
+    let counts = work.without.iter().filter(|(_, count)| matches!(count, Count::Exactly(1..) | Count::MoreThan(_)));
+    counts.map(|(column, count)| summary.said_without(&count.to_string(), column)).collect()
+}
+
+/// What is done to rows, in a word.
+const fn what(into: Option<&batch::Into>) -> &'static str {
+    match into {
+        None => "delete_rows",
+        Some(batch::Into::Archive(_)) => "archive_rows",
+        Some(batch::Into::Summary(_)) => "summarize_rows",
+    }
+}
+
 fn count_detail(count: Count) -> serde_json::Value {
     json!({ "rows": count.number(), "exact": count.is_exact() })
 }
@@ -245,7 +266,7 @@ impl Action {
         match self {
             Action::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
             Action::Wait { wanted, by } => Step {
-                action: "delete_rows",
+                action: what(wanted.into.as_ref()),
                 ..Step::warn(
                     wanted.table.plain(),
                     format!("looked at again when its turn comes, being locked now: {by}"),
@@ -260,8 +281,11 @@ impl Action {
                 let mut detail = count_detail(*due);
                 detail["cutoff"] = deletion.cutoff.to_string().into();
                 detail["access"] = access.into();
+                if let Some(into) = &deletion.into {
+                    detail["into"] = into.table().plain().into();
+                }
                 Step {
-                    action: "delete_rows",
+                    action: what(deletion.into.as_ref()),
                     target: deletion.leaf.plain(),
                     reason: format!("{due} {} {}", words.before(), deletion.cutoff),
                     detail,
@@ -279,7 +303,14 @@ pub fn cutoff(at: DateTime<Utc>, sql_type: &str, zone: Tz) -> Cutoff {
 
 /// What the clock on the wall shows at `at`; in the first pass through an hour that is shown twice, the start of that hour,
 /// since a row that says half past may mean the second half past, and would be deleted too early.
+///
+/// At the very end of an hour that is skipped, the start of it: nobody could see which of the two it shows.
 fn wall_clock(at: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+    let moment = TimeDelta::microseconds(1);
+    let without_jump = (at - moment).with_timezone(&zone).naive_local() + moment;
+    if without_jump < at.with_timezone(&zone).naive_local() {
+        return without_jump;
+    }
     let shown = at.with_timezone(&zone).naive_local();
     let LocalResult::Ambiguous(first, second) = zone.from_local_datetime(&shown) else { return shown };
     if at >= second.to_utc() {

@@ -27,6 +27,7 @@ fn wanted() -> Wanted {
         condition: None,
         before: "2026-06-15T12:00:00Z".parse().unwrap(),
         words: Words::Ended,
+        into: None,
     }
 }
 
@@ -64,6 +65,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
             due,
             kept: Vec::new(),
             nulls: Count::Exactly(0),
+            without: Vec::new(),
         }),
     }
 }

@@ -8,10 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::Wanted;
 use super::plan::{self, Count, LeafFacts, Refusal, TableFacts, Work};
+use super::{Wanted, Words};
 use crate::kinds::Context;
-use crate::pg::batch::{self, Access, Cutoff, Deletion};
+use crate::pg::batch::{self, Access, Cutoff, Deletion, Into};
 use crate::pg::catalog::{self, Leaf, OnDelete, Relation};
 use crate::pg::{Session, TableName};
 
@@ -31,11 +31,13 @@ pub enum Depth {
     Nulls,
 }
 
+/// The table itself, or why nothing of it can be done.
+///
 /// # Errors
-/// The server cannot be asked. What is wrong with the table itself is a refusal among the facts.
-pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Depth) -> Result<TableFacts> {
+/// The server cannot be asked.
+pub async fn root(session: &Session, wanted: &Wanted) -> Result<Result<Relation, Refusal>> {
     let name = &wanted.table;
-    let refused = |why: String, mend: String| Ok(TableFacts::refused(wanted, why, mend));
+    let refused = |why: String, mend: String| Ok(Err(Refusal { why, mend }));
     let Some(root) = catalog::relation(session, name).await? else {
         let alike = catalog::like_named(session, name).await?;
         let mend = match alike.first() {
@@ -58,8 +60,7 @@ pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Dept
         );
     }
     if root.row_security {
-        let Refusal { why, mend } = row_security(name, &root);
-        return refused(why, mend);
+        return Ok(Err(row_security(name, &root)));
     }
     if let Some(column) = wanted.time.column().filter(|column| !root.columns.contains(*column)) {
         let near = root.columns.iter().max_by(|a, b| {
@@ -68,12 +69,24 @@ pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Dept
             };
             like(a).total_cmp(&like(b))
         });
-        let mend = near.map_or_else(String::new, |near| format!("name it with column; the nearest is {near}"));
+        let key = wanted.words.key();
+        let mend = near.map_or_else(String::new, |near| format!("name it with {key}; the nearest is {near}"));
         return refused(format!("{} has no column {column}", name.plain()), mend);
     }
+    Ok(Ok(root))
+}
+
+/// # Errors
+/// The server cannot be asked. What is wrong with the table itself is a refusal among the facts.
+pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Depth) -> Result<TableFacts> {
+    let refused = |Refusal { why, mend }| Ok(TableFacts::refused(wanted, why, mend));
+    let root = match root(session, wanted).await? {
+        Ok(root) => root,
+        Err(refusal) => return refused(refusal),
+    };
     let time_type = match compile(session, wanted).await? {
         Ok(time_type) => time_type,
-        Err(Refusal { why, mend }) => return refused(why, mend),
+        Err(refusal) => return refused(refusal),
     };
     let cutoff = plan::cutoff(wanted.before, time_type, cx.timezone);
 
@@ -123,7 +136,10 @@ async fn compile(session: &Session, wanted: &Wanted) -> Result<Result<&'static s
         match (types.len(), &types[types.len() - 1]) {
             (1, t) if *t == Type::TIMESTAMPTZ || *t == Type::TIMESTAMP || *t == Type::DATE => {}
             (1, _) => {
-                let mend = "make one with expression, such as to_timestamp(expires_at_seconds)";
+                let mend = match wanted.words {
+                    Words::Counted => "name another column with time",
+                    _ => "make one with expression, such as to_timestamp(expires_at_seconds)",
+                };
                 return refusal(wrong("timestamptz, timestamp or date"), mend);
             }
             (_, t) if *t == Type::BOOL => {}
@@ -199,7 +215,7 @@ async fn work(
         followed_by: readable(|on| on != OnDelete::Refuse).filter(|key| key.indexed).collect(),
         access: Access::Blocks,
         guarded: !leaf.delete_triggers.is_empty(),
-        into: None,
+        into: wanted.into.clone().map(|into| into.of_leaf(&leaf.not_null)),
     };
     let look = Look { session, cx, leaf };
     let (index, worth_it) = look.index(&deletion).await?;
@@ -213,6 +229,11 @@ async fn work(
         let condition = format!("{} AND {}", deletion.due(), deletion.referenced(key));
         kept.push((key.clone(), look.count(&from, &condition, Some(&cutoff)).await?));
     }
+    let mut without = Vec::new();
+    for column in deletion.into.as_ref().and_then(Into::summary).map_or(&[][..], |summary| &summary.required) {
+        let condition = format!("{} AND {}.{column} IS NULL", deletion.condition(), deletion.alias);
+        without.push((column.clone(), look.count(&from, &condition, Some(&cutoff)).await?));
+    }
     let nulls = if wanted.time.column().is_some_and(|column| leaf.not_null.contains(column)) {
         Count::Exactly(0)
     } else if depth == Depth::Nulls || index.is_some() {
@@ -221,7 +242,7 @@ async fn work(
         // Without an index it would be a scan more in each run: the planner's statistics will do.
         look.nulls_by_statistics(wanted).await?
     };
-    Ok(Work { deletion, index, due, kept, nulls })
+    Ok(Work { deletion, index, due, kept, nulls, without })
 }
 
 struct Look<'a> {

@@ -1,12 +1,17 @@
 //! Where rows go, in the very statement that deletes them: there is no moment at which a row is in neither place, or in
 //! both, for anybody to see or for a crash to leave behind.
 
+use tokio_postgres::types::ToSql;
+
+use super::{Deletion, Summary};
 use crate::pg::{Ident, TableName};
 
 /// What becomes of deleted rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Into {
     Archive(Archive),
+    /// They are counted.
+    Summary(Summary),
 }
 
 /// Rows are inserted as they are into another table.
@@ -22,15 +27,51 @@ impl Into {
     pub const fn table(&self) -> &TableName {
         match self {
             Into::Archive(archive) => &archive.table,
+            Into::Summary(summary) => &summary.table,
         }
     }
 
-    /// What the deletion returns for it, each with a comma before it. `alias` is the table's.
-    pub(super) fn returned(&self, alias: &Ident) -> String {
+    pub const fn summary(&self) -> Option<&Summary> {
+        match self {
+            Into::Archive(_) => None,
+            Into::Summary(summary) => Some(summary),
+        }
+    }
+
+    /// The same for a leaf in which these columns are never NULL.
+    #[must_use]
+    pub fn of_leaf(self, not_null: &[Ident]) -> Self {
+        match self {
+            Into::Archive(_) => self,
+            Into::Summary(summary) => Into::Summary(summary.of_leaf(not_null)),
+        }
+    }
+
+    /// What must hold besides for a row to go there, each with an AND before it. `own` is the number of parameters that the
+    /// statement has of its own, here and below.
+    pub(super) fn condition(&self, of: &Deletion, own: usize) -> String {
+        match self {
+            Into::Archive(_) => String::new(),
+            Into::Summary(summary) => summary.condition(of, own),
+        }
+    }
+
+    /// The values of the parameters that come after the statement's own.
+    pub(super) fn parameters(&self, of: &Deletion) -> Vec<&(dyn ToSql + Sync)> {
+        match self {
+            Into::Archive(_) => Vec::new(),
+            Into::Summary(summary) => summary.parameters(of),
+        }
+    }
+
+    /// What the deletion returns for it, each with a comma before it.
+    pub(super) fn returned(&self, of: &Deletion, own: usize) -> String {
         match self {
             Into::Archive(Archive { columns, .. }) => {
+                let alias = &of.alias;
                 columns.iter().enumerate().map(|(n, column)| format!(", {alias}.{column} AS kept_{n}")).collect()
             }
+            Into::Summary(summary) => summary.returned(of, own),
         }
     }
 
@@ -46,6 +87,7 @@ impl Into {
                     values.join(", ")
                 )
             }
+            Into::Summary(summary) => summary.steps(),
         }
     }
 
@@ -54,6 +96,7 @@ impl Into {
     pub(super) fn all_arrived(&self) -> String {
         match self {
             Into::Archive(_) => "1 / ((SELECT count(*) FROM moved) = (SELECT count(*) FROM gone))::int".into(),
+            Into::Summary(summary) => format!("1 / ({})::int", summary.all_arrived()),
         }
     }
 }

@@ -5,10 +5,12 @@
 //! looks at the replicas, and listens for a reason to stop: that is its safe point, and the next run goes on from there,
 //! since what is gone is no longer due.
 
+mod full;
 mod into;
 mod lag;
 mod size;
 mod statement;
+mod summary;
 mod walk;
 mod work;
 
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use into::{Archive, Into};
 pub use size::Size;
 pub use statement::{Access, Cutoff, Deletion, Form, parenthesized};
+pub use summary::Summary;
 
 use self::lag::Replicas;
 use self::work::Work;
@@ -95,6 +98,11 @@ pub trait Host: Sync {
 pub enum Ended<R> {
     /// Every row that was due is gone.
     Done,
+    /// Every row that could go is gone; the text says which stay, and why. `moved`: whether any went.
+    Stayed {
+        why: String,
+        moved: bool,
+    },
     /// A lock was not had in time; the text says whose it is. The work goes on where it was if it is called again.
     Locked(String),
     Stopped(R),
@@ -112,6 +120,10 @@ struct Left {
     blocks: BTreeSet<u32>,
     /// Rows that a trigger kept, by ctid.
     kept: BTreeSet<String>,
+    /// Groups of a summary whose count has no room for their rows.
+    full: Vec<String>,
+    /// Whether any row went.
+    moved: bool,
 }
 
 /// Deletes what `deletion` says, batch by batch.
@@ -127,6 +139,10 @@ pub async fn delete<H: Host>(
 ) -> Result<Ended<H::Reason>> {
     let left = progress.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let session = ready(sessions, &deletion.access).await?;
+    let mut deletion = deletion.clone();
+    if let Some(Into::Summary(summary)) = &mut deletion.into {
+        summary.full.clone_from(&left.full);
+    }
     let mut work =
         Work { host, sessions, deletion, settings, session, replicas: Replicas::new(settings.max_replica_lag.0), left };
     let ended = work.all().await;

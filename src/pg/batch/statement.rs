@@ -13,6 +13,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
+use tokio_postgres::types::ToSql;
 
 use super::Into;
 use crate::pg::catalog::Reference;
@@ -20,6 +21,10 @@ use crate::pg::{Ident, TableName};
 
 /// What a referencing table is called in our SQL: nothing that the table itself would be called.
 const CHILD: &str = "\"pgtend child\"";
+
+/// The parameters that a batch has of its own, and those of a whole range of blocks; after them come those of [`Into`].
+pub(super) const BATCH: usize = 4;
+pub(super) const WHOLE: usize = 3;
 
 /// The moment before which rows are due; in a column without a time zone, as the wall clock of the job's zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +95,13 @@ impl Cutoff {
             Cutoff::Wall(_) => "timestamp",
         }
     }
+
+    pub fn parameter(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Cutoff::Instant(at) => at,
+            Cutoff::Wall(at) => at,
+        }
+    }
 }
 
 impl std::fmt::Display for Cutoff {
@@ -137,29 +149,48 @@ impl Deletion {
         sql
     }
 
+    /// What makes a row go with a statement that has so many parameters of its own: the condition, and a place for it there.
+    fn goes(&self, own: usize) -> String {
+        self.condition() + &self.into.as_ref().map(|into| into.condition(self, own)).unwrap_or_default()
+    }
+
     /// The deletion as a person would write it, for the plan.
     pub fn in_short(&self) -> String {
         let delete = format!("DELETE FROM {} WHERE {}", self.from(), self.condition());
         match &self.into {
             None => delete,
+            Some(Into::Summary(summary)) => summary.in_short(self, &delete),
             Some(into) => format!("WITH gone AS ({delete} RETURNING *) INSERT INTO {} …", into.table()),
         }
     }
 
     /// One batch by the time's index. Parameters: cutoff, least time (text), rows at most, ctids to pass over (text[]).
     pub fn by_index(&self, form: Form) -> String {
+        self.batch(&self.matching_by_index(), "(SELECT max(ends)::text FROM matching)", form)
+    }
+
+    /// The rows of a batch by the time's index, with the parameters of [`Deletion::by_index`].
+    pub(super) fn matching_by_index(&self) -> String {
         let Self { time, time_type, .. } = self;
-        let matching = format!(
+        format!(
             "SELECT ctid AS tid, {time} AS ends FROM {} WHERE {} AND {time} >= CAST($2::text AS {time_type})\n  \
              AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY {time} LIMIT $3::bigint",
             self.from(),
-            self.condition(),
-        );
-        self.batch(&matching, "(SELECT max(ends)::text FROM matching)", form)
+            self.goes(BATCH),
+        )
     }
 
     /// One batch of a range of blocks. Parameters: cutoff, first ctid (text), rows at most, ctid behind the last (text).
     pub fn by_blocks(&self, version: i32, form: Form) -> String {
+        // Asked for only where the limit was reached. Qualified, or it would be sorted as the text that it is shown as:
+        // (0,9) after (0,10).
+        let last = "CASE WHEN (SELECT count(*) FROM matching) >= $3::bigint\n    \
+                    THEN (SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
+        self.batch(&self.matching_by_blocks(version), last, form)
+    }
+
+    /// The rows of a batch of a range of blocks, with the parameters of [`Deletion::by_blocks`].
+    pub(super) fn matching_by_blocks(&self, version: i32) -> String {
         let mut range = "ctid >= $2::text::tid AND ctid < $4::text::tid".to_owned();
         if version < 140_000 {
             // No TID range scan yet: every ctid that the blocks could hold. A row takes 28 bytes of a block at the least.
@@ -172,37 +203,32 @@ impl Deletion {
                 block("$4"),
             );
         }
-        let matching = format!(
+        format!(
             "SELECT ctid AS tid FROM {} WHERE {range}\n  AND {} ORDER BY ctid LIMIT $3::bigint",
             self.from(),
-            self.condition(),
-        );
-        // Asked for only where the limit was reached. Qualified, or it would be sorted as the text that it is shown as:
-        // (0,9) after (0,10).
-        let last = "CASE WHEN (SELECT count(*) FROM matching) >= $3::bigint\n    \
-                    THEN (SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
-        self.batch(&matching, last, form)
+            self.goes(BATCH),
+        )
     }
 
     /// All that goes from a range of blocks, at the least cost: read once, and deleted as it is read. Parameters: cutoff,
     /// first ctid (text), ctid behind the last (text). For servers with TID range scans.
     pub fn whole_blocks(&self) -> String {
         let (returned, followers) = self.followers();
-        let (kept, steps, arrived) = self.into_parts();
+        let (kept, steps, arrived) = self.into_parts(WHOLE);
         format!(
             "WITH gone AS (\n  DELETE FROM {} WHERE ctid >= $2::text::tid AND ctid < $3::text::tid\n  \
              AND {} RETURNING {}.ctid AS tid{returned}{kept}\n){steps}\n\
              SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers}{arrived} FROM gone",
             self.from(),
-            self.condition(),
+            self.goes(WHOLE),
             self.alias,
         )
     }
 
     fn batch(&self, matching: &str, last: &str, form: Form) -> String {
-        let (from, condition, alias) = (self.from(), self.condition(), &self.alias);
+        let (from, condition, alias) = (self.from(), self.goes(BATCH), &self.alias);
         let (returned, followers) = self.followers();
-        let (kept_columns, steps, arrived) = self.into_parts();
+        let (kept_columns, steps, arrived) = self.into_parts(BATCH);
         let lock = |how: &str| {
             format!(
                 "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n  \
@@ -243,9 +269,9 @@ impl Deletion {
     }
 
     /// What [`Into`] adds to a statement: to what the deletion returns, to its steps, and to its answer.
-    fn into_parts(&self) -> (String, String, String) {
+    fn into_parts(&self, own: usize) -> (String, String, String) {
         self.into.as_ref().map_or_else(Default::default, |into| {
-            (into.returned(&self.alias), into.steps(), format!(",\n  {}", into.all_arrived()))
+            (into.returned(self, own), into.steps(), format!(",\n  {}", into.all_arrived()))
         })
     }
 

@@ -75,6 +75,14 @@ impl Walk {
         }
     }
 
+    /// What the next batch would find; its parameters are those of [`Walk::sql`].
+    pub fn matching(&self, deletion: &Deletion, version: i32) -> String {
+        match self.position {
+            Position::Index { .. } => deletion.matching_by_index(),
+            Position::Blocks { .. } => deletion.matching_by_blocks(version),
+        }
+    }
+
     /// Where the next batch begins, how many rows it may have, and by blocks the ctid it ends before.
     pub fn step(&self) -> (String, i64, Option<String>) {
         match &self.position {

@@ -10,8 +10,9 @@ use tokio_postgres::types::ToSql;
 
 use super::lag::{Lag, Replicas};
 use super::walk::{Found, Walk, block_of};
-use super::{Access, Batch, Cutoff, Deletion, Ended, Form, Host, Left, MOST_LEFT, ready};
+use super::{Access, Batch, Deletion, Ended, Form, Host, Into, Left, MOST_LEFT, ready};
 use crate::pg::{Session, Sessions, blockers};
+use crate::testpoint;
 
 /// The share of a batch's time that is rested after it, unless `pause` says how long.
 const REST: f64 = 0.25;
@@ -19,11 +20,13 @@ const REST: f64 = 0.25;
 const EAGER_LOCK_TIMEOUT: Duration = Duration::from_millis(20);
 /// So many tries in a row may fail before the leaf is given up.
 const TRIES: u32 = 8;
+/// So many, where it may be that somebody else was quicker, and most likely is not.
+const FEW_TRIES: u32 = 3;
 
 pub(super) struct Work<'a, H: Host> {
     pub host: &'a H,
     pub sessions: &'a Sessions,
-    pub deletion: &'a Deletion,
+    pub deletion: Deletion,
     pub settings: &'a Batch,
     pub session: Session,
     pub replicas: Replicas,
@@ -44,12 +47,16 @@ enum Trouble {
     Locked,
     Smaller,
     Again,
+    /// Not all that was sent has arrived where it should go.
+    Short,
+    /// A count that would be more than its type holds.
+    TooLarge,
     Lost,
     Fatal,
 }
 
 impl Trouble {
-    fn of(error: &tokio_postgres::Error) -> Self {
+    fn of(error: &tokio_postgres::Error, into: Option<&Into>) -> Self {
         match error.code() {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
             // A cancelled statement is ours: too long for one batch. A stop has been looked for before.
@@ -66,6 +73,13 @@ impl Trouble {
             }
             // A row that refers to ours came in between: the next look leaves ours out.
             Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => Trouble::Again,
+            // A trigger, or somebody who has just deleted the row of a summary that was to be updated.
+            Some(code) if *code == SqlState::DIVISION_BY_ZERO && into.is_some() => Trouble::Short,
+            Some(code)
+                if *code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE && into.is_some_and(|i| i.summary().is_some()) =>
+            {
+                Trouble::TooLarge
+            }
             Some(code) if *code == SqlState::ADMIN_SHUTDOWN || code.code().starts_with("08") => Trouble::Lost,
             None if error.is_closed() => Trouble::Lost,
             _ => Trouble::Fatal,
@@ -104,7 +118,10 @@ impl<H: Host> Work<'_, H> {
             ));
         }
         if self.left.passed {
-            return Ok(Ended::Done);
+            return Ok(match self.stayed().await? {
+                None => Ended::Done,
+                Some(why) => Ended::Stayed { why, moved: self.left.moved },
+            });
         }
         Ok(Ended::Locked(format!("more than {MOST_LEFT} rows were locked by others; what is beyond them is next")))
     }
@@ -149,6 +166,9 @@ impl<H: Host> Work<'_, H> {
     }
 
     async fn locked_by(&self, ctids: &[String]) -> Result<Ended<H::Reason>> {
+        if let Some(by) = self.summary_locked_by().await? {
+            return Ok(Ended::Locked(by));
+        }
         let by = blockers::of_rows(&self.session, &self.deletion.from(), self.deletion.oid, ctids).await?;
         let what = match ctids.len() {
             0 => "the table is locked by".to_owned(),
@@ -183,7 +203,9 @@ impl<H: Host> Work<'_, H> {
                 Ok((found, followers)) => {
                     failures = 0;
                     careful = form == Form::Eager && self.deletion.guarded;
+                    testpoint::reach("batch.committed").await;
                     if found.gone > 0 {
+                        self.left.moved = true;
                         self.host.deleted(found.gone, &followers);
                     }
                     walk.advance(found, took);
@@ -200,19 +222,27 @@ impl<H: Host> Work<'_, H> {
                         return Ok(Some(Ended::Stopped(reason)));
                     }
                     failures += 1;
-                    let trouble = Trouble::of(&error);
+                    let trouble = Trouble::of(&error, self.deletion.into.as_ref());
                     if trouble == Trouble::Locked && now == Form::Eager {
                         // Somebody has one of the rows: the same again, passing over those.
                         careful = true;
                         continue;
                     }
-                    if trouble == Trouble::Locked {
+                    // Whoever adds to a row of the same summary lets go of it soon.
+                    let soon = form == Form::Eager && self.deletion.into.is_some() && failures < TRIES;
+                    if trouble == Trouble::Locked && !soon {
                         return self.locked_by(&[]).await.map(Some);
+                    }
+                    if trouble == Trouble::TooLarge && self.leave_full_groups(walk, now).await {
+                        prepared = Prepared::default();
+                        failures = 0;
+                        continue;
                     }
                     let again = match trouble {
                         Trouble::Smaller => walk.cut() || error.code() != Some(&SqlState::QUERY_CANCELED),
-                        Trouble::Again | Trouble::Lost => true,
-                        _ => false,
+                        Trouble::Again | Trouble::Lost | Trouble::Locked => true,
+                        Trouble::Short | Trouble::TooLarge => failures < FEW_TRIES,
+                        Trouble::Fatal => false,
                     };
                     if !again || failures >= TRIES {
                         return Err(self.explain(error));
@@ -265,6 +295,11 @@ impl<H: Host> Work<'_, H> {
         }
     }
 
+    /// Whether the next batch takes a range of blocks whole.
+    pub(super) fn takes_whole(&self, walk: &Walk, form: Form) -> bool {
+        form == Form::Eager && walk.is_whole() && self.session.version >= 140_000
+    }
+
     /// One batch. Its statement is prepared with the first of its form, which may have to wait for the table's lock.
     async fn batch(
         &self,
@@ -272,28 +307,29 @@ impl<H: Host> Work<'_, H> {
         walk: &Walk,
         form: Form,
     ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
-        let whole = form == Form::Eager && walk.is_whole() && self.session.version >= 140_000;
+        testpoint::reach("batch.begins").await;
+        let whole = self.takes_whole(walk, form);
         let (place, sql) = match form {
             Form::Eager if whole => (&mut prepared.whole, self.deletion.whole_blocks()),
-            Form::Eager => (&mut prepared.eager, walk.sql(self.deletion, self.session.version, form)),
+            Form::Eager => (&mut prepared.eager, walk.sql(&self.deletion, self.session.version, form)),
             Form::Careful | Form::Waiting => {
-                (&mut prepared.locking, walk.sql(self.deletion, self.session.version, form))
+                (&mut prepared.locking, walk.sql(&self.deletion, self.session.version, form))
             }
         };
         let statement = match place {
             Some(statement) => &*statement,
             None => place.insert(self.session.prepare(&sql).await?),
         };
-        let cutoff: &(dyn ToSql + Sync) = match &self.deletion.cutoff {
-            Cutoff::Instant(at) => at,
-            Cutoff::Wall(at) => at,
-        };
+        let cutoff = self.deletion.cutoff.parameter();
         let (from, rows, to) = walk.step();
-        let row = match to {
-            Some(to) if whole => self.session.query_one(statement, &[cutoff, &from, &to]).await?,
-            Some(to) => self.session.query_one(statement, &[cutoff, &from, &rows, &to]).await?,
-            None => self.session.query_one(statement, &[cutoff, &from, &rows, &walk.passed_over()]).await?,
+        let passed_over = walk.passed_over();
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = match &to {
+            Some(to) if whole => vec![cutoff, &from, to],
+            Some(to) => vec![cutoff, &from, &rows, to],
+            None => vec![cutoff, &from, &rows, &passed_over],
         };
+        parameters.extend(self.deletion.into.iter().flat_map(|into| into.parameters(&self.deletion)));
+        let row = self.session.query_one(statement, &parameters).await?;
         let count = |n: i64| u64::try_from(n).unwrap_or_default();
         let found = Found {
             matching: count(row.get(0)),
@@ -308,6 +344,15 @@ impl<H: Host> Work<'_, H> {
     /// PostgreSQL's words, and what to do where it is known.
     fn explain(&self, error: tokio_postgres::Error) -> anyhow::Error {
         let advice = match error.code() {
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && self.deletion.into.is_some() => {
+                let into = self.deletion.into.as_ref().map(|into| into.table().to_string()).unwrap_or_default();
+                format!(
+                    "the role may not do this to {0} or to {into}, or row security hides rows from it: \
+                     GRANT SELECT, UPDATE, DELETE ON {0} TO it, GRANT SELECT, INSERT, UPDATE ON {into} TO it, or \
+                     ALTER ROLE … BYPASSRLS",
+                    self.deletion.leaf
+                )
+            }
             Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => format!(
                 "the role may not do this to {0}, or row security hides rows from it: \
                  GRANT SELECT, UPDATE, DELETE ON {0} TO it, or ALTER ROLE … BYPASSRLS",
@@ -316,6 +361,15 @@ impl<H: Host> Work<'_, H> {
             Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => {
                 let key = error.as_db_error().map(|e| (e.constraint().unwrap_or("?"), e.table().unwrap_or("?")));
                 let (constraint, table) = key.unwrap_or_default();
+                let there = self.deletion.into.as_ref().filter(|into| into.table().name.as_str() == table);
+                if let Some(into) = there {
+                    let said = format!(
+                        "constraint {constraint} of {} refuses what arrives there, and the rows stay; {}",
+                        into.table().plain(),
+                        self.said()
+                    );
+                    return anyhow::Error::new(error).context(said);
+                }
                 format!(
                     "rows of table {table} still refer to rows that are due (constraint {constraint}); delete those first, or \
                      leave the rows out with where; rows that a table refers to directly are left out where the role has SELECT on it"
@@ -329,6 +383,10 @@ impl<H: Host> Work<'_, H> {
                 "fewer rows arrived than were sent, so that none was moved; does a trigger keep rows out? {}",
                 self.said()
             ),
+            Some(code) if *code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE && self.deletion.into.is_some() => format!(
+                "a value is too large for its column there, such as the count or a serial number, and the rows stay; {}",
+                self.said()
+            ),
             _ => self.said(),
         };
         anyhow::Error::new(error).context(advice)
@@ -339,6 +397,7 @@ impl<H: Host> Work<'_, H> {
         let leaf = &self.deletion.leaf;
         match &self.deletion.into {
             None => format!("delete a batch of {leaf}"),
+            Some(Into::Summary(summary)) => format!("add a batch of {leaf} to {}", summary.table),
             Some(into) => format!("move a batch of {leaf} to {}", into.table()),
         }
     }

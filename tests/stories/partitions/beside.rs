@@ -105,7 +105,7 @@ async fn a_reader_of_the_default_partition_is_named_and_everybody_else_goes_on()
         let partition = july(&cx, "events").await;
         for _ in 0..3 {
             let Applied::Locked(by) = create(&cx, &partition).await.unwrap() else { panic!("it was not locked") };
-            assert!(by.contains(&format!("pid {pid} (postgres, story) holds events_rest")), "{by}");
+            assert!(by.contains(&format!("pid {pid} (postgres, story) holds public.events_rest")), "{by}");
         }
         application.works().await;
         assert_eq!(db.count("pg_class WHERE relname = 'events_2026_07'").await, 0);
@@ -137,7 +137,7 @@ async fn a_writer_of_a_referenced_table_is_named_and_others_write_it() {
         let cx = context(&db);
         let partition = july(&cx, "events").await;
         let Applied::Locked(by) = create(&cx, &partition).await.unwrap() else { panic!("it was not locked") };
-        assert!(by.contains("holds teams"), "{by}");
+        assert!(by.contains("holds public.teams"), "{by}");
         writer.batch_execute("COMMIT").await.unwrap();
         insist(&cx, &partition).await;
         application.end().await;

@@ -4,7 +4,7 @@ use pgtend::kinds::Applied;
 use pgtend::kinds::partitions::create::create;
 use pgtend::kinds::partitions::facts::{DefaultRows, NewBound};
 
-use super::{context, july, make, partition, refused};
+use super::{context, context_as, july, make, partition, prefix, refused};
 use crate::support::on_each_major;
 
 /// A default partition with its columns in another order, three rows of July in it and two that are not.
@@ -189,6 +189,27 @@ async fn rows_that_others_refer_to_are_not_deleted_from_under_them() {
         make(&cx, &partition(&cx, "test_runs", "test_runs_2026_09", "2026-09-01", "2026-10-01").await).await;
         make(&cx, &partition(&cx, "test_results", "test_results_2026_08", "2026-08-01", "2026-09-01").await).await;
         assert_eq!(db.count("test_results_2026_08").await, 1);
+    })
+    .await;
+}
+
+/// Whoever may not look leaves it to ATTACH, which looks past row security.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_default_partition_that_its_owner_may_not_read_is_in_the_way_only_of_its_rows() {
+    on_each_major(async |db| {
+        let (owner, member) = (format!("{}_owner", prefix(&db)), format!("{}_member", prefix(&db)));
+        db.execute(&format!(
+            "CREATE ROLE {owner}; CREATE ROLE {member} LOGIN NOINHERIT IN ROLE {owner}; CREATE SCHEMA app AUTHORIZATION {owner};
+             SET ROLE {owner}; CREATE TABLE app.log (at timestamptz) PARTITION BY RANGE (at);
+             CREATE TABLE app.rest PARTITION OF app.log DEFAULT; INSERT INTO app.log VALUES ('2026-08-15Z');
+             ALTER TABLE app.rest ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
+        ))
+        .await;
+        let cx = context_as(&db, &member);
+        make(&cx, &july(&cx, "app.log").await).await;
+        let said = refused(&cx, &partition(&cx, "app.log", "log_8", "2026-08-01", "2026-09-01").await).await;
+        assert!(said.contains("23514") && said.contains("rest"), "{said}");
+        db.execute(&format!("DROP OWNED BY {owner}; DROP ROLE {member}; DROP ROLE {owner}")).await;
     })
     .await;
 }

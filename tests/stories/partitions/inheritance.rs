@@ -236,6 +236,27 @@ async fn what_a_sibling_has_of_its_own_goes_before_what_the_parent_has() {
     .await;
 }
 
+/// An old month that was moved elsewhere and is a foreign table now has no replica identity, and no storage parameters.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_table_among_the_siblings_is_nothing_to_take_after() {
+    on_each_major(async |db| {
+        db.execute(
+            "CREATE TABLE log (at timestamptz) PARTITION BY RANGE (at); ALTER TABLE log REPLICA IDENTITY FULL;
+             CREATE TABLE log_6 PARTITION OF log FOR VALUES FROM ('2026-06-01Z') TO ('2026-07-01Z') WITH (fillfactor = 77);
+             CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nothing;
+             CREATE FOREIGN TABLE log_5 PARTITION OF log FOR VALUES FROM ('2026-05-01Z') TO ('2026-06-01Z') SERVER elsewhere;",
+        )
+        .await;
+        let cx = context(&db);
+        make(&cx, &july(&cx, "log").await).await;
+        let found: String = db
+            .scalar("SELECT relreplident::text || array_to_string(reloptions, ' ') FROM pg_class WHERE relname = 'log_2026_07'")
+            .await;
+        assert_eq!(found, "ffillfactor=77");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_that_mean_nothing_to_another_table_leave_it_closed_and_not_unmade() {
     on_each_major(async |db| {

@@ -3,6 +3,9 @@
 pub mod beside;
 mod default_rows;
 mod inheritance;
+mod odd_keys;
+mod paths;
+mod published;
 mod run;
 
 use std::sync::Arc;
@@ -45,7 +48,7 @@ pub fn context_as(db: &Database, role: &str) -> Context {
 }
 
 pub async fn facts(cx: &Context, table: &str) -> TableFacts {
-    let session = cx.session().await.unwrap();
+    let session = cx.own_session().await.unwrap();
     let found = survey(&session, &[table.parse::<TableName>().unwrap()]).await.unwrap();
     session.close().await;
     found.into_iter().next().unwrap().unwrap_or_else(|refusal| panic!("{refusal:?}"))
@@ -96,6 +99,7 @@ pub async fn insist(cx: &Context, partition: &Create) -> Vec<String> {
             Applied::Done => return said,
             Applied::Locked(by) => said.push(by),
             Applied::Stopped(reason) => panic!("{reason:?}"),
+            Applied::Partly(left) => panic!("{left}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Database, Output, Pgtend, on_each_major, wait_until};
 
 /// A job `partitions` with these entries of `tables`.
-fn tending(db: &Database, tables: &str) -> Pgtend {
+pub fn tending(db: &Database, tables: &str) -> Pgtend {
     Pgtend::tending(db, &job("partitions", tables))
 }
 
@@ -19,14 +19,14 @@ const EVENTS: &str =
 /// Three months from the current one.
 const THREE: &str = "{ table = \"events\", every = \"1 month\", ahead = 2 }";
 
-async fn run(program: &Pgtend) -> (Output, Value) {
+pub async fn run(program: &Pgtend) -> (Output, Value) {
     let output = program.run(["run", "partitions", "--json"]).await;
     let record = output.json().pop().unwrap_or_else(|| panic!("{output:?}"));
     (output, record)
 }
 
 /// The targets of what `plan` would do.
-async fn planned(program: &Pgtend) -> Vec<String> {
+pub async fn planned(program: &Pgtend) -> Vec<String> {
     let output = program.run(["plan", "partitions", "--json"]).await.exits(0);
     let steps = output.json().into_iter().filter(|step| step["action"] != "keep" && step["action"] != "warn");
     steps.map(|step| format!("{} {}", step["action"].as_str().unwrap(), step["target"].as_str().unwrap())).collect()
@@ -40,7 +40,7 @@ async fn months(db: &Database, table: &str, n: i32) -> Vec<String> {
     .await
 }
 
-async fn partitions(db: &Database, table: &str) -> Vec<String> {
+pub async fn partitions(db: &Database, table: &str) -> Vec<String> {
     db.column(&format!("SELECT relname::text FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE inhparent = '{table}'::regclass AND pg_get_expr(relpartbound, c.oid) <> 'DEFAULT' ORDER BY 1")).await
 }
 
@@ -204,6 +204,85 @@ async fn what_a_dead_daemon_left_unattached_is_removed_unless_it_holds_rows() {
         assert!(said.contains("left_full"), "{said}");
         assert_eq!(db.column::<String>("SELECT relname::text FROM pg_class WHERE relname LIKE 'left%'").await, ["left_full"]);
         assert_eq!(partitions(&db, "events").await, months(&db, "events", 2).await);
+    })
+    .await;
+}
+
+/// Between making and attaching: whoever changes the columns waits for the end, others need not, and all of it arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_change_of_the_table_meanwhile_reaches_the_new_partition() {
+    on_each_major(async |db| {
+        db.execute(EVENTS).await;
+        let program = tending(&db, "{ table = \"events\", ahead = 0 }");
+        let hold = program.folder().join("hold");
+        let program = program.env("PGTEND_TESTPOINTS", &format!("partitions.attach=hold:{}", hold.display()));
+        let process = program.start(["run", "partitions"]);
+        process.wait_until("the run to have made a table", async || program.folder().join("hold.reached").exists()).await;
+        db.execute(
+            "CREATE INDEX later ON events (at); CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$;
+             CREATE TRIGGER kept AFTER INSERT ON events FOR EACH ROW EXECUTE FUNCTION keep();",
+        )
+        .await;
+        let other = db.client().await;
+        let add = other.batch_execute("ALTER TABLE events ADD COLUMN more text NOT NULL DEFAULT 'x'");
+        let go_on = async {
+            wait_until("the ALTER TABLE to wait", async || {
+                db.count("pg_locks WHERE NOT granted AND relation = 'events'::regclass").await > 0
+            })
+            .await;
+            std::fs::write(&hold, "").unwrap();
+        };
+        let (added, ()) = tokio::join!(add, go_on);
+        added.unwrap();
+        process.wait().await.exits(0);
+        let name = months(&db, "events", 0).await.remove(0);
+        let found: String = db
+            .scalar(&format!(
+                "SELECT (SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0)
+                     || (SELECT count(*) FROM pg_index WHERE indrelid = c.oid)
+                     || (SELECT string_agg(tgname, ' ') FROM pg_trigger WHERE tgrelid = c.oid)
+                 FROM pg_class c WHERE relname = '{name}'"
+            ))
+            .await;
+        assert_eq!(found, "id at more2kept");
+    })
+    .await;
+}
+
+/// The role and the database say everything otherwise than is good for the work (pg_partman, test_no_search_path;
+/// pg-partsmith, a server at UTC+14).
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_role_and_of_the_database_change_nothing() {
+    on_each_major(async |db| {
+        db.execute(&format!(
+            "{EVENTS} CREATE TABLE events_rest PARTITION OF events DEFAULT; INSERT INTO events (at) VALUES (now());
+             CREATE SCHEMA evil; CREATE TABLE evil.pg_class (oid oid);
+             CREATE FUNCTION evil.count(\"any\") RETURNS bigint LANGUAGE internal AS 'int8up';"
+        ))
+        .await;
+        // Its own settings are from before.
+        let (admin, name) = (db.client().await, db.name());
+        for (setting, value) in [
+            ("timezone", "'Pacific/Kiritimati'"),
+            ("datestyle", "'German, DMY'"),
+            ("search_path", "evil, pg_catalog"),
+            ("default_transaction_isolation", "'serializable'"),
+            ("default_transaction_read_only", "on"),
+            ("statement_timeout", "'500ms'"),
+            ("lock_timeout", "0"),
+            ("idle_in_transaction_session_timeout", "'500ms'"),
+            ("quote_all_identifiers", "on"),
+        ] {
+            admin.batch_execute(&format!("ALTER DATABASE \"{name}\" SET {setting} = {value}")).await.unwrap();
+        }
+        let program = tending(&db, THREE);
+        run(&program).await.0.exits(0);
+        assert_eq!(planned(&program).await, [""; 0]);
+        admin.batch_execute("SET timezone = 'UTC'; SET datestyle = 'ISO'").await.unwrap();
+        let bounds = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class
+            WHERE relname = to_char(now() AT TIME ZONE 'UTC', '\"events_\"YYYY_MM')";
+        let bound: String = admin.query_one(bounds, &[]).await.unwrap().get(0);
+        assert_eq!(bound.matches("-01 00:00:00+00'").count(), 2, "{bound}");
     })
     .await;
 }

@@ -1,0 +1,89 @@
+//! Jobs that tend the same table of the same database, and have to go by what the others say of it.
+
+use super::jobs::Draft;
+use crate::kinds::Word;
+
+/// Has each job hear what the others say.
+pub fn introduce(drafts: &mut [Draft]) {
+    // Twice, since what one says may depend on what it has heard: the zone of a retention on that of the partitions.
+    for _ in 0..2 {
+        let said: Vec<(String, Vec<Word>)> = drafts
+            .iter()
+            .flat_map(|draft| &draft.instances)
+            .map(|job| (job.database.clone(), job.spec.says(job.timezone)))
+            .filter(|(_, words)| !words.is_empty())
+            .collect();
+        for job in drafts.iter_mut().flat_map(|draft| &mut draft.instances) {
+            let heard = said.iter().filter(|(database, _)| *database == job.database).flat_map(|(_, words)| words);
+            job.spec.heed(&heard.cloned().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::config::{Config, load_with};
+    use crate::kinds::Spec;
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pgtend.toml");
+        fs::write(&file, text).unwrap();
+        load_with(&file, &|_| None).unwrap()
+    }
+
+    const JOBS: &str = r#"
+[databases.a]
+url = "postgresql:///a"
+[databases.b]
+url = "postgresql:///b"
+[defaults]
+database = "a"
+[jobs.make]
+timezone = "Europe/Berlin"
+[jobs.make.partitions]
+tables = [{ table = "events", key_format = "%Y-%m" }, { table = "logs" }]
+[jobs.elsewhere]
+database = "b"
+[jobs.elsewhere.retention]
+tables = [{ table = "events", keep = "1 month" }]
+[jobs.keep.retention]
+tables = [{ table = "events", keep = "12 months" }, { table = "logs", keep = "6 months", timezone = "UTC" }]
+[jobs.too.retention]
+tables = [{ table = "logs", keep = "90 days" }]
+"#;
+
+    #[test]
+    fn a_retention_reads_the_key_as_the_partitions_of_the_table_are_made() {
+        let config = config(JOBS);
+        let read = |job: &str| match &config.instances(job)[0].spec {
+            Spec::Retention(retention) => retention
+                .tables
+                .iter()
+                .map(|entry| entry.get_ref())
+                .map(|table| {
+                    let format = table.key_format.as_ref().map_or("none".into(), ToString::to_string);
+                    format!("{} {format} {:?}", table.table.plain(), table.timezone.map(|zone| zone.name()))
+                })
+                .collect::<Vec<_>>(),
+            other => panic!("{job} is {}", other.kind()),
+        };
+        let of_the_job = "public.events %Y-%m Some(\"Europe/Berlin\")";
+        assert_eq!(read("keep"), [of_the_job, "public.logs none Some(\"UTC\")"], "what it says itself goes first");
+        assert_eq!(read("elsewhere"), ["public.events none None"], "that is another database's table");
+    }
+
+    #[test]
+    fn partitions_are_not_made_behind_the_shortest_keep() {
+        let config = config(JOBS);
+        let Spec::Partitions(partitions) = &config.instances("make")[0].spec else { panic!("another kind") };
+        let now = "2026-11-29T12:00:00Z".parse().unwrap();
+        let cutoffs: Vec<_> = partitions
+            .policies()
+            .map(|table| table.kept_from(now).map_or("none".into(), |at| at.format("%Y-%m-%d %H:%M").to_string()))
+            .collect();
+        assert_eq!(cutoffs, ["2025-11-29 12:00", "2026-08-31 11:00"]);
+    }
+}
