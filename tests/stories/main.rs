@@ -30,6 +30,7 @@ mod partitions_survey;
 mod poolers;
 mod reload;
 mod results;
+mod retention_partitions;
 mod scratch;
 mod secrets;
 mod sessions;

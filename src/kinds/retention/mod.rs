@@ -124,7 +124,11 @@ impl Kind for Retention {
         let sorted = sort(&session, self.targets(cx)).await?;
         let mut found = Vec::new();
         if let Err(refusal) = holds::read(&session).await? {
-            let (why, mend) = refusal.rsplit_once("; ").unwrap_or((&refusal, "until then nothing is touched"));
+            // What to do begins with a GRANT, where it is for a role to be given something.
+            let (why, mend) = match refusal.find("GRANT ") {
+                Some(at) => (refusal[..at].trim_end_matches([' ', ';', ':']), &refusal[at..]),
+                None => (refusal.as_str(), "until then nothing is touched"),
+            };
             found.push(Finding::error(why, mend));
         }
         found.extend(rows::check(&session, cx, &sorted.plain).await?);

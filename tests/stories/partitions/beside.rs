@@ -21,14 +21,14 @@ const EVENTS: &str =
     CREATE TABLE events_2026_06 PARTITION OF events FOR VALUES FROM ('2026-06-01Z') TO ('2026-07-01Z');";
 
 /// An application whose every statement fails when it waits for a lock for a second, and which dies of one that does.
-struct Application {
+pub struct Application {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicU32>,
     sessions: Vec<JoinHandle<()>>,
 }
 
 impl Application {
-    async fn at(db: &Database, statements: &[&str]) -> Self {
+    pub async fn at(db: &Database, statements: &[&str]) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let mut sessions = Vec::new();
         for statement in statements {
@@ -51,13 +51,13 @@ impl Application {
     }
 
     /// Waits until each has done something more.
-    async fn works(&self) {
+    pub async fn works(&self) {
         let before = self.done.load(Ordering::Relaxed);
         wait_until("the application to go on", async || self.done.load(Ordering::Relaxed) > before + 20).await;
     }
 
     /// None of its statements failed.
-    async fn end(self) {
+    pub async fn end(self) {
         self.works().await;
         self.stop.store(true, Ordering::Relaxed);
         for session in self.sessions {

@@ -1,6 +1,6 @@
 //! The kind `partitions`: what is made, how, and beside whom.
 
-mod beside;
+pub mod beside;
 mod default_rows;
 mod inheritance;
 mod odd_keys;

@@ -45,6 +45,9 @@ pub enum Halt {
     /// Another time.
     #[error("a dump, or another schema change of pgtend's, is at work in this database: {0}")]
     Busy(String),
+    /// Somebody else is at the same work; the next try sees how far it has come.
+    #[error("{0}")]
+    Again(String),
     /// Somebody wants it left alone since the plan was made.
     #[error("{0}")]
     Held(String),
@@ -108,6 +111,18 @@ pub async fn the_same(session: &Session, going: &Going) -> Result<Found> {
     Ok(found)
 }
 
+/// The same, and still so far on its way.
+///
+/// # Errors
+/// They do not, or somebody else has gone on with it.
+pub async fn still(session: &Session, going: &Going, stand: Stand) -> Result<Found> {
+    let found = the_same(session, going).await?;
+    if found.stand() == stand {
+        return Ok(found);
+    }
+    Err(Halt::Again(format!("somebody else is detaching {}", going.leaf.plain())).into())
+}
+
 /// The table and all that is under it.
 ///
 /// # Errors
@@ -169,7 +184,7 @@ pub async fn ended<T>(ddl: Ddl<'_>, done: Result<T>) -> Result<T> {
 /// `brief`: then it was others that took the time.
 pub fn judge(cx: &Context, session: &Session, error: anyhow::Error, by: Option<String>, brief: bool) -> Failed {
     match error.downcast_ref::<Halt>() {
-        Some(Halt::Busy(_)) => return Failed::Locked(format!("{error:#}")),
+        Some(Halt::Busy(_) | Halt::Again(_)) => return Failed::Locked(format!("{error:#}")),
         Some(Halt::Held(_)) => return Failed::Held(format!("{error:#}")),
         None => {}
     }

@@ -58,6 +58,9 @@ async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
     };
     match detached {
         Ok(()) => finish::finish(cx, session, going).await,
+        Err(Failed::Error(_)) if !session.is_closed() && at_work::found(session, going.oid).await?.is_none() => {
+            Ok(Applied::Done)
+        }
         Err(failed) => applied(cx, going, failed),
     }
 }
@@ -163,7 +166,7 @@ async fn plain_steps(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     at_work::alone(ddl.session(), For::Transaction).await?;
     ddl.run(&format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")).await.context("lock the parent")?;
     testpoint::reach("retention.locked").await;
-    let found = at_work::the_same(ddl.session(), going).await?;
+    let found = at_work::still(ddl.session(), going, Stand::Attached).await?;
     ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf}")).await.context("detach it")?;
     ddl.act_as(&going.leaf_owner).await?;
     at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
@@ -204,6 +207,9 @@ async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Result<
     at_work::alone(session, For::Session).await.map_err(failed)?;
     if let Some(other) = other_pending(session, going).await.map_err(failed)? {
         return Err(Failed::Locked(format!("the detaching of {other} is to be finished first")));
+    }
+    if let Some(by) = long_held(session, going).await.map_err(failed)? {
+        return Err(Failed::Locked(format!("it is not begun while {by}")));
     }
     let work = async {
         let ddl = Ddl::begin(session, &going.leaf_owner).await?;
@@ -251,8 +257,20 @@ async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Result<
     }
 }
 
+/// Whoever has had the table open for long, a report or a dump: they would keep the detaching pending until they end, and
+/// with it the rows out of sight and all further ones waiting.
+async fn long_held(session: &Session, going: &Going) -> Result<Option<String>> {
+    let long = session.lock_timeout.as_secs_f64() * 10.0;
+    let rows = session
+        .query(include_str!("long_held.sql"), &[&going.parent_oid, &long])
+        .await
+        .context("see who has the table open")?;
+    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok((!said.is_empty()).then(|| said.join("; ")))
+}
+
 async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
-    let found = at_work::the_same(ddl.session(), going).await?;
+    let found = at_work::still(ddl.session(), going, Stand::Attached).await?;
     at_work::comment(ddl, &going.leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await
 }
 
@@ -307,7 +325,7 @@ async fn finalize_steps(ddl: &Ddl<'_>, going: &Going, now: chrono::DateTime<chro
     let (table, leaf) = (&going.table, &going.leaf);
     at_work::alone(ddl.session(), For::Transaction).await?;
     at_work::not_held_in(ddl, going, now, &going.owner).await?;
-    let found = at_work::the_same(ddl.session(), going).await?;
+    let found = at_work::still(ddl.session(), going, Stand::Pending).await?;
     ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} FINALIZE")).await.context("finish its detaching")?;
     if found.mark(going).is_none() {
         ddl.act_as(&going.leaf_owner).await?;

@@ -42,8 +42,7 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
         cx.report.count(what, &going.table.plain(), 1);
         return Ok(Applied::Done);
     };
-    let gone = ddl::sqlstate(&error) == Some(&SqlState::UNDEFINED_TABLE);
-    if gone && at_work::found(session, going.oid).await?.is_none() {
+    if !session.is_closed() && at_work::found(session, going.oid).await?.is_none() {
         // Somebody was quicker.
         return Ok(Applied::Done);
     }

@@ -536,7 +536,9 @@ impl One<'_> {
                     }
                     let rule = self.rule_of(ages, range.1);
                     let why = format!("was detached by an earlier run; {rule}");
-                    self.finish(ages, *oid, name, leaf, (fate.clone(), Stand::Detached), why, Some(range));
+                    // The server has forgotten the bound.
+                    let leaf = LeafFacts { bound: mark.bound.clone(), ..leaf.clone() };
+                    self.finish(ages, *oid, name, &leaf, (fate.clone(), Stand::Detached), why, Some(range));
                 }
             }
         }

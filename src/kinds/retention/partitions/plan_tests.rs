@@ -143,7 +143,7 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
                     bound: written(&bound),
                     comment: None,
                 };
-                let leaf = leaf(&table(name), &bound);
+                let leaf = LeafFacts { bound: String::new(), ..leaf(&table(name), &bound) };
                 facts.detached.push(Detached { name: table(name), oid: 99, mark, leaf });
             }
             ["referenced"] => facts.references.push(reference("results")),
