@@ -64,13 +64,16 @@ async fn the_policies_of_the_table_are_carried_out_and_what_was_moved_is_whole()
         let mut before = Vec::new();
         for (table, days, _) in GOING {
             let rows = old(table, days);
-            let facts = (jobs.count(table).await, jobs.count(&format!("{rows} AS old")).await, fingerprint(&db, &rows).await);
+            let facts =
+                (jobs.count(table).await, jobs.count(&format!("{rows} AS old")).await, fingerprint(&db, &rows).await);
             assert!(0 < facts.1 && facts.1 < facts.0, "{table}: {facts:?}");
             before.push(facts);
         }
         let mut would = jobs.would(POLICIES).await;
         would.sort();
-        let expected: Vec<String> = ["agent_messages", "agent_outputs", "audit_logs", "test_results"].map(|t| format!("archive_rows public.{t}")).into();
+        let expected: Vec<String> = ["agent_messages", "agent_outputs", "audit_logs", "test_results"]
+            .map(|t| format!("archive_rows public.{t}"))
+            .into();
         assert_eq!(would, [expected, vec!["delete_rows public.agent_status_history".into()]].concat());
 
         let details = jobs.run(POLICIES).await;
@@ -90,7 +93,10 @@ async fn the_policies_of_the_table_are_carried_out_and_what_was_moved_is_whole()
         for table in ["agent_outputs", "audit_logs", "agent_status_history"] {
             assert_eq!(jobs.count(&format!("{table} WHERE created_at IS NULL")).await, 20, "{table}");
         }
-        assert_eq!(jobs.count("test_results r JOIN test_suites s ON s.id = test_suite_id WHERE s.created_at IS NULL").await, 20);
+        assert_eq!(
+            jobs.count("test_results r JOIN test_suites s ON s.id = test_suite_id WHERE s.created_at IS NULL").await,
+            20
+        );
         // A copy would be made again.
         jobs.is_done(POLICIES).await;
         assert_eq!(jobs.fingerprints(&NEVER).await, never);
@@ -133,7 +139,11 @@ async fn nothing_of_the_queue_is_lost_and_messages_that_are_pending_stay() {
 async fn with_the_index_that_the_file_names_nobody_is_warned_of_it() {
     on_each_major(async |db| {
         let jobs = load(&db);
-        let warned = |found: &str| found.lines().any(|line| line.contains("warning") && line.contains("message_queue") && line.contains("index"));
+        let warned = |found: &str| {
+            found
+                .lines()
+                .any(|line| line.contains("warning") && line.contains("message_queue") && line.contains("index"))
+        };
         assert!(warned(&jobs.check().await));
         let text = shipped("autosdlc.toml");
         let index = text.lines().find_map(|line| line.strip_prefix("#     CREATE INDEX")).expect("the index");
@@ -157,7 +167,11 @@ async fn messages_that_the_queue_refers_to_are_not_moved_and_their_queue_rows_st
         assert_eq!(outcome, "partial", "{said}");
         assert!(said.contains("public.agent_messages") && said.contains("public.message_queue"), "{said}");
         assert_eq!(fingerprint(&db, "message_queue").await, queue);
-        let archived = if db.scalar::<bool>("SELECT to_regclass('archive.agent_messages') IS NULL").await { 0 } else { jobs.count("archive.agent_messages").await };
+        let archived = if db.scalar::<bool>("SELECT to_regclass('archive.agent_messages') IS NULL").await {
+            0
+        } else {
+            jobs.count("archive.agent_messages").await
+        };
         assert_eq!(jobs.count("agent_messages").await + archived, all);
         assert!(jobs.count("archive.audit_logs").await > 0, "the others are carried out");
     })
