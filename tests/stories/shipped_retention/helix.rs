@@ -42,7 +42,10 @@ async fn what_is_old_goes_and_what_is_to_stay_is_as_it_was() {
         assert!(old.iter().all(|rows| (200..300).contains(rows)), "{old:?}");
 
         jobs.check().await;
-        assert_eq!(jobs.would("helix-logs").await, ["delete_rows public.llm_token_usage", "delete_rows public.tool_audit_log"]);
+        assert_eq!(
+            jobs.would("helix-logs").await,
+            ["delete_rows public.llm_token_usage", "delete_rows public.tool_audit_log"]
+        );
         assert_eq!(jobs.would("helix-errors").await, ["summarize_rows public.error_log"]);
         assert_eq!(jobs.would("helix-knowledge").await, ["delete_rows public.rag_knowledge"]);
         assert_eq!(jobs.would("helix-error-summary").await, ["delete_rows public.error_log_summary"]);
@@ -53,7 +56,11 @@ async fn what_is_old_goes_and_what_is_to_stay_is_as_it_was() {
         for (table, old) in ["llm_token_usage", "tool_audit_log"].into_iter().zip(old) {
             assert_eq!(count_of(&details["tables"][format!("public.{table}")], "rows_deleted"), old, "{details}");
             assert_eq!(jobs.count(table).await, 1000 - old, "{table}");
-            assert_eq!(jobs.count(&format!("{table} WHERE timestamp < now() - interval '365 days'")).await, 0, "{table}");
+            assert_eq!(
+                jobs.count(&format!("{table} WHERE timestamp < now() - interval '365 days'")).await,
+                0,
+                "{table}"
+            );
         }
         // Trap 9: some that are old by "timestamp" were written down later, by created_at a year ago or less.
         assert_eq!(jobs.count("llm_token_usage WHERE created_at < now() - interval '365 days'").await, 0);
@@ -95,7 +102,8 @@ async fn each_error_is_in_the_log_or_counted_and_whole_days_go() {
         assert_eq!(count_of(&details, "rows_summarized"), due, "{details}");
         assert_eq!((jobs.count("error_log").await, errors(&db).await), (before - due, ever));
         assert_eq!(jobs.count(&format!("error_log WHERE created_at < {}", midnight(90))).await, 0);
-        let differences = "(TABLE expected EXCEPT SELECT date, category, code, count FROM error_log_summary) AS differences";
+        let differences =
+            "(TABLE expected EXCEPT SELECT date, category, code, count FROM error_log_summary) AS differences";
         assert_eq!(jobs.count(differences).await, 0, "added to what was there");
         assert_eq!(jobs.count("error_log_summary").await, jobs.count("expected").await);
         jobs.is_done("helix-errors").await;
@@ -118,8 +126,10 @@ async fn an_error_of_half_past_eleven_is_of_that_day_in_utc() {
         .await;
         jobs.run("helix-errors").await;
         let counts: Vec<String> = db
-            .column("SELECT (current_timestamp AT TIME ZONE 'UTC')::date - date || ' days ago ' || count
-                FROM error_log_summary WHERE category = 'edge' ORDER BY date")
+            .column(
+                "SELECT (current_timestamp AT TIME ZONE 'UTC')::date - date || ' days ago ' || count
+                FROM error_log_summary WHERE category = 'edge' ORDER BY date",
+            )
             .await;
         assert_eq!(counts, ["100 days ago 1", "99 days ago 2"]);
     })
@@ -194,7 +204,10 @@ async fn the_daemon_lets_numbers_go_when_it_has_counted() {
         let daemon = jobs.program.daemon().ready().await;
         jobs.program.run(["trigger", "helix-errors", "--wait"]).await.exits(0);
         crate::support::wait_for_runs(&db, &daemon, "helix-error-summary", &["- after succeeded"]).await;
-        assert_eq!(jobs.count("error_log_summary WHERE date < (now() AT TIME ZONE 'UTC')::date - interval '1 year'").await, 0);
+        assert_eq!(
+            jobs.count("error_log_summary WHERE date < (now() AT TIME ZONE 'UTC')::date - interval '1 year'").await,
+            0
+        );
     })
     .await;
 }
@@ -244,9 +257,15 @@ async fn a_partition_of_a_table_that_has_none_is_refused_in_words() {
     on_each_major(async |db| {
         db.load("helix.sql", &[("rows", "50")]);
         let before = fingerprint(&db, "llm_token_usage").await;
-        let jobs = Jobs::of(&db, "[jobs.months.partitions]\ntables = [{ table = \"public.llm_token_usage\", every = \"1 month\" }]");
+        let jobs = Jobs::of(
+            &db,
+            "[jobs.months.partitions]\ntables = [{ table = \"public.llm_token_usage\", every = \"1 month\" }]",
+        );
         let (_, said) = jobs.fails("months").await;
-        assert!(said.contains("public.llm_token_usage") && said.contains("is a table, not a partitioned one"), "{said}");
+        assert!(
+            said.contains("public.llm_token_usage") && said.contains("is a table, not a partitioned one"),
+            "{said}"
+        );
         assert_eq!(fingerprint(&db, "llm_token_usage").await, before);
     })
     .await;

@@ -6,8 +6,7 @@ use crate::support::{Clock, Cluster, Database, Pgtend, majors, on_each_major};
 
 const MONTHS: &str = "lukhas-old-partitions";
 const ROWS: &str = "lukhas-old-rows";
-const NEVER: [&str; 6] =
-    ["teams", "users", "webauthn_credentials", "user_preferences", "healix_memories", "sessions"];
+const NEVER: [&str; 6] = ["teams", "users", "webauthn_credentials", "user_preferences", "healix_memories", "sessions"];
 
 /// A database that never let anything go: forty months before the current one.
 fn load(db: &Database) -> Jobs {
@@ -41,12 +40,16 @@ async fn months_go_results_before_runs_and_everything_else_stays() {
         assert_eq!(would.len(), 24 + 4, "{would:?}");
         for months in 37..=40 {
             let month = month(&db, -months).await;
-            let place = |table: &str| would.iter().position(|line| *line == format!("drop_partition public.{table}_{month}"));
+            let place =
+                |table: &str| would.iter().position(|line| *line == format!("drop_partition public.{table}_{month}"));
             let (results, runs) = (place("test_results"), place("test_runs"));
             assert!(results.is_some() && results < runs, "{month}: {would:?}");
         }
         let words = jobs.words(MONTHS).await;
-        assert!(words.contains("4 partitions more before the cutoff, and at most 24 go in one run (max_partitions)"), "{words}");
+        assert!(
+            words.contains("4 partitions more before the cutoff, and at most 24 go in one run (max_partitions)"),
+            "{words}"
+        );
         assert_eq!(partitions(&db, "test_results").await.len(), 42, "a plan changes nothing");
 
         assert_eq!(count_of(&jobs.run(MONTHS).await, "partitions_dropped"), 28);
@@ -54,14 +57,29 @@ async fn months_go_results_before_runs_and_everything_else_stays() {
         assert_eq!(count_of(&jobs.run(MONTHS).await, "partitions_dropped"), 4);
         jobs.is_done(MONTHS).await;
 
-        assert_eq!((since(&db, "test_runs", 36).await, since(&db, "test_results", 12).await), (runs.clone(), results.clone()));
-        assert_eq!((jobs.count("test_runs").await, jobs.count("test_results").await), (runs.0, results.0), "all the rest went");
+        assert_eq!(
+            (since(&db, "test_runs", 36).await, since(&db, "test_results", 12).await),
+            (runs.clone(), results.clone())
+        );
+        assert_eq!(
+            (jobs.count("test_runs").await, jobs.count("test_results").await),
+            (runs.0, results.0),
+            "all the rest went"
+        );
         let (first, last) = (month(&db, -36).await, month(&db, 1).await);
         let left = partitions(&db, "test_runs").await;
-        assert_eq!((left.len(), &left[0], &left[37]), (38, &format!("test_runs_{first}"), &format!("test_runs_{last}")));
+        assert_eq!(
+            (left.len(), &left[0], &left[37]),
+            (38, &format!("test_runs_{first}"), &format!("test_runs_{last}"))
+        );
         assert_eq!(partitions(&db, "test_results").await.len(), 14);
-        assert_eq!(jobs.count("pg_class WHERE relname ~ '^test_(runs|results)_[0-9]' AND relkind = 'r'").await, 38 + 14, "nothing is left lying about");
-        let orphan = "INSERT INTO test_results (test_run_id, test_name, status) VALUES (gen_random_uuid(), 'x', 'passed')";
+        assert_eq!(
+            jobs.count("pg_class WHERE relname ~ '^test_(runs|results)_[0-9]' AND relkind = 'r'").await,
+            38 + 14,
+            "nothing is left lying about"
+        );
+        let orphan =
+            "INSERT INTO test_results (test_run_id, test_name, status) VALUES (gen_random_uuid(), 'x', 'passed')";
         assert_eq!(sqlstate(&db, orphan).await, "23503", "the foreign key is still there");
         assert_eq!(jobs.fingerprints(&NEVER).await, never);
     })
@@ -136,7 +154,10 @@ async fn a_month_goes_when_its_last_moment_is_so_many_calendar_months_old() {
         assert_eq!(partitions(&db, "test_runs").await[0], "test_runs_2021_03");
         assert_eq!(partitions(&db, "test_results").await[0], "test_results_2023_03");
         clock.set("2024-04-01T00:00:01Z");
-        assert_eq!(jobs.would(MONTHS).await, ["drop_partition public.test_runs_2021_03", "drop_partition public.test_results_2023_03"]);
+        assert_eq!(
+            jobs.would(MONTHS).await,
+            ["drop_partition public.test_runs_2021_03", "drop_partition public.test_results_2023_03"]
+        );
         jobs.run(MONTHS).await;
         assert_eq!(partitions(&db, "test_runs").await[0], "test_runs_2021_04");
     }
@@ -148,7 +169,9 @@ async fn what_is_held_stays_as_the_file_says_and_goes_when_the_hold_is_over() {
         let jobs = load(&db);
         let held = month(&db, -38).await;
         jobs.run("lukhas-sessions").await;
-        let hold = shipped("lukhas.toml").lines().find_map(|line| line.strip_prefix("#     INSERT INTO pgtend.hold").map(str::to_string));
+        let hold = shipped("lukhas.toml")
+            .lines()
+            .find_map(|line| line.strip_prefix("#     INSERT INTO pgtend.hold").map(str::to_string));
         let hold = hold.expect("the example").replace("test_runs_2024_02", &format!("test_runs_{held}"));
         db.execute(&format!("INSERT INTO pgtend.hold{hold}")).await;
         let words = jobs.words(MONTHS).await;
@@ -169,7 +192,11 @@ async fn coverage_and_reviews_go_by_their_own_age_without_an_index_and_no_row_wi
     on_each_major(async |db| {
         let jobs = load(&db);
         let never = jobs.fingerprints(&NEVER).await;
-        let kept = |table: &str, keep: &str| format!("(SELECT * FROM {table} WHERE created_at >= now() - interval '{keep}' OR created_at IS NULL) AS kept");
+        let kept = |table: &str, keep: &str| {
+            format!(
+                "(SELECT * FROM {table} WHERE created_at >= now() - interval '{keep}' OR created_at IS NULL) AS kept"
+            )
+        };
         let tables = [("coverage_data", "6 months"), ("consciousness_reviews", "2 years")];
         let mut before = Vec::new();
         for (table, keep) in tables {
@@ -183,13 +210,20 @@ async fn coverage_and_reviews_go_by_their_own_age_without_an_index_and_no_row_wi
         assert!(found.contains("CREATE INDEX"), "{found}");
         let words = jobs.words(ROWS).await;
         assert!(words.contains("8 rows without a time: NULL is never old"), "{words}");
-        assert_eq!(jobs.would(ROWS).await, ["delete_rows public.coverage_data", "delete_rows public.consciousness_reviews"]);
+        assert_eq!(
+            jobs.would(ROWS).await,
+            ["delete_rows public.coverage_data", "delete_rows public.consciousness_reviews"]
+        );
 
         let details = jobs.run(ROWS).await;
         for ((table, _), (all, kept)) in tables.iter().zip(&before) {
             assert!(kept < all && *kept > 100, "{table}: {kept} of {all}");
             assert_eq!(jobs.count(table).await, *kept, "{table}");
-            assert_eq!(count_of(&details["tables"][format!("public.{table}")], "rows_deleted"), all - kept, "{details}");
+            assert_eq!(
+                count_of(&details["tables"][format!("public.{table}")], "rows_deleted"),
+                all - kept,
+                "{details}"
+            );
             assert_eq!(jobs.count(&format!("{table} WHERE created_at IS NULL")).await, 8);
         }
         jobs.is_done(ROWS).await;

@@ -33,7 +33,8 @@ impl Jobs {
 
     /// What its plan says, in words.
     pub async fn words(&self, job: &str) -> String {
-        let words = |line: Value| format!("{} {}: {}\n", text(&line["action"]), text(&line["target"]), text(&line["reason"]));
+        let words =
+            |line: Value| format!("{} {}: {}\n", text(&line["action"]), text(&line["target"]), text(&line["reason"]));
         unquoted(&self.lines(job).await.into_iter().map(words).collect::<String>())
     }
 

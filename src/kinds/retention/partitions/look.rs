@@ -57,6 +57,20 @@ pub async fn referring(
     Ok(found)
 }
 
+/// How many rows of `leaf` have no time, by the SQL of their time; up to one more than [`Referring::MOST`], and nothing where
+/// they could not be counted.
+///
+/// # Errors
+/// The connection is gone.
+pub async fn timeless(session: &Session, owner: &Ident, leaf: &TableName, time: &str) -> Result<Option<u64>> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT FROM {leaf} WHERE {time} IS NULL LIMIT {}) AS found",
+        Referring::MOST + 1
+    );
+    let row = bounded(session, owner, &sql, &[], GLANCE).await?;
+    Ok(row.ok().map(|row| row.get::<_, i64>(0).unsigned_abs()))
+}
+
 /// Whether the newest row of `leaf` by `column` is before `cutoff`.
 ///
 /// # Errors

@@ -8,11 +8,13 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use super::age::{Age, Ages};
 use super::facts::{Action, Detached, Fate, Going, LeafFacts, Ledger, Newest, Refusal, Stand, TableFacts, Unmark, Way};
 use super::mark;
+use super::over::{self, Over};
 use super::steps::counted;
 use crate::kinds::partitions::bound;
 use crate::kinds::partitions::facts::Partition;
 use crate::kinds::partitions::key::FIRST;
 use crate::kinds::retention::holds::Holds;
+use crate::kinds::rows::Wanted;
 use crate::pg::TableName;
 use crate::pg::catalog::kind_name;
 use crate::run::{Plan, Step};
@@ -37,6 +39,36 @@ pub fn candidates(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> Vec<
         None => true,
     };
     old.going.iter().map(|age| age.partition).filter(free).map(|partition| partition.oid).collect()
+}
+
+/// Leaves that do not go, in which old rows are looked for one by one; and what is said of those that are left alone.
+pub fn rows(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> (Vec<(Over, Wanted)>, Vec<Step>) {
+    let (mut wanted, mut notes) = (Vec::new(), Vec::new());
+    let (Ok(fate), Ok(ages)) = (Fate::of(&facts.policy), Ages::of(&facts.parent, &facts.policy, facts.zone, now))
+    else {
+        return (wanted, notes);
+    };
+    if holds.on_any(&facts.lineage, now).is_some() {
+        return (wanted, notes);
+    }
+    for over in over::leaves(facts, &ages) {
+        let tree = facts.leaves.get(&over.oid).map_or_else(|| vec![over.leaf.clone()], |leaf| leaf.tree.clone());
+        if let Some((_, hold)) = holds.on_any(&tree, now) {
+            notes.push(Step::keep(over.leaf.plain(), format!("{} is {}", over.what, hold.sentence())));
+            continue;
+        }
+        match over::wanted(facts, &ages, &fate, &over) {
+            Ok(one) => wanted.push((over, one)),
+            Err(note) => notes.push(note),
+        }
+    }
+    (wanted, notes)
+}
+
+/// The leaves that [`rows`] is about, of which more has to be known.
+pub fn over_leaves(facts: &TableFacts, now: DateTime<Utc>) -> Vec<u32> {
+    let ages = Ages::of(&facts.parent, &facts.policy, facts.zone, now);
+    ages.map_or_else(|_| Vec::new(), |ages| over::leaves(facts, &ages).into_iter().map(|over| over.oid).collect())
 }
 
 /// The partitions that are old enough, less those that `keep_at_least` keeps.
@@ -145,7 +177,7 @@ pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Ac
     let ranks = ranks(&known);
     let mut order: Vec<usize> = (0..known.len()).collect();
     order.sort_by_key(|place| ranks[*place]);
-    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut wanted: Vec<Window> = Vec::new();
     for place in order {
         let mut one = One {
             facts: &known[place],
@@ -162,7 +194,7 @@ pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Ac
         plan.notes.append(&mut one.notes);
         wanted.append(&mut one.wanted);
     }
-    let place = |wanted: &Wanted| known.iter().position(|facts| facts.parent.oid == wanted.parent).unwrap_or_default();
+    let place = |wanted: &Window| known.iter().position(|facts| facts.parent.oid == wanted.parent).unwrap_or_default();
     // Windows one after the other; in a window the tables that refer to others come first.
     wanted.sort_by_key(|wanted| (wanted.is_new, wanted.to, ranks[place(wanted)], place(wanted)));
     link(&mut wanted, &known, &ranks);
@@ -192,7 +224,7 @@ fn refuse(target: &TableName, table: &TableName, refusal: Refusal) -> Action {
 }
 
 /// Something of a window.
-struct Wanted {
+struct Window {
     /// What was begun by an earlier run comes first.
     is_new: bool,
     parent: u32,
@@ -209,18 +241,18 @@ enum What {
     Left,
 }
 
-impl Wanted {
+impl Window {
     fn overlaps(&self, from: Option<DateTime<Utc>>, to: DateTime<Utc>) -> bool {
         self.from.is_none_or(|ours| ours < to) && from.is_none_or(|from| from < self.to)
     }
 }
 
 /// A partition waits for those of referencing tables in the same window.
-fn link(wanted: &mut [Wanted], known: &[TableFacts], ranks: &[usize]) {
+fn link(wanted: &mut [Window], known: &[TableFacts], ranks: &[usize]) {
     let table = |oid: u32| known.iter().position(|facts| facts.parent.oid == oid);
     for at in 0..wanted.len() {
         let this = &wanted[at];
-        let before = |other: &Wanted| {
+        let before = |other: &Window| {
             let (Some(theirs), Some(ours)) = (table(other.parent), table(this.parent)) else { return false };
             known[theirs].parent.references.contains(&this.parent) && ranks[theirs] < ranks[ours]
         };
@@ -264,7 +296,7 @@ struct One<'a> {
     now: DateTime<Utc>,
     ledger: &'a Ledger,
     notes: Vec<Step>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<Window>,
 }
 
 impl TableFacts {
@@ -275,7 +307,7 @@ impl TableFacts {
 
 impl One<'_> {
     /// `before`: what the tables before this one want.
-    fn all(&mut self, before: &[Wanted]) -> Result<(), Refusal> {
+    fn all(&mut self, before: &[Window]) -> Result<(), Refusal> {
         let facts = self.facts;
         let table = facts.table().plain();
         let fate = Fate::of(&facts.policy)?;
@@ -304,7 +336,7 @@ impl One<'_> {
     }
 
     /// Those that are old enough, up to `max_partitions`.
-    fn those_of_now(&mut self, ages: &Ages<'_>, old: &Old<'_, '_>, fate: &Fate, before: &[Wanted]) {
+    fn those_of_now(&mut self, ages: &Ages<'_>, old: &Old<'_, '_>, fate: &Fate, before: &[Window]) {
         let facts = self.facts;
         let most = usize::try_from(facts.policy.max_partitions).unwrap_or(usize::MAX);
         // What was begun by an earlier run goes in this one too.
@@ -407,11 +439,11 @@ impl One<'_> {
         let from = start(ages, from);
         let (to, parent) = (ages.instant(to), self.facts.parent.oid);
         let is_new = !matches!(&what, What::Go(going) if going.stand != Stand::Attached);
-        self.wanted.push(Wanted { is_new, parent, from, to, what });
+        self.wanted.push(Window { is_new, parent, from, to, what });
     }
 
     /// A table whose partitions refer to this one, and of which some of the same window are left for a later run.
-    fn waits_for(&self, ages: &Ages<'_>, age: &Age<'_>, before: &[Wanted]) -> Option<String> {
+    fn waits_for(&self, ages: &Ages<'_>, age: &Age<'_>, before: &[Window]) -> Option<String> {
         let (from, to) = (start(ages, age.from), ages.instant(age.to));
         let ours = self.facts.parent.oid;
         let refers = |oid: u32| self.known.iter().find(|f| f.parent.oid == oid && f.parent.references.contains(&ours));
