@@ -89,7 +89,7 @@ impl Kind for Retention {
                 plan.notes.extend(rows.notes);
                 // One after the other: there may be but one connection.
                 session.close().await;
-                let partitions = partitions::plan(cx, &sorted.partitioned, &holds).await?;
+                let partitions = Box::pin(partitions::plan(cx, &sorted.partitioned, &holds)).await?;
                 plan.actions.extend(partitions.actions.into_iter().map(|action| Action::Partition(Box::new(action))));
                 plan.notes.extend(partitions.notes);
             }
@@ -117,7 +117,7 @@ impl Kind for Retention {
         match action {
             Action::Refuse { why, .. } => Err(anyhow!("{why}")),
             Action::Rows(action) => super::rows::apply(cx, &self.batch, action).await,
-            Action::Partition(action) => partitions::apply(cx, &self.batch, action).await,
+            Action::Partition(action) => Box::pin(partitions::apply(cx, &self.batch, action)).await,
         }
     }
 
@@ -135,7 +135,7 @@ impl Kind for Retention {
         }
         found.extend(rows::check(&session, cx, &sorted.plain).await?);
         session.close().await;
-        found.extend(partitions::check(cx, &sorted.partitioned).await?);
+        found.extend(Box::pin(partitions::check(cx, &sorted.partitioned)).await?);
         Ok(found)
     }
 }

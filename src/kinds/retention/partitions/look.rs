@@ -83,9 +83,8 @@ pub async fn newest(
     (cutoff, zone): (DateTime<Utc>, Tz),
     patience: Duration,
 ) -> Result<Newest> {
-    let kind = match column_type(session, leaf, column).await? {
-        Some(kind) => kind,
-        None => return Ok(Newest::Unknown(format!("{} has no column {column} that says time", leaf.plain()))),
+    let Some(kind) = column_type(session, leaf, column).await? else {
+        return Ok(Newest::Unknown(format!("{} has no column {column} that says time", leaf.plain())));
     };
     let (sql, cutoff) = newest_sql(leaf, column, &kind, (cutoff, zone));
     let answer = match &cutoff {

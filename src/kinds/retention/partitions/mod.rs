@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the catalog, and bounded looks at rows -> facts | `survey`, `look` |
 //! | how old a partition is, by its bounds; pure | `age` |
-//! | facts, policy, holds, now -> actions and notes; pure | `plan` |
+//! | facts, policy, holds, now -> actions and notes; pure | `plan`: all tables; `window`: one of them; `begun`: what earlier runs left |
 //! | rows of the default partition, and of partitions that are too wide; pure | `over`, on `kinds::rows` |
 //! | one partition out of its table, concurrently or under a lock | `detach` |
 //! | the detached table: dropped, moved, left | `finish` |
@@ -15,6 +15,7 @@
 pub mod age;
 mod anchor;
 pub mod at_work;
+mod begun;
 mod check;
 pub mod detach;
 pub mod facts;
@@ -25,6 +26,7 @@ pub mod over;
 pub mod plan;
 mod steps;
 pub mod survey;
+mod window;
 
 use anyhow::{Result, anyhow, bail};
 use chrono_tz::Tz;
