@@ -126,8 +126,13 @@ impl<'a> Ddl<'a> {
         self.session.batch_execute(&format!("SET LOCAL ROLE {role}")).await.with_context(|| format!("act as {role}"))
     }
 
-    pub fn session(&self) -> &'a Session {
-        self.session
+    /// The session, for SQL of ours that asks more than one thing; see [`Ddl::rows`].
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn own(&self) -> Result<&'a Session> {
+        self.session.batch_execute(&format!("SET LOCAL search_path TO {OWN_PATH}")).await.context("go on")?;
+        Ok(self.session)
     }
 
     /// How long the last statement might take at most; one that ran out of time has taken that long.

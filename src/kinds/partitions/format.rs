@@ -152,6 +152,38 @@ impl Digits {
             .sum()
     }
 
+    /// A regular expression of PostgreSQL's that fits its values and nothing else; but for days that a month has not.
+    pub fn pattern(&self) -> String {
+        let items = self.items.iter().map(|item| match item {
+            Item::Literal(c) if c.is_ascii_alphanumeric() || !c.is_ascii() => c.to_string(),
+            Item::Literal(c) => format!("\\{c}"),
+            Item::Year => "(?!0000)[0-9]{4}".into(),
+            Item::Month => "(?:0[1-9]|1[0-2])".into(),
+            Item::Day => "(?:0[1-9]|[12][0-9]|3[01])".into(),
+            Item::Hour => "(?:[01][0-9]|2[0-3])".into(),
+        });
+        format!("^{}$", items.collect::<String>())
+    }
+
+    /// At which character year, month, day and hour begin, counted from 0.
+    pub fn places(&self) -> [Option<usize>; 4] {
+        let (mut places, mut at) = ([None; 4], 0);
+        for item in &self.items {
+            let (place, width) = match item {
+                Item::Literal(_) => (None, 1),
+                Item::Year => (Some(0), 4),
+                Item::Month => (Some(1), 2),
+                Item::Day => (Some(2), 2),
+                Item::Hour => (Some(3), 2),
+            };
+            if let Some(place) = place {
+                places[place] = Some(at);
+            }
+            at += width;
+        }
+        places
+    }
+
     /// Nothing for a year that has not four digits.
     pub fn encode(&self, wall: NaiveDateTime) -> Option<String> {
         if !(1..=9999).contains(&wall.year()) {

@@ -80,18 +80,20 @@ impl Kind for Retention {
                     let target = entry.get_ref().table.plain();
                     plan.actions.push(Action::Refuse { target, why: refusal.clone() });
                 }
+                session.close().await;
             }
             Ok(holds) => {
                 let sorted = sort(&session, self.targets(cx)).await?;
                 let rows = rows::plan(&session, cx, &sorted.plain, &holds).await?;
                 plan.actions.extend(rows.actions.into_iter().map(Action::Rows));
                 plan.notes.extend(rows.notes);
-                let partitions = partitions::plan(&session, cx, &sorted.partitioned, &holds).await?;
+                // One after the other: there may be but one connection.
+                session.close().await;
+                let partitions = Box::pin(partitions::plan(cx, &sorted.partitioned, &holds)).await?;
                 plan.actions.extend(partitions.actions.into_iter().map(|action| Action::Partition(Box::new(action))));
                 plan.notes.extend(partitions.notes);
             }
         }
-        session.close().await;
         Ok(plan)
     }
 
@@ -115,7 +117,7 @@ impl Kind for Retention {
         match action {
             Action::Refuse { why, .. } => Err(anyhow!("{why}")),
             Action::Rows(action) => super::rows::apply(cx, &self.batch, action).await,
-            Action::Partition(action) => partitions::apply(cx, &self.batch, action).await,
+            Action::Partition(action) => Box::pin(partitions::apply(cx, &self.batch, action)).await,
         }
     }
 
@@ -132,8 +134,8 @@ impl Kind for Retention {
             found.push(Finding::error(why, mend));
         }
         found.extend(rows::check(&session, cx, &sorted.plain).await?);
-        found.extend(partitions::check(&session, cx, &sorted.partitioned).await?);
         session.close().await;
+        found.extend(Box::pin(partitions::check(cx, &sorted.partitioned)).await?);
         Ok(found)
     }
 }

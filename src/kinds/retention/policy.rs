@@ -218,7 +218,7 @@ impl RetentionTable {
             }
             (Some(Action::Archive), Some(_)) | (_, None) => {}
             (_, Some(_)) => {
-                mistake(format!("{name} has to, and is not archived"), "add action = \"archive\", or remove to")
+                mistake(format!("{name} has to, and is not archived"), "add action = \"archive\", or remove to");
             }
         }
         if self.column.is_some() && self.age_from.is_some() {

@@ -117,8 +117,8 @@ async fn views_and_the_like_keep_a_partition_from_being_dropped() {
         let expect = [
             "view public.v depends on public.events_1",
             "materialized view public.m depends on",
-            "function f(events_3) depends on",
-            "other_id_at_fkey on table other depends on",
+            "function public.f(public.events_3) depends on",
+            "other_id_at_fkey on table public.other depends on",
         ];
         assert_eq!(failed.len(), 4, "{failed:#?}");
         for (failed, expect) in failed.iter().zip(expect) {

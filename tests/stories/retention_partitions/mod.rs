@@ -6,6 +6,7 @@ mod fates;
 mod held;
 mod odd;
 mod references;
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,9 +137,4 @@ pub async fn comment(db: &Database, table: &str) -> Option<String> {
 pub async fn pid(client: &tokio_postgres::Client) -> String {
     let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     format!("pid {pid} ")
-}
-
-/// A prefix for the roles of this story, which all stories of a server share.
-pub fn prefix(db: &Database) -> String {
-    format!("r{}", db.name().split('_').next().unwrap())
 }

@@ -151,7 +151,7 @@ pub async fn not_held(session: &Session, going: &Going, now: DateTime<Utc>) -> R
 /// As [`not_held`].
 pub async fn not_held_in(ddl: &Ddl<'_>, going: &Going, now: DateTime<Utc>, role: &Ident) -> Result<()> {
     ddl.as_ourselves().await?;
-    not_held(ddl.session(), going, now).await?;
+    not_held(ddl.own().await?, going, now).await?;
     ddl.act_as(role).await
 }
 

@@ -15,13 +15,14 @@ use super::{finish, look, mark, survey};
 use crate::kinds::{Applied, Context};
 use crate::pg::ddl::{self, Ddl};
 use crate::pg::exclusion::For;
+use crate::pg::session::OWN_PATH;
 use crate::pg::{Session, explain, waits};
 use crate::testpoint;
 
 /// # Errors
 /// It did not go, and another try would not help.
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
-    let session = cx.session().await?;
+    let session = cx.own_session().await?;
     let applied = on(cx, &session, going).await;
     session.close().await;
     match &applied {
@@ -163,10 +164,10 @@ async fn plainly(cx: &Context, session: &Session, going: &Going) -> Result<(), F
 
 async fn plain_steps(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     let (table, leaf) = (&going.table, &going.leaf);
-    at_work::alone(ddl.session(), For::Transaction).await?;
+    at_work::alone(ddl.own().await?, For::Transaction).await?;
     ddl.run(&format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")).await.context("lock the parent")?;
     testpoint::reach("retention.locked").await;
-    let found = at_work::still(ddl.session(), going, Stand::Attached).await?;
+    let found = at_work::still(ddl.own().await?, going, Stand::Attached).await?;
     ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf}")).await.context("detach it")?;
     ddl.act_as(&going.leaf_owner).await?;
     at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
@@ -270,7 +271,7 @@ async fn long_held(session: &Session, going: &Going) -> Result<Option<String>> {
 }
 
 async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
-    let found = at_work::still(ddl.session(), going, Stand::Attached).await?;
+    let found = at_work::still(ddl.own().await?, going, Stand::Attached).await?;
     at_work::comment(ddl, &going.leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await
 }
 
@@ -278,11 +279,12 @@ async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
 async fn detach_concurrently(session: &Session, going: &Going) -> Result<()> {
     let (table, leaf, owner) = (&going.table, &going.leaf, &going.owner);
     let usual: String = session.query_one("SHOW statement_timeout", &[]).await?.get(0);
-    session.batch_execute("SET statement_timeout = 0").await?;
+    // What it sets off, an event trigger say, finds what it finds for everybody else.
+    session.batch_execute("SET statement_timeout = 0; SET search_path TO DEFAULT").await?;
     session.batch_execute(&format!("SET ROLE {owner}")).await.context("act as its owner")?;
     let done = session.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} CONCURRENTLY")).await;
     // Where the connection is gone these fail, and the error above is the one to tell.
-    let _ = session.batch_execute("RESET ROLE").await;
+    let _ = session.batch_execute(&format!("RESET ROLE; SET search_path TO {OWN_PATH}")).await;
     let _ = session.query("SELECT pg_catalog.set_config('statement_timeout', $1, false)", &[&usual]).await;
     done.map_err(anyhow::Error::from).context("detach it concurrently")
 }
@@ -323,9 +325,9 @@ async fn finalize(cx: &Context, session: &Session, going: &Going) -> Result<(), 
 
 async fn finalize_steps(ddl: &Ddl<'_>, going: &Going, now: chrono::DateTime<chrono::Utc>) -> Result<()> {
     let (table, leaf) = (&going.table, &going.leaf);
-    at_work::alone(ddl.session(), For::Transaction).await?;
+    at_work::alone(ddl.own().await?, For::Transaction).await?;
     at_work::not_held_in(ddl, going, now, &going.owner).await?;
-    let found = at_work::still(ddl.session(), going, Stand::Pending).await?;
+    let found = at_work::still(ddl.own().await?, going, Stand::Pending).await?;
     ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} FINALIZE")).await.context("finish its detaching")?;
     if found.mark(going).is_none() {
         ddl.act_as(&going.leaf_owner).await?;
@@ -349,7 +351,7 @@ fn unmark_of(going: &Going, found: &Found) -> Unmark {
 /// # Errors
 /// What the server says.
 pub async fn unmark(cx: &Context, unmark: &Unmark) -> Result<Applied> {
-    let session = cx.session().await?;
+    let session = cx.own_session().await?;
     let (done, by) = waits::watched(&cx.pg, &session, take_mark(&session, unmark)).await;
     let applied = match done {
         Ok(()) => Ok(Applied::Done),
@@ -367,7 +369,7 @@ pub async fn unmark(cx: &Context, unmark: &Unmark) -> Result<Applied> {
 async fn take_mark(session: &Session, unmark: &Unmark) -> Result<()> {
     let ddl = Ddl::begin(session, &unmark.owner).await?;
     let done = async {
-        let found = at_work::found(ddl.session(), unmark.oid).await?;
+        let found = at_work::found(ddl.own().await?, unmark.oid).await?;
         let ours = found
             .is_some_and(|found| found.name == unmark.leaf && found.comment.as_deref().and_then(mark::parse).is_some());
         if ours { at_work::comment(&ddl, &unmark.leaf, unmark.comment.as_deref()).await } else { Ok(()) }

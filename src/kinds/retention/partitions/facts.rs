@@ -197,7 +197,21 @@ pub enum Action {
     /// A mark that a dead daemon left on a partition that is to stay.
     Unmark(Box<Unmark>),
     /// Rows that no partition of their own holds.
-    Rows(crate::kinds::rows::Action),
+    Rows(Box<Rows>),
+}
+
+/// Old rows of a leaf that does not go.
+#[derive(Debug)]
+pub struct Rows {
+    /// The table of the config.
+    pub table: TableName,
+    /// It, those above it, and the leaf: for holds.
+    pub lineage: Vec<TableName>,
+    pub oid: u32,
+    /// Why they are looked for one by one: `the default partition`.
+    pub what: String,
+    pub zone: Tz,
+    pub action: crate::kinds::rows::Action,
 }
 
 /// A partition that goes, or is on its way.

@@ -62,9 +62,9 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
 
 async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     let leaf = &going.leaf;
-    at_work::alone(ddl.session(), For::Transaction).await?;
+    at_work::alone(ddl.own().await?, For::Transaction).await?;
     ddl.run(&format!("LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE")).await.map_err(|error| lockable(error, going))?;
-    let (_, mark) = ours(ddl.session(), going).await?;
+    let (_, mark) = ours(ddl.own().await?, going).await?;
     if going.fate != Fate::Detach {
         at_work::not_held_in(ddl, going, cx.now, &going.leaf_owner).await?;
     }
@@ -77,7 +77,7 @@ async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
         Fate::Archive(to) => {
             without_foreign_keys(ddl, going).await?;
             at_work::comment(ddl, leaf, Some(&mark.memory())).await?;
-            let tables = at_work::tree(ddl.session(), going.oid).await?;
+            let tables = at_work::tree(ddl.own().await?, going.oid).await?;
             for table in tables.iter().filter(|table| table.schema != *to) {
                 moved(ddl, table, to).await?;
             }
@@ -102,7 +102,7 @@ async fn ours(session: &Session, going: &Going) -> Result<(Found, Mark)> {
 async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark) -> Result<()> {
     let leaf = &going.leaf;
     if let Some((column, cutoff)) = &going.newest {
-        let kind = look::column_type(ddl.session(), leaf, column).await?;
+        let kind = look::column_type(ddl.own().await?, leaf, column).await?;
         let kind = kind.ok_or_else(|| anyhow!("it has no column {column} that says time any more"))?;
         let (sql, cutoff) = look::newest_sql(leaf, column, &kind, (*cutoff, going.zone));
         let rows = match &cutoff {

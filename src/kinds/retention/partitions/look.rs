@@ -57,6 +57,20 @@ pub async fn referring(
     Ok(found)
 }
 
+/// How many rows of `leaf` have no time, by the SQL of their time; up to one more than [`Referring::MOST`], and nothing where
+/// they could not be counted.
+///
+/// # Errors
+/// The connection is gone.
+pub async fn timeless(session: &Session, owner: &Ident, leaf: &TableName, time: &str) -> Result<Option<u64>> {
+    let sql = format!(
+        "SELECT count(*) FROM (SELECT FROM {leaf} WHERE {time} IS NULL LIMIT {}) AS found",
+        Referring::MOST + 1
+    );
+    let row = bounded(session, owner, &sql, &[], GLANCE).await?;
+    Ok(row.ok().map(|row| row.get::<_, i64>(0).unsigned_abs()))
+}
+
 /// Whether the newest row of `leaf` by `column` is before `cutoff`.
 ///
 /// # Errors
@@ -69,9 +83,8 @@ pub async fn newest(
     (cutoff, zone): (DateTime<Utc>, Tz),
     patience: Duration,
 ) -> Result<Newest> {
-    let kind = match column_type(session, leaf, column).await? {
-        Some(kind) => kind,
-        None => return Ok(Newest::Unknown(format!("{} has no column {column} that says time", leaf.plain()))),
+    let Some(kind) = column_type(session, leaf, column).await? else {
+        return Ok(Newest::Unknown(format!("{} has no column {column} that says time", leaf.plain())));
     };
     let (sql, cutoff) = newest_sql(leaf, column, &kind, (cutoff, zone));
     let answer = match &cutoff {

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | the catalog, and bounded looks at rows -> facts | `survey`, `look` |
 //! | how old a partition is, by its bounds; pure | `age` |
-//! | facts, policy, holds, now -> actions and notes; pure | `plan` |
+//! | facts, policy, holds, now -> actions and notes; pure | `plan`: all tables; `window`: one of them; `begun`: what earlier runs left |
+//! | rows of the default partition, and of partitions that are too wide; pure | `over`, on `kinds::rows` |
 //! | one partition out of its table, concurrently or under a lock | `detach` |
 //! | the detached table: dropped, moved, left | `finish` |
 //! | what lets a later run go on from where a dead one stopped | `mark` |
@@ -14,36 +15,92 @@
 pub mod age;
 mod anchor;
 pub mod at_work;
+mod begun;
 mod check;
 pub mod detach;
 pub mod facts;
 mod finish;
 pub mod look;
 pub mod mark;
+pub mod over;
 pub mod plan;
 mod steps;
 pub mod survey;
+mod window;
 
 use anyhow::{Result, anyhow, bail};
+use chrono_tz::Tz;
 
 pub use self::check::check;
 pub use self::facts::Action;
-use self::facts::Became;
+use self::facts::{Became, Referring, Rows, TableFacts};
 use super::Target;
 use super::holds::Holds;
 use crate::kinds::{Applied, Context, rows};
 use crate::pg::Session;
 use crate::pg::batch::Batch;
-use crate::run::Plan;
+use crate::run::{Plan, Step};
 use crate::testpoint;
 
 /// What there is to do now.
 ///
 /// # Errors
 /// The server cannot be asked.
-pub async fn plan(session: &Session, cx: &Context, targets: &[Target], holds: &Holds) -> Result<Plan<Action>> {
-    let looked = survey::survey(session, cx, targets, holds).await?;
-    Ok(plan::decide(looked, holds, cx.now))
+pub async fn plan(cx: &Context, targets: &[Target], holds: &Holds) -> Result<Plan<Action>> {
+    let session = cx.own_session().await?;
+    let looked = survey::survey(&session, cx, targets, holds).await;
+    // One after the other: there may be but one connection.
+    session.close().await;
+    let looked = looked?;
+    let rows = rows_of(cx, &looked, holds).await?;
+    let mut plan = plan::decide(looked, holds, cx.now);
+    plan.actions.extend(rows.actions);
+    plan.notes.extend(rows.notes);
+    Ok(plan)
+}
+
+/// Old rows in leaves that do not go.
+async fn rows_of(cx: &Context, looked: &[plan::Looked], holds: &Holds) -> Result<Plan<Action>> {
+    let mut all = Plan::default();
+    for facts in looked.iter().flatten() {
+        let (wanted, notes) = plan::rows(facts, holds, cx.now);
+        all.notes.extend(notes);
+        for (over, wanted) in wanted {
+            let plan = rows::plan(&zoned(cx, facts.zone), std::slice::from_ref(&wanted)).await?;
+            all.notes.extend(plan.notes);
+            all.notes.extend(timeless(cx, facts, &wanted).await?);
+            all.actions.extend(plan.actions.into_iter().map(|action| {
+                Action::Rows(Box::new(Rows {
+                    table: facts.table().clone(),
+                    lineage: facts.lineage.iter().cloned().chain([over.leaf.clone()]).collect(),
+                    oid: over.oid,
+                    what: over.what.clone(),
+                    zone: facts.zone,
+                    action,
+                }))
+            }));
+        }
+    }
+    Ok(all)
+}
+
+/// Rows whose key says no time: NULL, or not in its format.
+async fn timeless(cx: &Context, facts: &TableFacts, wanted: &rows::Wanted) -> Result<Option<Step>> {
+    let session = cx.own_session().await?;
+    let counted = look::timeless(&session, &facts.parent.owner, &wanted.table, &wanted.time.sql()).await;
+    session.close().await;
+    let rows = match counted? {
+        None | Some(0) => return Ok(None),
+        Some(1) => "1 row has".into(),
+        Some(n) if n > Referring::MOST => format!("more than {} rows have", Referring::MOST),
+        Some(n) => format!("{n} rows have"),
+    };
+    Ok(Some(Step::keep(wanted.table.plain(), format!("{rows} a key that says no time, and never go"))))
+}
+
+/// In the zone of a table's calendar.
+fn zoned(cx: &Context, zone: Tz) -> Context {
+    Context { timezone: zone, ..cx.clone() }
 }
 
 /// Does one action.
@@ -63,6 +120,25 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
         }
         Action::Go(going) => detach::go(cx, going).await,
         Action::Unmark(unmark) => detach::unmark(cx, unmark).await,
-        Action::Rows(action) => rows::apply(cx, settings, action).await,
+        Action::Rows(rows) => {
+            let session = cx.own_session().await?;
+            let held = held(cx, &session, rows).await;
+            session.close().await;
+            match held? {
+                Some(why) => {
+                    cx.report.warn(format!("{}: its rows stay, since {why}", rows.action.step().target));
+                    Ok(Applied::Done)
+                }
+                None => crate::kinds::rows::apply(&zoned(cx, rows.zone), settings, &rows.action).await,
+            }
+        }
     }
+}
+
+/// Whether somebody wants the rows left alone since the plan was made.
+async fn held(cx: &Context, session: &Session, rows: &Rows) -> Result<Option<String>> {
+    let holds = super::holds::read(session).await?.map_err(|why| anyhow!("{why}"))?;
+    let tree = at_work::tree(session, rows.oid).await?;
+    let held = holds.on_any(rows.lineage.iter().chain(&tree), cx.now);
+    Ok(held.map(|(name, hold)| format!("{} is {}", name.plain(), hold.sentence())))
 }

@@ -12,7 +12,10 @@ impl Action {
             Action::Refuse { target, refusal, .. } => {
                 Step { action: "refuse", ..Step::warn(target, refusal.sentence()) }
             }
-            Action::Rows(action) => action.step(),
+            Action::Rows(rows) => {
+                let step = rows.action.step();
+                Step { reason: format!("{}: {}", rows.what, step.reason), ..step }
+            }
             Action::Unmark(unmark) => Step {
                 action: "restore_comment",
                 target: unmark.leaf.plain(),
@@ -45,7 +48,7 @@ impl Action {
     pub fn label(&self) -> String {
         match self {
             Action::Refuse { table, .. } => table.clone(),
-            Action::Rows(action) => action.label(),
+            Action::Rows(rows) => rows.table.plain(),
             Action::Unmark(unmark) => unmark.table.plain(),
             Action::Export(going) | Action::Go(going) => going.table.plain(),
         }

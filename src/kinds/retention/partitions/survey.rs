@@ -153,7 +153,8 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
         let other =
             facts.parent.partitions.iter().filter(|p| p.detach_pending || marked.contains(&p.oid)).map(|p| p.oid);
         let detached = left.iter().filter(|(_, _, mark)| mark.parent == facts.parent.oid).map(|(oid, ..)| *oid);
-        let own: BTreeSet<u32> = old.into_iter().chain(other).chain(detached).collect();
+        let over = plan::over_leaves(facts, cx.now);
+        let own: BTreeSet<u32> = old.into_iter().chain(other).chain(detached).chain(over).collect();
         if let Ok(Fate::Archive(to)) = Fate::of(&facts.policy) {
             moving.extend(&own);
             schemas.extend(own.iter().map(|_| to.as_str().to_owned()));
@@ -183,8 +184,9 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
                 facts.detached.push(Detached { name, oid: *oid, mark: mark.clone(), leaf: leaf.clone() });
             }
         }
-        let own: Vec<u32> = facts.parent.partitions.iter().map(|partition| partition.oid).collect();
-        facts.leaves = own.iter().filter_map(|oid| Some((*oid, found.get(oid)?.clone()))).collect();
+        let own = facts.parent.partitions.iter().map(|partition| partition.oid);
+        let own = own.chain(facts.parent.default.iter().map(|default| default.oid));
+        facts.leaves = own.filter_map(|oid| Some((oid, found.get(&oid)?.clone()))).collect();
     }
     Ok(())
 }

@@ -1,0 +1,137 @@
+//! What earlier runs, or others, have begun: detachings that are pending, tables that were detached and not finished, marks
+//! that lead nowhere. Pure.
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDateTime;
+
+use super::age::Ages;
+use super::facts::{Detached, Fate, LeafFacts, Stand, Unmark};
+use super::mark;
+use super::plan::What;
+use super::window::{Old, One, forbidden, obstacle};
+use crate::kinds::partitions::bound;
+use crate::kinds::partitions::key::FIRST;
+use crate::pg::TableName;
+use crate::run::Step;
+
+impl One<'_> {
+    /// Partitions whose detaching an earlier run, or somebody else, has begun; and tables that were detached and not
+    /// finished.
+    pub fn begun_before(&mut self, ages: &Ages<'_>, fate: &Fate) {
+        let facts = self.facts;
+        let barred = |leaf: &LeafFacts| {
+            *fate == Fate::Drop
+                && (forbidden(facts, fate).is_some()
+                    || (facts.policy.immutable.is_none() && !leaf.delete_triggers.is_empty())
+                    || (facts.policy.export.is_some() && !facts.can_compare))
+        };
+        for partition in facts.parent.partitions.iter().filter(|partition| partition.detach_pending) {
+            let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
+            if let Some((_, hold)) = self.holds.on_any(&leaf.tree, self.now) {
+                self.keep(
+                    &partition.name,
+                    format!("its detaching was begun and not finished, and it is {}", hold.sentence()),
+                );
+                continue;
+            }
+            let mark = leaf.comment.as_deref().and_then(mark::parse).filter(|mark| mark.parent == facts.parent.oid);
+            let range = ages.range(&partition.bound);
+            let (own, why) = match (&mark, &range) {
+                (None, _) => (Fate::Detach, "its detaching was begun by somebody else and not finished"),
+                (Some(mark), Ok((_, to))) if mark.fate == *fate && ages.is_old(*to) && !barred(leaf) => {
+                    (fate.clone(), "its detaching was begun by an earlier run and not finished")
+                }
+                (Some(_), _) => (
+                    Fate::Detach,
+                    "its detaching was begun by an earlier run and not finished, and by the policy it would stay now: it is \
+                     left as a table of its own",
+                ),
+            };
+            self.finish(ages, partition.oid, &partition.name, leaf, (own, Stand::Pending), why.to_string(), range.ok());
+        }
+        for Detached { name, oid, mark, leaf } in &facts.detached {
+            let attach = format!("ALTER TABLE {} ATTACH PARTITION {name} {}", facts.table(), mark.bound);
+            let range = ages.range(&bound::read(&mark.bound));
+            let why = match &range {
+                Err(why) => Err(why.clone()),
+                Ok(_) if mark.table != *facts.table() => {
+                    Err(format!("it was detached from {}, which has another name now", mark.table.plain()))
+                }
+                Ok(_) if mark.fate != *fate => {
+                    Err(format!("it was to be {}, and the policy says {} now", mark.fate.word(), fate.word()))
+                }
+                Ok((_, to)) if !ages.is_old(*to) => Err(format!("it ends {}, after the cutoff", ages.shown(*to))),
+                Ok(_) if facts.policy.export.is_some() && !facts.can_compare => {
+                    Err("whether what was exported is what it holds cannot be told in this version".into())
+                }
+                Ok((from, to)) => Ok((*from, *to)),
+            };
+            let held = self.holds.on_any(&leaf.tree, self.now).map(|(_, hold)| hold.sentence());
+            let why = match held {
+                Some(held) => Err(format!("it is {held}")),
+                None => why,
+            };
+            match why {
+                Err(why) => self.notes.push(Step::warn(
+                    name.plain(),
+                    format!(
+                        "was detached from {} by an earlier run and is left as it is: {why}; to take it back: {attach}; to keep \
+                         it as it is: COMMENT ON TABLE {name} IS NULL",
+                        mark.table.plain()
+                    ),
+                )),
+                Ok(range) => {
+                    let obstacle = forbidden(facts, fate).or_else(|| obstacle(facts, fate, name, leaf));
+                    if let Some(refusal) = obstacle {
+                        self.want(ages, range.0, range.1, What::Refuse(name.clone(), refusal));
+                        continue;
+                    }
+                    let rule = self.rule_of(ages, range.1);
+                    let why = format!("was detached by an earlier run; {rule}");
+                    // The server has forgotten the bound.
+                    let leaf = LeafFacts { bound: mark.bound.clone(), ..leaf.clone() };
+                    self.finish(ages, *oid, name, &leaf, (fate.clone(), Stand::Detached), why, Some(range));
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "as above")]
+    fn finish(
+        &mut self,
+        ages: &Ages<'_>,
+        oid: u32,
+        name: &TableName,
+        leaf: &LeafFacts,
+        (fate, stand): (Fate, Stand),
+        why: String,
+        range: Option<(NaiveDateTime, NaiveDateTime)>,
+    ) {
+        let range = range.unwrap_or((FIRST, ages.now));
+        let mut going = self.going(ages, range, oid, name, leaf, &fate, why);
+        going.stand = stand;
+        self.want(ages, range.0, range.1, What::Go(Box::new(going)));
+    }
+
+    /// Marks on partitions that were not detached after all and are to stay: whoever detached one by hand would see it
+    /// dropped.
+    pub fn stale_marks(&mut self, ages: &Ages<'_>, old: &Old<'_, '_>) {
+        let facts = self.facts;
+        let going: BTreeSet<u32> = old.going.iter().map(|age| age.partition.oid).collect();
+        for partition in facts.parent.partitions.iter().filter(|p| !p.detach_pending && !going.contains(&p.oid)) {
+            let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
+            if leaf.comment.as_deref().and_then(mark::parse).is_none() {
+                continue;
+            }
+            let unmark = Unmark {
+                table: facts.table().clone(),
+                leaf: partition.name.clone(),
+                oid: partition.oid,
+                owner: leaf.owner.clone(),
+                comment: mark::original(leaf.comment.as_deref()),
+            };
+            self.want(ages, ages.now, ages.now, What::Unmark(unmark));
+        }
+    }
+}
