@@ -31,6 +31,7 @@ mod poolers;
 mod reload;
 mod results;
 mod retention_partitions;
+mod retention_policies;
 mod retention_rows;
 mod scratch;
 mod secrets;

@@ -3,7 +3,7 @@
 //! | step | where |
 //! |---|---|
 //! | the config's table | `policy` |
-//! | policies that stand in a table of the database | `policies` |
+//! | policies that stand in a table of the database; what its rows mean; pure | `policies`, `reading` |
 //! | what must be left alone | `holds` |
 //! | partitioned tables: a partition goes when its whole range is over | `partitions` |
 //! | tables without partitions: rows are deleted, or moved to an archive table | `rows`, on `kinds::rows` |
@@ -12,15 +12,19 @@ pub mod holds;
 pub mod partitions;
 pub mod policies;
 pub mod policy;
+pub mod reading;
 pub mod rows;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use chrono_tz::Tz;
 
 use self::holds::Holds;
+use self::policies::{Record, Tally};
 use self::policy::{Retention, RetentionTable};
+use super::rows::plan::Refusal;
 use super::{Applied, Context, Kind, Word};
 use crate::pg::{Session, catalog};
 use crate::run::{Finding, Plan, Step};
@@ -33,11 +37,20 @@ pub struct Target {
     pub zone: Tz,
     /// Where in the kind's table it stands.
     pub span: Range<usize>,
+    /// The name in the row it comes from, where it comes from one.
+    pub row: Option<String>,
 }
 
 /// What is to be done, in this order.
 #[derive(Debug)]
-pub enum Action {
+pub struct Action {
+    what: What,
+    /// Of a policy that stands in a table: how its work goes.
+    tally: Option<Arc<Tally>>,
+}
+
+#[derive(Debug)]
+enum What {
     /// Fails when it is applied, so that what cannot be done is never called done.
     Refuse {
         target: String,
@@ -45,6 +58,8 @@ pub enum Action {
     },
     Rows(super::rows::Action),
     Partition(Box<partitions::Action>),
+    /// A policy is told that it was carried out.
+    Record(Record),
 }
 
 /// The targets, by what they are in the catalog.
@@ -73,57 +88,79 @@ impl Kind for Retention {
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
         let session = cx.session().await?;
         let mut plan = Plan::default();
-        match holds::read(&session).await? {
+        let holds = match holds::read(&session).await? {
+            Ok(holds) => holds,
             // Holds fail closed: who cannot read them touches nothing.
             Err(refusal) => {
-                for entry in &self.tables {
-                    let target = entry.get_ref().table.plain();
-                    plan.actions.push(Action::Refuse { target, why: refusal.clone() });
-                }
                 session.close().await;
+                plan.actions = self.names().map(|target| refuse(target, refusal.clone())).collect();
+                return Ok(plan);
             }
-            Ok(holds) => {
-                let sorted = sort(&session, self.targets(cx)).await?;
-                let rows = rows::plan(&session, cx, &sorted.plain, &holds).await?;
-                plan.actions.extend(rows.actions.into_iter().map(Action::Rows));
-                plan.notes.extend(rows.notes);
-                // One after the other: there may be but one connection.
-                session.close().await;
-                let partitions = Box::pin(partitions::plan(cx, &sorted.partitioned, &holds)).await?;
-                plan.actions.extend(partitions.actions.into_iter().map(|action| Action::Partition(Box::new(action))));
-                plan.notes.extend(partitions.notes);
-            }
-        }
+        };
+        let (targets, read) = self.all_targets(&session, cx).await?;
+        plan.actions.extend(read.refusals.iter().map(|(target, refusal)| refuse(target.clone(), refusal.sentence())));
+        plan.notes.extend(read.notes);
+        let records = if read.records { self.records(&targets, &holds, cx) } else { Vec::new() };
+        let tally = |table: &str| {
+            let tally = records.iter().find(|record| record.table.plain() == table)?.tally.clone();
+            tally.expect_one();
+            Some(tally)
+        };
+        let sorted = sort(&session, targets).await?;
+        let rows = rows::plan(&session, cx, &sorted.plain, &holds).await?;
+        plan.actions.extend(
+            rows.actions
+                .into_iter()
+                .map(|(table, action)| Action { tally: tally(&table.plain()), what: What::Rows(action) }),
+        );
+        plan.notes.extend(rows.notes);
+        // One after the other: there may be but one connection.
+        session.close().await;
+        let partitions = Box::pin(partitions::plan(cx, &sorted.partitioned, &holds)).await?;
+        plan.actions.extend(
+            partitions
+                .actions
+                .into_iter()
+                .map(|action| Action { tally: tally(&action.label()), what: What::Partition(Box::new(action)) }),
+        );
+        plan.notes.extend(partitions.notes);
+        plan.actions.extend(records.into_iter().map(|record| Action { what: What::Record(record), tally: None }));
         Ok(plan)
     }
 
     fn step(&self, action: &Action) -> Step {
-        match action {
-            Action::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
-            Action::Rows(action) => action.step(),
-            Action::Partition(action) => action.step(),
+        match &action.what {
+            What::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
+            What::Rows(action) => action.step(),
+            What::Partition(action) => action.step(),
+            What::Record(record) => record.step(),
         }
     }
 
     fn label(&self, action: &Action) -> String {
-        match action {
-            Action::Refuse { target, .. } => target.clone(),
-            Action::Rows(action) => action.label(),
-            Action::Partition(action) => action.label(),
+        match &action.what {
+            What::Refuse { target, .. } => target.clone(),
+            What::Rows(action) => action.label(),
+            What::Partition(action) => action.label(),
+            What::Record(record) => record.policies.plain(),
         }
     }
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
-        match action {
-            Action::Refuse { why, .. } => Err(anyhow!("{why}")),
-            Action::Rows(action) => rows::apply(cx, &self.batch, action).await,
-            Action::Partition(action) => Box::pin(partitions::apply(cx, &self.batch, action)).await,
+        let applied = match &action.what {
+            What::Refuse { why, .. } => Err(anyhow!("{why}")),
+            What::Rows(action) => rows::apply(cx, &self.batch, action).await,
+            What::Partition(action) => Box::pin(partitions::apply(cx, &self.batch, action)).await,
+            What::Record(record) => record.apply(cx).await,
+        };
+        if let Some(tally) = &action.tally {
+            tally.note(&applied);
         }
+        applied
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
         let session = cx.session().await?;
-        let sorted = sort(&session, self.targets(cx)).await?;
         let mut found = Vec::new();
         if let Err(refusal) = holds::read(&session).await? {
             // What to do begins with a GRANT, where it is for a role to be given something.
@@ -133,6 +170,14 @@ impl Kind for Retention {
             };
             found.push(Finding::error(why, mend));
         }
+        let (targets, read) = self.all_targets(&session, cx).await?;
+        let span = self.policies.as_ref().map_or(0..0, toml::Spanned::span);
+        let refused = read.refusals.into_iter().map(|(_, Refusal { why, mend })| Finding::error(why, mend));
+        let warned = read.notes.into_iter().filter(|note| note.action == "warn");
+        let warned =
+            warned.map(|note| Finding::warning(format!("{}: {}", note.target, note.reason), "see that it is meant"));
+        found.extend(refused.chain(warned).map(|finding| finding.at(span.clone())));
+        let sorted = sort(&session, targets).await?;
         found.extend(rows::check(&session, cx, &sorted.plain).await?);
         session.close().await;
         found.extend(Box::pin(partitions::check(cx, &sorted.partitioned)).await?);
@@ -140,13 +185,50 @@ impl Kind for Retention {
     }
 }
 
+fn refuse(target: String, why: String) -> Action {
+    Action { what: What::Refuse { target, why }, tally: None }
+}
+
 impl Retention {
+    /// What the config names.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let tables = self.tables.iter().map(|entry| entry.get_ref().table.plain());
+        tables.chain(self.policies.iter().map(|policies| policies.get_ref().table.plain()))
+    }
+
+    /// The policies of the config, and those of the table that it names.
+    async fn all_targets(&self, session: &Session, cx: &Context) -> Result<(Vec<Target>, policies::Read)> {
+        let mut targets = self.targets(cx);
+        let Some(policies) = &self.policies else { return Ok((targets, policies::Read::default())) };
+        let also: Vec<_> = targets.iter().map(|target| target.policy.table.clone()).collect();
+        let mut read = policies::read(session, cx, policies.get_ref(), policies.span(), &also).await?;
+        targets.append(&mut read.targets);
+        Ok((targets, read))
+    }
+
+    /// What is to be written of policies that are carried out; one that a hold keeps from it is not.
+    fn records(&self, targets: &[Target], holds: &Holds, cx: &Context) -> Vec<Record> {
+        let Some(policies) = self.policies.as_ref().map(toml::Spanned::get_ref) else { return Vec::new() };
+        let free = targets.iter().filter(|target| holds.on(&target.policy.table, cx.now).is_none());
+        free.filter_map(|target| {
+            Some(Record {
+                policies: policies.table.clone(),
+                columns: (policies.table_name.clone(), policies.last_run_at.clone()),
+                row: target.row.clone()?,
+                table: target.policy.table.clone(),
+                tally: Arc::default(),
+            })
+        })
+        .collect()
+    }
+
     /// The policies of the config.
     fn targets(&self, cx: &Context) -> Vec<Target> {
         let target = |entry: &toml::Spanned<RetentionTable>| Target {
             policy: entry.get_ref().clone(),
             zone: entry.get_ref().zone(cx.timezone),
             span: entry.span(),
+            row: None,
         };
         self.tables.iter().map(target).collect()
     }

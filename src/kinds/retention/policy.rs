@@ -148,6 +148,21 @@ pub struct Policies {
     /// What is different for some of the tables it names.
     #[serde(default)]
     pub except: Vec<Exception>,
+    /// What `partitions` jobs say of tables.
+    #[serde(skip)]
+    heard: Vec<Word>,
+}
+
+impl Policies {
+    /// How the partitions of a table are made, where a job makes them.
+    pub fn periods_of(&self, table: &TableName) -> (Option<KeyFormat>, Option<Tz>) {
+        let mut of_it = self.heard.iter().filter(|word| word.table == *table);
+        let periods = of_it.find_map(|word| match &word.says {
+            Says::Periods { key_format, timezone } => Some((key_format.clone(), Some(*timezone))),
+            Says::Kept { .. } => None,
+        });
+        periods.unwrap_or_default()
+    }
 }
 
 /// How the age of one table's rows is told, where it is not by the column of the others.
@@ -193,6 +208,27 @@ fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Err
 }
 
 impl RetentionTable {
+    /// A policy with nothing but a keep.
+    pub fn new(table: TableName, keep: Period) -> Self {
+        Self {
+            table,
+            keep,
+            action: None,
+            column: None,
+            to: None,
+            export: None,
+            keep_at_least: one(),
+            max_partitions: two_dozen(),
+            condition: None,
+            age_from: None,
+            immutable: None,
+            newest: None,
+            detach_timeout: five_seconds(),
+            key_format: None,
+            timezone: None,
+        }
+    }
+
     /// The zone of its calendar, where the job's is `job`.
     pub fn zone(&self, job: Tz) -> Tz {
         self.timezone.unwrap_or(job)
@@ -267,6 +303,9 @@ impl Retention {
 
     /// Reads keys as the partitions of a table are made, where it is not said otherwise.
     pub fn hear(&mut self, words: &[Word]) {
+        if let Some(policies) = &mut self.policies {
+            policies.get_mut().heard = words.to_vec();
+        }
         for table in self.tables.iter_mut().map(Spanned::get_mut) {
             for word in words.iter().filter(|word| word.table == table.table) {
                 if let Says::Periods { key_format, timezone } = &word.says {

@@ -18,24 +18,30 @@ use crate::testpoint;
 /// What the parent row is called in our SQL: nothing that a table itself would be called.
 const PARENT: &str = "\"pgtend parent\"";
 
+/// The actions, each with the table of the policy that it is done for.
+///
 /// # Errors
 /// The server cannot be asked.
-pub async fn plan(session: &Session, cx: &Context, targets: &[Target], holds: &Holds) -> Result<Plan<Action>> {
+pub async fn plan(
+    session: &Session,
+    cx: &Context,
+    targets: &[Target],
+    holds: &Holds,
+) -> Result<Plan<(TableName, Action)>> {
     let mut plan = Plan::default();
-    let mut facts = Vec::new();
     for target in referring_first(session, targets).await? {
         if let Some(note) = held(holds, cx, target) {
             plan.notes.push(note);
             continue;
         }
-        match wanted(session, cx, target).await? {
-            Ok(wanted) => facts.extend(rows::survey(session, cx, &[wanted]).await?),
-            Err(Refusal { why, mend }) => facts.push(TableFacts::refused(&nothing(target, cx), why, mend)),
-        }
+        let facts = match wanted(session, cx, target).await? {
+            Ok(wanted) => rows::survey(session, cx, &[wanted]).await?,
+            Err(Refusal { why, mend }) => vec![TableFacts::refused(&nothing(target, cx), why, mend)],
+        };
+        let rows = rows::plan::decide(facts);
+        plan.actions.extend(rows.actions.into_iter().map(|action| (target.policy.table.clone(), action)));
+        plan.notes.extend(rows.notes);
     }
-    let rows = rows::plan::decide(facts);
-    plan.actions = rows.actions;
-    plan.notes.extend(rows.notes);
     Ok(plan)
 }
 
