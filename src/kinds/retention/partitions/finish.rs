@@ -71,7 +71,9 @@ async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     match &going.fate {
         Fate::Drop => drop_it(ddl, going, &mark).await?,
         Fate::Detach => {
-            without_foreign_keys(ddl, going).await?;
+            if going.ours {
+                without_foreign_keys(ddl, going).await?;
+            }
             at_work::comment(ddl, leaf, Some(&mark.memory())).await?;
         }
         Fate::Archive(to) => {

@@ -66,6 +66,8 @@ SELECT c.oid,
        c.relkind,
        pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
        pg_catalog.pg_has_role(c.relowner, 'MEMBER') AS may_act,
+       -- What LOCK TABLE … IN ACCESS EXCLUSIVE MODE asks for, even of the owner.
+       pg_catalog.has_table_privilege(c.relowner, c.oid, 'UPDATE, DELETE, TRUNCATE') AS may_lock,
        -- Without its table, or it would wait for whoever has that one locked.
        coalesce(pg_catalog.pg_get_expr(c.relpartbound, 0), '') AS bound,
        within.schemas,
