@@ -42,10 +42,6 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
         cx.report.count(what, &going.table.plain(), 1);
         return Ok(Applied::Done);
     };
-    if !session.is_closed() && at_work::found(session, going.oid).await?.is_none() {
-        // Somebody was quicker.
-        return Ok(Applied::Done);
-    }
     let what = match going.fate {
         Fate::Drop => "it is detached, and not dropped",
         Fate::Detach => "it is detached, and its foreign keys are still there",

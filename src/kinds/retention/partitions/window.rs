@@ -83,7 +83,7 @@ pub fn obstacle(facts: &TableFacts, fate: &Fate, table: &TableName, leaf: &LeafF
     if !leaf.may_lock {
         return Some(Refusal::new(
             format!("{owner}, which owns {name}, may not lock it, having no right to UPDATE, DELETE or TRUNCATE"),
-            format!("GRANT TRUNCATE ON {} TO {owner};", table),
+            format!("GRANT TRUNCATE ON {table} TO {owner};"),
         ));
     }
     match fate {
