@@ -6,7 +6,9 @@
 #   scripts/bench_retention.sh --quick    fewer rows and rounds, in five minutes: whether it works, not how fast it is
 #   scripts/bench_retention.sh a c        only these:
 #
-# a: nine tenths of 5,000,000 rows, no index on their time: against a loop of DELETE … LIMIT 10000 by ctid until none is left
+# a: nine tenths of 5,000,000 rows, no index on their time: against a loop of DELETE … LIMIT 10000 by ctid until none is left;
+#    and once against the same loop that takes the oldest first. The first goes on where it was only because a sequential
+#    scan of a table over a quarter of shared_buffers begins where the last one ended (synchronize_seqscans)
 # b: the same with the index, against one big DELETE, each beside the same load and with a streaming replica
 # c: the same rows summarized, against the two plain statements
 # d: 36 partitions dropped beside reports of five seconds, one after another: against pg_partman, which may be missing
@@ -80,7 +82,8 @@ pgtend() { "$pgtend" run --config "$folder/$1.toml" --log-level warn --json job 
 retention() { pgtend retention; }
 summarize() { pgtend summarize; }
 drop() { pgtend drop; }
-loop() { sql -d work -c "CALL delete_in_batches()"; }
+loop() { sql -d work -c "CALL delete_in_batches('')"; }
+sorted() { sql -d work -c "CALL delete_in_batches('ORDER BY created_at')"; }
 delete() { sql -d work -c "DELETE FROM error_log WHERE created_at < now() - interval '90 days'"; }
 # The cutoff is bound once, as it has to be; what is written in between is lost all the same.
 statements() {
@@ -101,12 +104,13 @@ prepare() {
     sql -d original -v rows="$rows" -f "$tables_sql"
     table_mb=$(sql -d original -c "SELECT pg_total_relation_size('error_log') / (1 << 20)")
     sql -d original <<'SQL'
-CREATE PROCEDURE delete_in_batches() LANGUAGE plpgsql AS $$
+CREATE PROCEDURE delete_in_batches(sorted text) LANGUAGE plpgsql AS $$
 DECLARE
     n bigint;
 BEGIN
     LOOP
-        DELETE FROM error_log WHERE ctid IN (SELECT ctid FROM error_log WHERE created_at < now() - interval '90 days' LIMIT 10000);
+        EXECUTE 'DELETE FROM error_log WHERE ctid IN
+            (SELECT ctid FROM error_log WHERE created_at < now() - interval ''90 days'' ' || sorted || ' LIMIT 10000)';
         GET DIAGNOSTICS n = ROW_COUNT;
         COMMIT;
         EXIT WHEN n = 0;
@@ -246,6 +250,7 @@ bench_a() {
     prepare
     say "a, what, seconds, rows/s:"
     turns retention loop turn_a
+    turn_a sorted
 }
 
 bench_b() {
@@ -349,6 +354,7 @@ Deleting $old of $rows rows ($table_mb MiB with indexes), in random order of tim
 |---|--:|--:|--:|---|
 | \`retention\` | $(column a retention 3 | middle) | $(column a retention 4 | middle '%.0f') | $(ratios a retention loop 4 | middle) | $(ratios a retention loop 4 | goal "10 times" 10) |
 | \`DELETE … WHERE ctid IN (SELECT … LIMIT 10000)\` until none is left | $(column a loop 3 | middle) | $(column a loop 4 | middle '%.0f') | 1 | |
+| the same, \`ORDER BY created_at\`, once | $(column a sorted 3 | middle) | $(column a sorted 4 | middle '%.0f') | $(paste <(column a sorted 4) <(column a loop 4 | head -n 1) | awk '{ print $1 / $2 }' | middle) | |
 TABLES
     ;;
 esac

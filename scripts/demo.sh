@@ -49,7 +49,7 @@ PATH=$(dirname "$pgtend"):$PATH
 export PGTZ=UTC PSQL_PAGER=cat
 createdb lukhas_team
 export PGDATABASE=lukhas_team
-psql -X -q -v rows=20000 -v months_ahead=0 -f tests/fixtures/lukhas.sql
+psql -X -q -v rows=20000 -v months_back=15 -v months_ahead=0 -f tests/fixtures/lukhas.sql
 psql -X -q -c "CREATE TABLE session_report (at timestamptz DEFAULT now(), sessions bigint, expired bigint)"
 tell "$(psql -X -A -t -c "SELECT 'PostgreSQL ' || current_setting('server_version')") runs in $folder."
 tell "It holds the lukhas application: $(psql -X -A -t -c "SELECT count(*) FROM users") users," \
@@ -72,6 +72,23 @@ show cat next_month.sql
 if show psql -X -v ON_ERROR_STOP=1 -f next_month.sql; then
     die "that insert was to fail, and did not"
 fi
+
+cat >oldest.sql <<'SQL'
+SELECT parent AS table, count(*) AS partitions, min(partition::text) AS oldest, (SELECT count(*) FROM test_results) AS results
+FROM (SELECT inhparent::regclass AS parent, inhrelid::regclass AS partition FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
+    WHERE inhparent IN ('test_runs'::regclass, 'test_results'::regclass) AND c.relkind = 'r') AS p
+GROUP BY parent ORDER BY parent::text;
+SQL
+cat >old_rows.sql <<'SQL'
+SELECT 'coverage_data' AS table, count(*) AS rows, count(*) FILTER (WHERE created_at < now() - interval '6 months') AS old,
+    count(*) FILTER (WHERE created_at IS NULL) AS without_a_time FROM coverage_data
+UNION ALL
+SELECT 'consciousness_reviews', count(*), count(*) FILTER (WHERE created_at < now() - interval '2 years'),
+    count(*) FILTER (WHERE created_at IS NULL) FROM consciousness_reviews;
+SQL
+tell "Nor has anybody ever let anything go. Results are to be kept for a year, coverage for half of one, reviews for two:"
+show psql -X -f oldest.sql
+show psql -X -f old_rows.sql
 
 chapter "What the daemon is to do"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -112,7 +129,7 @@ show cat jobs/lukhas.toml
 chapter "Before anything runs"
 tell "Is everything there that the jobs need?"
 show pgtend check
-tell "And what would they do? Nothing is changed by asking."
+tell "And what would they do? Nothing is changed by asking. What goes is named, with the reason, and what is kept by which rule."
 show pgtend plan
 
 chapter "The daemon"
@@ -123,7 +140,7 @@ children+=("$daemon")
 # The jobs have run when the history, a table, says so. It is not there before the first run.
 each_has_succeeded() {
     [ "$(psql -X -A -t -c "SELECT count(DISTINCT job) FROM pgtend.run WHERE outcome = 'succeeded'
-        AND job IN ('lukhas-sessions', 'lukhas-partitions', 'retire-users', 'session-report')")" = 4 ]
+        AND job IN ('lukhas-sessions', 'lukhas-partitions', 'lukhas-old-partitions', 'lukhas-old-rows', 'retire-users', 'session-report')")" = 6 ]
 }
 wait_until "each job has succeeded once" "$daemon" each_has_succeeded
 tell "Each job has had its turn. The first lines of the daemon's log:"
@@ -133,10 +150,13 @@ chapter "What it did"
 tell "The expired sessions are gone, the living ones are all there:"
 show psql -X -f sessions.sql
 show psql -X -c "SELECT * FROM session_report ORDER BY at LIMIT 3"
+tell "The old months of results are gone, and so are the old rows. A row without a time is never old:"
+show psql -X -f oldest.sql
+show psql -X -f old_rows.sql
 tell "Both partitioned tables have their next twelve months, and the insert that failed succeeds:"
 show psql -X -v ON_ERROR_STOP=1 -f next_month.sql
 show pgtend status
-show pgtend history --limit 6
+show pgtend history --limit 8
 
 chapter "What is scraped"
 if command -v curl >/dev/null; then
@@ -153,13 +173,34 @@ runway() {
     awk -v least="$next_year" '/^pgtend_partition_horizon_timestamp_seconds/ && $NF > least { n++ } END { exit n != 2 }' metrics.txt
 }
 wait_until "the horizon of the partitions is read again" "$daemon" runway
-grep -E '^pgtend_(up|rows_deleted_total|partitions_created_total|partition_horizon_timestamp_seconds|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt |
+grep -E '^pgtend_(up|rows_deleted_total|partitions_created_total|partitions_dropped_total|partition_horizon_timestamp_seconds|job_runs_total|job_last_success_timestamp_seconds)[{ ]' metrics.txt |
     grep -v ' 0$'
 tell
 tell "The horizon is when the first insert would fail:"
 sed -n 's/^pgtend_partition_horizon_timestamp_seconds{.*table="\([^"]*\)".* \(.*\)$/\1 \2/p' metrics.txt | while read -r table end; do
     tell "  $table: $(date -u -d "@$end" '+%F %T') UTC"
 done
+
+chapter "Rows that become numbers"
+tell "Another application, Helix, wants its errors of over 90 days ago as numbers: how many there were on each day, of each"
+tell "category and code. They are deleted by the statement that adds them up, so that each is here or there, once, at all times."
+createdb helix
+psql -X -q -d helix -v rows=20000 -f "$root/tests/fixtures/helix.sql"
+cat >helix.toml <<CONFIG
+include = ["$root/jobs/helix.toml"]
+
+[databases.helix]
+url = "postgresql://postgres@/helix?host=$sockets&port=5432"
+CONFIG
+cat >errors.sql <<'SQL'
+SELECT *, in_the_log + counted AS ever FROM
+    (SELECT count(*) AS in_the_log, min(created_at)::timestamp(0) AS oldest FROM error_log) AS log,
+    (SELECT sum(count) AS counted, count(*) AS numbers FROM error_log_summary) AS summary;
+SQL
+show psql -X -d helix -f errors.sql
+show pgtend plan helix-errors --config helix.toml
+show pgtend run helix-errors --config helix.toml --log-level warn
+show psql -X -d helix -f errors.sql
 
 chapter "Asked through the database"
 tell "Any pgtend that reaches the database can ask the daemon, wherever it runs:"

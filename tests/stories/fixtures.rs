@@ -62,3 +62,79 @@ async fn lukhas_is_the_same_each_time_on_each_major_with_the_index_or_without() 
 async fn expires_at_indexes(db: &Database) -> i64 {
     db.count("pg_indexes where tablename = 'sessions' and indexdef like '%(expires_at)'").await
 }
+
+const NOW: (&str, &str) = ("now", "2026-11-21 12:00:00+00");
+
+#[tokio::test]
+async fn helix_and_autosdlc_are_the_same_each_time_on_each_major() {
+    let digests = std::cell::RefCell::new(Vec::new());
+    on_each_major(async |db| {
+        db.load("helix.sql", &[NOW]);
+        let other = db.cluster().database().await;
+        other.load("autosdlc.sql", &[NOW]);
+        let mut digest = String::new();
+        for table in ["error_log", "error_log_summary", "llm_token_usage", "tool_audit_log", "rag_knowledge"] {
+            digest += &content(&db, table, "id, created_at, date, timestamp, expires_at, category, count").await;
+        }
+        for table in ["agent_outputs", "agent_messages", "message_queue", "audit_logs", "test_suites", "test_results"] {
+            digest += &content(&other, table, "id, created_at, executed_at, status, test_suite_id, message_id").await;
+        }
+        digests.borrow_mut().push(digest);
+    })
+    .await;
+    digests.borrow_mut().dedup();
+    assert_eq!(digests.borrow().len(), 1, "{digests:?}");
+}
+
+/// A digest of what a table has of these columns.
+async fn content(db: &Database, table: &str, columns: &str) -> String {
+    let there: Vec<String> = db
+        .column(&format!(
+            "SELECT CASE WHEN data_type LIKE 'timestamp%' THEN 'extract(epoch FROM ' || quote_ident(column_name) || ')'
+                         ELSE quote_ident(column_name) END
+             FROM information_schema.columns WHERE table_schema = 'public' AND table_name = '{table}'
+               AND column_name = ANY (string_to_array('{columns}', ', ')) ORDER BY column_name"
+        ))
+        .await;
+    let row = there.join(", ");
+    db.scalar(&format!("SELECT md5(string_agg(row_text, ' ' ORDER BY row_text)) FROM (SELECT ROW({row})::text AS row_text FROM {table}) AS t"))
+        .await
+}
+
+#[tokio::test]
+async fn helix_has_its_fifteen_tables_at_any_size_and_a_third_of_its_errors_are_old() {
+    on_each_major(async |db| {
+        for rows in ["20", "1000", "20000"] {
+            let db = db.cluster().database().await;
+            db.load("helix.sql", &[("rows", rows), NOW]);
+            assert_eq!(db.count("pg_tables WHERE schemaname = 'public'").await, 15);
+            let share = |what: &str| format!("SELECT (100 * count(*) FILTER (WHERE {what}) / count(*))::integer");
+            let at = format!("'{}'::timestamptz", NOW.1);
+            let old: i32 = db.scalar(&format!("{} FROM error_log", share(&format!("created_at < {at} - interval '90 days'")))).await;
+            assert!((15..=60).contains(&old), "{old} % of {rows}");
+            // Some of the days to come are there already.
+            let met = "error_log e JOIN error_log_summary s ON s.category = e.category AND s.code = e.code AND s.date = (e.created_at AT TIME ZONE 'UTC')::date";
+            assert!(rows == "20" || db.count(met).await > 0, "{rows}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn autosdlc_has_its_tables_and_views_and_its_row_security() {
+    on_each_major(async |db| {
+        db.load("autosdlc.sql", &[("rows", "300"), NOW]);
+        let tables = "pg_class c WHERE relnamespace = 'public'::regnamespace AND NOT relispartition AND relkind IN ('r', 'p')";
+        assert_eq!(db.count(tables).await, 26);
+        assert_eq!(db.count("pg_matviews WHERE ispopulated").await, 2);
+        assert_eq!(db.count("pg_tables WHERE schemaname = 'archive'").await, 0);
+        let secured: Vec<String> = db.column("SELECT relname::text FROM pg_class WHERE relrowsecurity ORDER BY 1").await;
+        assert_eq!(secured, ["agent_messages", "projects", "tasks"]);
+        assert_eq!(db.count("pg_policies WHERE tablename = 'agent_messages'").await, 0);
+        assert_eq!(db.count("pg_indexes WHERE tablename = 'message_queue' AND indexdef LIKE '%(message_id)%'").await, 0);
+        let policies: Vec<String> = db.column("SELECT concat_ws(' ', table_name, retention_days, archive_enabled, delete_enabled) FROM data_retention_policies ORDER BY 1").await;
+        assert_eq!(policies, ["agent_messages 30 t t", "agent_outputs 90 t f", "agent_status_history 30 f t", "audit_logs 365 t f", "test_results 180 t f"]);
+        assert!(db.count("table_sizes").await > 26 && db.count("index_usage").await > 60);
+    })
+    .await;
+}

@@ -68,8 +68,10 @@ impl ExpireTable {
             time: self.time()?,
             condition: self.condition.clone(),
             before: self.grace.before(now, zone).context("grace reaches back beyond the calendar")?,
+            zone,
             words: Words::Ended,
             into: None,
+            making: None,
         })
     }
 }

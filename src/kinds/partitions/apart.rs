@@ -25,6 +25,13 @@ pub struct Apart {
     model: Option<u32>,
 }
 
+impl Apart {
+    /// One that takes after nothing but what it is likened to.
+    pub const fn new(name: TableName, oid: u32) -> Self {
+        Self { name, oid, model: None }
+    }
+}
+
 /// Makes it. With `replaced`, a default partition, it is made like that one.
 ///
 /// # Errors

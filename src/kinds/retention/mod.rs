@@ -116,7 +116,7 @@ impl Kind for Retention {
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
         match action {
             Action::Refuse { why, .. } => Err(anyhow!("{why}")),
-            Action::Rows(action) => super::rows::apply(cx, &self.batch, action).await,
+            Action::Rows(action) => rows::apply(cx, &self.batch, action).await,
             Action::Partition(action) => Box::pin(partitions::apply(cx, &self.batch, action)).await,
         }
     }

@@ -5,10 +5,14 @@
 //! | which rows of which table, and what becomes of them | [`Wanted`] |
 //! | the catalog and bounded counts -> facts | `survey` |
 //! | facts -> actions and notes; pure | `plan` |
+//! | whether an archive takes them, column by column; pure | `fit` |
+//! | the archive: looked at, and made where it is missing | `archive` |
 //! | facts -> what would go wrong; pure | `check` |
 //! | one leaf, batch by batch | [`apply`], on `pg::batch` |
 
+pub mod archive;
 pub mod check;
+pub mod fit;
 pub mod plan;
 pub mod survey;
 
@@ -17,8 +21,10 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use tokio_postgres::error::SqlState;
 
+use self::fit::Making;
 use self::plan::Follower;
 pub use self::plan::{Action, TableFacts};
 pub use self::survey::Depth;
@@ -37,9 +43,13 @@ pub struct Wanted {
     pub condition: Option<String>,
     /// Rows of before this are past their time.
     pub before: DateTime<Utc>,
+    /// Of which zone the wall clock is that a time without one shows.
+    pub zone: Tz,
     pub words: Words,
     /// Where the rows go; nothing: they are gone.
     pub into: Option<Into>,
+    /// What has to be made for it first.
+    pub making: Option<Making>,
 }
 
 /// What says how old a row is: of type `timestamptz`, `timestamp` or `date`.
@@ -166,11 +176,18 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
     match action {
         Action::Refuse { why, .. } => Err(anyhow!("{why}")),
         Action::Delete(delete) => take(cx, settings, delete).await,
+        Action::Referred(referred) => still_referred(cx, referred).await,
         Action::Wait { wanted, .. } => look_again(cx, settings, wanted).await,
     }
 }
 
 async fn take(cx: &Context, settings: &Batch, delete: &plan::Delete) -> Result<Applied> {
+    if let Some(making) = &delete.making {
+        match archive::make(cx, making).await? {
+            Applied::Done => {}
+            other => return Ok(other),
+        }
+    }
     let counted = match &delete.deletion.into {
         None => Counted::RowsDeleted,
         Some(Into::Archive(_)) => Counted::RowsArchived,
@@ -184,6 +201,32 @@ async fn take(cx: &Context, settings: &Batch, delete: &plan::Delete) -> Result<A
         batch::Ended::Locked(by) => Applied::Locked(by),
         batch::Ended::Stopped(reason) => Applied::Stopped(reason),
     })
+}
+
+/// Rows that could not be moved because others refer to them: some have been let go of since, if those went first.
+async fn still_referred(cx: &Context, referred: &plan::Referred) -> Result<Applied> {
+    let session = cx.session().await?;
+    let plan::Referred { deletion, key } = referred;
+    let condition = format!("{} AND {}", deletion.due(), deletion.referenced(key));
+    let sql = format!("SELECT count(*) FROM {} WHERE {condition}", deletion.from());
+    let counted = session.query_one(&sql, &[deletion.cutoff.parameter()]).await;
+    let left: i64 = match counted {
+        Ok(row) => row.get(0),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            return Ok(Applied::Locked(blockers::of_table(&session, deletion.oid).await?));
+        }
+        Err(error) => {
+            if let Some(reason) = cx.stop.requested() {
+                return Ok(Applied::Stopped(reason));
+            }
+            return Err(anyhow::Error::from(error).context("count the rows that others refer to"));
+        }
+    };
+    session.close().await;
+    if left == 0 {
+        return Ok(Applied::Done);
+    }
+    Err(anyhow!("{}", referred.sentence(&plan::Count::Exactly(u64::try_from(left).unwrap_or_default()).to_string())))
 }
 
 /// The whole of a table that was locked when the plan was made. Every leaf has its turn, whatever came of the others.
@@ -202,6 +245,7 @@ async fn look_again(cx: &Context, settings: &Batch, wanted: &Wanted) -> Result<A
     for action in &plan.actions {
         let done = match action {
             Action::Delete(delete) => take(cx, settings, delete).await,
+            Action::Referred(referred) => still_referred(cx, referred).await,
             Action::Refuse { why, .. } => Err(anyhow!("{why}")),
             Action::Wait { by, .. } => Ok(Applied::Locked(by.clone())),
         };

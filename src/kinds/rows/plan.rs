@@ -4,6 +4,7 @@ use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
+use super::fit::Making;
 use super::{Wanted, Words};
 use crate::pg::batch::{self, Access, Cutoff, Deletion, Progress};
 use crate::pg::catalog::{Leaf, OnDelete, Reference};
@@ -98,6 +99,8 @@ pub enum Action {
         target: String,
         why: String,
     },
+    /// Rows that were to move and stay, since others refer to them: fails unless these have gone by then.
+    Referred(Box<Referred>),
     /// It was locked when the plan was made: it is looked at again when its turn comes, and then done whole.
     Wait {
         wanted: Box<Wanted>,
@@ -113,8 +116,29 @@ pub struct Delete {
     pub words: Words,
     pub due: Count,
     pub followers: Vec<Follower>,
+    /// What has to be made before the first row moves.
+    pub making: Option<Making>,
     /// How far it has come, for when it is applied a second time.
     pub progress: Progress,
+}
+
+/// Rows that are past their time, that `key` points at, and that were to move elsewhere.
+#[derive(Debug)]
+pub struct Referred {
+    pub deletion: Deletion,
+    pub key: Reference,
+}
+
+impl Referred {
+    /// `rows`: how many, in words.
+    pub fn sentence(&self, rows: &str) -> String {
+        let Reference { constraint, table, on_delete, .. } = &self.key;
+        format!(
+            "{rows} that are old stay, because rows of {} refer to them (constraint {constraint}, {}): archive those first",
+            table.plain(),
+            on_delete.sql(),
+        )
+    }
 }
 
 /// A table whose rows go, or change, with ours; in the order of [`Deletion::followed_by`].
@@ -166,7 +190,16 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
                 continue;
             };
             notes(&mut plan.notes, facts.wanted.words, &leaf.leaf, &work);
-            if !work.due.any() {
+            let referred: Vec<_> = work
+                .kept
+                .iter()
+                .filter(|(_, count)| count.any() && matches!(work.deletion.into, Some(batch::Into::Archive(_))))
+                .map(|(key, _)| Referred { deletion: work.deletion.clone(), key: key.clone() })
+                .collect();
+            let referred = referred.into_iter().map(|referred| Action::Referred(Box::new(referred)));
+            // Rows that others refer to are free to go once these have gone, which may be earlier in this very run.
+            let freed = facts.wanted.words == Words::Old && work.kept.iter().any(|(_, count)| count.any());
+            if !work.due.any() && !freed {
                 continue;
             }
             let followers = work.deletion.followed_by.iter().map(|key| Follower { table: key.table.plain() }).collect();
@@ -176,8 +209,10 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
                 deletion: work.deletion,
                 due: work.due,
                 followers,
+                making: facts.wanted.making.clone(),
                 progress: Progress::default(),
             })));
+            plan.actions.extend(referred);
         }
     }
     plan
@@ -186,7 +221,7 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
 /// What stays and why, and what goes with the rows.
 fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
     let target = leaf.name.plain();
-    if !work.due.any() {
+    if !work.due.any() && !work.kept.iter().any(|(_, count)| count.any()) {
         let reason = format!("no row {} {}", words.none_before(), work.deletion.cutoff);
         notes.push(Step { detail: json!({ "rows": 0, "exact": true }), ..Step::keep(&target, reason) });
     }
@@ -197,7 +232,9 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
     for reason in without(work) {
         notes.push(Step::warn(&target, reason));
     }
-    for (key, count) in work.kept.iter().filter(|(_, count)| count.any()) {
+    let moves = matches!(work.deletion.into, Some(batch::Into::Archive(_)));
+    // Of rows that were to move it is an action that speaks, and fails.
+    for (key, count) in work.kept.iter().filter(|(_, count)| count.any() && !moves) {
         let reason = format!(
             "{count} {} stay, because rows of {} refer to them (constraint {}, {})",
             words.past(),
@@ -207,7 +244,7 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
         );
         notes.push(Step { detail: count_detail(*count), ..Step::warn(&target, reason) });
     }
-    if work.due.any() {
+    if work.due.any() && !moves {
         for key in leaf.referenced_by.iter().filter(|key| key.on_delete != OnDelete::Refuse) {
             let what = match key.on_delete {
                 OnDelete::Cascade => "are deleted with them",
@@ -258,13 +295,27 @@ impl Action {
         match self {
             Action::Delete(delete) => delete.table.plain(),
             Action::Wait { wanted, .. } => wanted.table.plain(),
+            Action::Referred(referred) => referred.deletion.leaf.plain(),
             Action::Refuse { target, .. } => target.clone(),
+        }
+    }
+
+    /// The tables it works on: that of the config, and the leaf.
+    pub fn tables(&self) -> Vec<TableName> {
+        match self {
+            Action::Delete(delete) => vec![delete.table.clone(), delete.deletion.leaf.clone()],
+            Action::Referred(referred) => vec![referred.deletion.leaf.clone()],
+            Action::Wait { wanted, .. } => vec![wanted.table.clone()],
+            Action::Refuse { .. } => Vec::new(),
         }
     }
 
     pub fn step(&self) -> Step {
         match self {
             Action::Refuse { target, why } => Step { action: "refuse", ..Step::warn(target, why) },
+            Action::Referred(referred) => {
+                Step { action: "refuse", ..Step::warn(referred.deletion.leaf.plain(), referred.sentence("rows")) }
+            }
             Action::Wait { wanted, by } => Step {
                 action: what(wanted.into.as_ref()),
                 ..Step::warn(
@@ -284,10 +335,20 @@ impl Action {
                 if let Some(into) = &deletion.into {
                     detail["into"] = into.table().plain().into();
                 }
+                let mut reason = match due {
+                    Count::Exactly(0) => {
+                        format!("those of before {} that nobody refers to any more by then", deletion.cutoff)
+                    }
+                    due => format!("{due} {} {}", words.before(), deletion.cutoff),
+                };
+                if let Some(making) = &delete.making {
+                    detail["made"] = making.to.plain().into();
+                    reason = format!("{reason}; {}", making.said());
+                }
                 Step {
                     action: what(deletion.into.as_ref()),
                     target: deletion.leaf.plain(),
-                    reason: format!("{due} {} {}", words.before(), deletion.cutoff),
+                    reason,
                     detail,
                     sql: Some(deletion.in_short()),
                 }

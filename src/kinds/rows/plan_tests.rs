@@ -26,8 +26,10 @@ fn wanted() -> Wanted {
         time: Time::Column(ident("expires_at")),
         condition: None,
         before: "2026-06-15T12:00:00Z".parse().unwrap(),
+        zone: Tz::UTC,
         words: Words::Ended,
         into: None,
+        making: None,
     }
 }
 

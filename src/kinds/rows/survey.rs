@@ -88,14 +88,14 @@ pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Dept
         Ok(time_type) => time_type,
         Err(refusal) => return refused(refusal),
     };
-    let cutoff = plan::cutoff(wanted.before, time_type, cx.timezone);
+    let cutoff = plan::cutoff(wanted.before, time_type, wanted.zone);
 
     let mut facts = TableFacts::new(wanted);
     for leaf in catalog::leaves(session, root.oid).await? {
         if let Some(reason) = cx.stop.requested() {
             bail!("{}", reason.sentence());
         }
-        let refusal = refusal(&leaf, &root);
+        let refusal = refusal(&leaf, &root).or_else(|| unseen(&leaf, wanted, &root));
         let work = if refusal.is_none() && leaf.kind == 'r' {
             Some(work(session, cx, wanted, &leaf, time_type, cutoff, depth).await?)
         } else {
@@ -138,7 +138,8 @@ async fn compile(session: &Session, wanted: &Wanted) -> Result<Result<&'static s
             (1, _) => {
                 let mend = match wanted.words {
                     Words::Counted => "name another column with time",
-                    _ => "make one with expression, such as to_timestamp(expires_at_seconds)",
+                    Words::Old => "name another column",
+                    Words::Ended => "make one with expression, such as to_timestamp(expires_at_seconds)",
                 };
                 return refusal(wrong("timestamptz, timestamp or date"), mend);
             }
@@ -190,6 +191,22 @@ fn refusal(leaf: &Leaf, root: &Relation) -> Option<Refusal> {
     })
 }
 
+/// Rows that are to move must be known to have nobody who would go, or change, with them.
+fn unseen(leaf: &Leaf, wanted: &Wanted, root: &Relation) -> Option<Refusal> {
+    let moves = matches!(wanted.into, Some(Into::Archive(_)));
+    let key = leaf.referenced_by.iter().find(|key| moves && !key.readable && key.on_delete != OnDelete::Refuse)?;
+    Some(Refusal {
+        why: format!(
+            "whether rows of {} refer to rows of {} cannot be seen, and they would go or change with them (constraint {}, {})",
+            key.table.plain(),
+            leaf.name.plain(),
+            key.constraint,
+            key.on_delete.sql(),
+        ),
+        mend: format!("GRANT SELECT ON {} TO {};", key.table, root.role),
+    })
+}
+
 async fn work(
     session: &Session,
     cx: &Context,
@@ -202,6 +219,8 @@ async fn work(
     let readable = |on: fn(OnDelete) -> bool| {
         leaf.referenced_by.iter().filter(move |key| key.readable && on(key.on_delete)).cloned()
     };
+    // A row that moves would take along, or orphan, whatever refers to it: it stays, whatever the key would do on delete.
+    let moves = matches!(wanted.into, Some(Into::Archive(_)));
     let mut deletion = Deletion {
         leaf: leaf.name.clone(),
         oid: leaf.oid,
@@ -210,9 +229,9 @@ async fn work(
         time_type,
         cutoff,
         conditions: wanted.condition.iter().cloned().collect(),
-        refused_by: readable(|on| on == OnDelete::Refuse).collect(),
+        refused_by: readable(if moves { |_| true } else { |on| on == OnDelete::Refuse }).collect(),
         // Counting is by the index or not at all.
-        followed_by: readable(|on| on != OnDelete::Refuse).filter(|key| key.indexed).collect(),
+        followed_by: readable(|on| on != OnDelete::Refuse).filter(|key| key.indexed && !moves).collect(),
         access: Access::Blocks,
         guarded: !leaf.delete_triggers.is_empty(),
         into: wanted.into.clone().map(|into| into.of_leaf(&leaf.not_null)),

@@ -29,6 +29,7 @@ pub struct Facts {
 }
 
 /// A column of the summary.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Column {
     pub name: Ident,
@@ -51,6 +52,7 @@ pub struct Column {
 }
 
 /// A unique index of the summary.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Unique {
     pub name: String,

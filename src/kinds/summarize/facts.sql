@@ -20,10 +20,10 @@ SELECT a.attname::text AS name,
            FROM pg_catalog.pg_attrdef d
            JOIN pg_catalog.pg_depend p ON p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
                AND p.refclassid = 'pg_catalog.pg_class'::regclass
-           JOIN pg_catalog.pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+           JOIN pg_catalog.pg_class s ON s.oid = p.refobjid
            JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
            WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum
-             -- CASE, because the table itself is among them, and the privilege may be asked of it before the kind is.
+             -- In this order: of anything else it is an error to ask.
              AND CASE WHEN s.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE') END
        ) AS unusable_sequences
 FROM pg_catalog.pg_attribute a

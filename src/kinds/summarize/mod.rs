@@ -137,8 +137,10 @@ impl Summarize {
             time: Time::Column(self.time.clone()),
             condition: self.condition.clone(),
             before,
+            zone: cx.timezone,
             words: Words::Counted,
             into: None,
+            making: None,
         };
         let log = match rows::survey::root(session, &wanted).await? {
             Ok(log) => log,

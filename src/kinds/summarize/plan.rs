@@ -158,24 +158,30 @@ fn unique<'a>(kind: &Summarize, facts: &'a Facts) -> Result<&'a Unique, Refusal>
     let into = kind.into.get_ref();
     let partitioned = facts.into.as_ref().is_some_and(|relation| relation.kind == 'p');
     let wanted: BTreeSet<_> = kind.key().map(Ident::as_str).collect();
-    let right = |index: &&Unique| {
-        index.columns.len() == wanted.len() && index.columns.iter().all(|column| wanted.contains(column.as_str()))
-    };
+    // A column may stand in an index twice.
+    let right = |index: &&Unique| index.columns.iter().map(String::as_str).collect::<BTreeSet<_>>() == wanted;
     let flaw = |index: &Unique| match index {
         Unique { partial: true, .. } => Some("has a condition of its own"),
-        Unique { immediate: false, .. } => Some("is deferrable"),
         Unique { valid: false, .. } => Some("is not valid"),
         Unique { other_collation: true, .. } => Some("has a collation of its own"),
         _ => None,
     };
     let candidates: Vec<_> = facts.unique.iter().filter(right).collect();
+    let columns: Vec<_> = kind.key().map(ToString::to_string).collect();
+    let columns = columns.join(", ");
+    // ON CONFLICT fails on it even where there is another that serves.
+    if let Some(index) = candidates.iter().find(|index| !index.immediate) {
+        let constraint = Ident::new(&index.name).map(|name| name.to_string()).unwrap_or_default();
+        return refuse(
+            format!("the unique key {constraint} of {} is deferrable, and counts cannot be added by it", into.plain()),
+            &format!("ALTER TABLE {into} DROP CONSTRAINT {constraint}, ADD UNIQUE ({columns});"),
+        );
+    }
     let sound = candidates.iter().filter(|index| flaw(index).is_none());
     // One that takes NULLs for alike decides for all of them.
     if let Some(index) = sound.max_by_key(|index| index.nulls_alike) {
         return Ok(index);
     }
-    let columns: Vec<_> = kind.key().map(ToString::to_string).collect();
-    let columns = columns.join(", ");
     let but = candidates.iter().find_map(|index| flaw(index).map(|flaw| format!(" (index {} {flaw})", index.name)));
     refuse(
         format!(

@@ -82,7 +82,7 @@ impl Into {
                 let names: Vec<_> = columns.iter().map(ToString::to_string).collect();
                 let values: Vec<_> = (0..columns.len()).map(|n| format!("kept_{n}")).collect();
                 format!(
-                    ",\nmoved AS (\n  INSERT INTO {table} ({}) SELECT {} FROM gone RETURNING 1\n)",
+                    ",\nmoved AS (\n  INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE\n  SELECT {} FROM gone RETURNING 1\n)",
                     names.join(", "),
                     values.join(", ")
                 )

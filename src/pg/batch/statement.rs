@@ -214,7 +214,7 @@ impl Deletion {
     /// first ctid (text), ctid behind the last (text). For servers with TID range scans.
     pub fn whole_blocks(&self) -> String {
         let (returned, followers) = self.followers();
-        let (kept, steps, arrived) = self.into_parts(WHOLE);
+        let (kept, steps, arrived) = self.handing_over(WHOLE);
         format!(
             "WITH gone AS (\n  DELETE FROM {} WHERE ctid >= $2::text::tid AND ctid < $3::text::tid\n  \
              AND {} RETURNING {}.ctid AS tid{returned}{kept}\n){steps}\n\
@@ -228,7 +228,7 @@ impl Deletion {
     fn batch(&self, matching: &str, last: &str, form: Form) -> String {
         let (from, condition, alias) = (self.from(), self.goes(BATCH), &self.alias);
         let (returned, followers) = self.followers();
-        let (kept_columns, steps, arrived) = self.into_parts(BATCH);
+        let (kept_columns, steps, arrived) = self.handing_over(BATCH);
         let lock = |how: &str| {
             format!(
                 "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n  \
@@ -269,7 +269,7 @@ impl Deletion {
     }
 
     /// What [`Into`] adds to a statement: to what the deletion returns, to its steps, and to its answer.
-    fn into_parts(&self, own: usize) -> (String, String, String) {
+    fn handing_over(&self, own: usize) -> (String, String, String) {
         self.into.as_ref().map_or_else(Default::default, |into| {
             (into.returned(self, own), into.steps(), format!(",\n  {}", into.all_arrived()))
         })

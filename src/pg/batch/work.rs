@@ -42,7 +42,7 @@ struct Prepared {
 }
 
 /// What to do about an error.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Locked,
     Smaller,
@@ -190,7 +190,7 @@ impl<H: Host> Work<'_, H> {
         self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
         let mut prepared = Prepared::default();
         let mut careful = form == Form::Eager && self.deletion.guarded;
-        let mut failures = 0;
+        let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
             if let Some(reason) = self.breathe().await? {
                 return Ok(Some(Ended::Stopped(reason)));
@@ -223,13 +223,15 @@ impl<H: Host> Work<'_, H> {
                     }
                     failures += 1;
                     let trouble = Trouble::of(&error, self.deletion.into.as_ref());
+                    alike = if trouble == last { alike + 1 } else { 1 };
+                    last = trouble;
                     if trouble == Trouble::Locked && now == Form::Eager {
                         // Somebody has one of the rows: the same again, passing over those.
                         careful = true;
                         continue;
                     }
                     // Whoever adds to a row of the same summary lets go of it soon.
-                    let soon = form == Form::Eager && self.deletion.into.is_some() && failures < TRIES;
+                    let soon = form == Form::Eager && self.deletion.into.is_some() && alike < FEW_TRIES;
                     if trouble == Trouble::Locked && !soon {
                         return self.locked_by(&[]).await.map(Some);
                     }
@@ -241,7 +243,7 @@ impl<H: Host> Work<'_, H> {
                     let again = match trouble {
                         Trouble::Smaller => walk.cut() || error.code() != Some(&SqlState::QUERY_CANCELED),
                         Trouble::Again | Trouble::Lost | Trouble::Locked => true,
-                        Trouble::Short | Trouble::TooLarge => failures < FEW_TRIES,
+                        Trouble::Short | Trouble::TooLarge => alike < FEW_TRIES,
                         Trouble::Fatal => false,
                     };
                     if !again || failures >= TRIES {

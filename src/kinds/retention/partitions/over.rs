@@ -107,8 +107,10 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
         time: time(&ages.key, column),
         condition: None,
         before,
+        zone: facts.zone,
         words: Words::Old,
         into: None,
+        making: None,
     })
 }
 
