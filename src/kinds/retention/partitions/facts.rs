@@ -212,7 +212,6 @@ pub struct Rows {
     pub oid: u32,
     /// Why they are looked for one by one: `the default partition`.
     pub what: String,
-    pub zone: Tz,
     pub action: crate::kinds::rows::Action,
 }
 
