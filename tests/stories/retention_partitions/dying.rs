@@ -194,6 +194,23 @@ async fn a_partition_that_gets_newer_rows_after_its_detach_is_not_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_table_is_locked_before_any_partition() {
+    on_each_major(async |db| {
+        db.execute(&format!("{} CREATE TABLE events_rest PARTITION OF events DEFAULT;", past())).await;
+        let (program, hold) = tending(&db, "").holding("retention.locked");
+        let process = program.start(["run", "retention"]);
+        hold.reached().await;
+        // A reader that has the partition and wants the table would otherwise be in our way, and we in its.
+        let locked = "SELECT relation::regclass::text FROM pg_locks JOIN pg_stat_activity a USING (pid) WHERE application_name = 'pgtend/retention' AND mode = 'AccessExclusiveLock' AND locktype = 'relation'";
+        assert_eq!(db.column::<String>(locked).await, ["events"]);
+        hold.go_on();
+        process.wait().await.exits(0);
+        assert_eq!(db.count("events").await, 7);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn three_at_once_do_it_once() {
     on_each_major(async |db| {
         db.execute(&past()).await;

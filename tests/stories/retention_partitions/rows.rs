@@ -87,9 +87,7 @@ async fn rows_that_are_held_immutable_or_only_to_be_detached_stay() {
     on_each_major(async |db| {
         db.execute(&format!("{SCHEMA} {} CREATE TABLE events_rest PARTITION OF events DEFAULT; INSERT INTO events (at) VALUES ('2019-01-01Z');", events(6..=6))).await;
         let drop = "{ table = 'events', keep = '4 months' }";
-        for action in ["detach", "archive', to = 'old"] {
-            succeed(&db, &format!("{{ table = 'events', keep = '4 months', action = '{action}' }}")).await;
-        }
+        succeed(&db, "{ table = 'events', keep = '4 months', action = 'detach' }").await;
         for held in ["events", "events_rest"] {
             db.execute(&format!("INSERT INTO pgtend.hold VALUES ('{held}', 'audit')")).await;
             succeed(&db, drop).await;
@@ -111,6 +109,32 @@ async fn rows_that_are_held_immutable_or_only_to_be_detached_stay() {
         assert_eq!(db.count("events_rest").await, 1);
         succeed(&db, drop).await;
         assert_eq!(db.count("events_rest").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_rows_are_archived_where_partitions_are() {
+    on_each_major(async |db| {
+        db.execute(&format!(
+            "CREATE SCHEMA old; {} CREATE TABLE events_rest PARTITION OF events DEFAULT;
+             INSERT INTO events (at) VALUES ('2019-01-01Z'), ('2019-01-02Z'), ('2027-01-01Z');",
+            events(1..=6)
+        ))
+        .await;
+        let tables_ = "{ table = 'events', keep = '4 months', action = 'archive', to = 'old' }";
+        let report = succeed(&db, tables_).await;
+        assert_eq!((report.total(Counted::RowsArchived), report.total(Counted::PartitionsArchived)), (2, 1));
+        assert_eq!(
+            (db.count("old.events_rest").await, db.count("old.events_1").await, db.count("events").await),
+            (2, 1, 6)
+        );
+        assert_eq!(planned(&db, tables_).await, [""; 0]);
+        // One that does not take them as they are: nothing moves.
+        db.execute("ALTER TABLE events ADD note text; INSERT INTO events (at) VALUES ('2019-01-03Z')").await;
+        let failed = fail(&db, tables_).await;
+        assert!(failed[0].starts_with("public.events_rest: the default partition: "), "{failed:?}");
+        assert_eq!((db.count("old.events_rest").await, db.count("events").await), (2, 7));
     })
     .await;
 }

@@ -9,7 +9,7 @@ use super::age::Ages;
 use super::facts::{Detached, Fate, LeafFacts, Stand, Unmark};
 use super::mark;
 use super::plan::What;
-use super::window::{Old, One, forbidden, obstacle};
+use super::window::{One, forbidden, obstacle};
 use crate::kinds::partitions::bound;
 use crate::kinds::partitions::key::FIRST;
 use crate::pg::TableName;
@@ -48,7 +48,15 @@ impl One<'_> {
                      left as a table of its own",
                 ),
             };
-            self.finish(ages, partition.oid, &partition.name, leaf, (own, Stand::Pending), why.to_string(), range.ok());
+            self.finish(
+                ages,
+                partition.oid,
+                &partition.name,
+                leaf,
+                (own, Stand::Pending, mark.is_some()),
+                why.to_string(),
+                range.ok(),
+            );
         }
         for Detached { name, oid, mark, leaf } in &facts.detached {
             let attach = format!("ALTER TABLE {} ATTACH PARTITION {name} {}", facts.table(), mark.bound);
@@ -91,7 +99,7 @@ impl One<'_> {
                     let why = format!("was detached by an earlier run; {rule}");
                     // The server has forgotten the bound.
                     let leaf = LeafFacts { bound: mark.bound.clone(), ..leaf.clone() };
-                    self.finish(ages, *oid, name, &leaf, (fate.clone(), Stand::Detached), why, Some(range));
+                    self.finish(ages, *oid, name, &leaf, (fate.clone(), Stand::Detached, true), why, Some(range));
                 }
             }
         }
@@ -104,21 +112,29 @@ impl One<'_> {
         oid: u32,
         name: &TableName,
         leaf: &LeafFacts,
-        (fate, stand): (Fate, Stand),
+        (fate, stand, ours): (Fate, Stand, bool),
         why: String,
         range: Option<(NaiveDateTime, NaiveDateTime)>,
     ) {
         let range = range.unwrap_or((FIRST, ages.now));
         let mut going = self.going(ages, range, oid, name, leaf, &fate, why);
         going.stand = stand;
+        going.ours = ours;
         self.want(ages, range.0, range.1, What::Go(Box::new(going)));
     }
 
-    /// Marks on partitions that were not detached after all and are to stay: whoever detached one by hand would see it
-    /// dropped.
-    pub fn stale_marks(&mut self, ages: &Ages<'_>, old: &Old<'_, '_>) {
+    /// Marks on partitions that were not detached after all and do not go now: whoever detached one by hand to keep it
+    /// would see it dropped.
+    pub fn stale_marks(&mut self, ages: &Ages<'_>) {
         let facts = self.facts;
-        let going: BTreeSet<u32> = old.going.iter().map(|age| age.partition.oid).collect();
+        let going: BTreeSet<u32> = self
+            .wanted
+            .iter()
+            .filter_map(|wanted| match &wanted.what {
+                What::Go(going) => Some(going.oid),
+                _ => None,
+            })
+            .collect();
         for partition in facts.parent.partitions.iter().filter(|p| !p.detach_pending && !going.contains(&p.oid)) {
             let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
             if leaf.comment.as_deref().and_then(mark::parse).is_none() {

@@ -23,7 +23,11 @@ use crate::testpoint;
 /// It did not go, and another try would not help.
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
     let session = cx.own_session().await?;
-    let applied = on(cx, &session, going).await;
+    let mut applied = on(cx, &session, going).await;
+    if applied.is_err() && !session.is_closed() && at_work::found(&session, going.oid).await?.is_none() {
+        // Somebody was quicker.
+        applied = Ok(Applied::Done);
+    }
     session.close().await;
     match &applied {
         Ok(Applied::Done) => going.ledger.note(going.oid, Became::Gone),
@@ -59,9 +63,6 @@ async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
     };
     match detached {
         Ok(()) => finish::finish(cx, session, going).await,
-        Err(Failed::Error(_)) if !session.is_closed() && at_work::found(session, going.oid).await?.is_none() => {
-            Ok(Applied::Done)
-        }
         Err(failed) => applied(cx, going, failed),
     }
 }

@@ -114,6 +114,8 @@ pub struct LeafFacts {
     pub owner: Ident,
     /// Whether the session's role may act as the owner.
     pub may_act: bool,
+    /// Whether the owner has the right on its rows that a lock asks for.
+    pub may_lock: bool,
     /// As `pg_get_expr` gives it: `FOR VALUES FROM ('2025-01-01 00:00:00+00') TO …`.
     pub bound: String,
     pub bytes: Option<u64>,
@@ -210,7 +212,6 @@ pub struct Rows {
     pub oid: u32,
     /// Why they are looked for one by one: `the default partition`.
     pub what: String,
-    pub zone: Tz,
     pub action: crate::kinds::rows::Action,
 }
 
@@ -236,6 +237,8 @@ pub struct Going {
     pub rows: Option<u64>,
     pub fate: Fate,
     pub stand: Stand,
+    /// Whether its detaching was begun by us; what somebody else has begun is finished, and no more.
+    pub ours: bool,
     pub way: Way,
     /// The rule that condemns it: `ends 2025-11-01, before the cutoff 2025-11-29 (keep 1 year)`.
     pub reason: String,

@@ -42,10 +42,6 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
         cx.report.count(what, &going.table.plain(), 1);
         return Ok(Applied::Done);
     };
-    if !session.is_closed() && at_work::found(session, going.oid).await?.is_none() {
-        // Somebody was quicker.
-        return Ok(Applied::Done);
-    }
     let what = match going.fate {
         Fate::Drop => "it is detached, and not dropped",
         Fate::Detach => "it is detached, and its foreign keys are still there",
@@ -71,7 +67,9 @@ async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     match &going.fate {
         Fate::Drop => drop_it(ddl, going, &mark).await?,
         Fate::Detach => {
-            without_foreign_keys(ddl, going).await?;
+            if going.ours {
+                without_foreign_keys(ddl, going).await?;
+            }
             at_work::comment(ddl, leaf, Some(&mark.memory())).await?;
         }
         Fate::Archive(to) => {

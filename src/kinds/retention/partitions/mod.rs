@@ -29,14 +29,15 @@ pub mod survey;
 mod window;
 
 use anyhow::{Result, anyhow, bail};
-use chrono_tz::Tz;
 
 pub use self::check::check;
 pub use self::facts::Action;
-use self::facts::{Became, Referring, Rows, TableFacts};
+use self::facts::{Became, Referring, Refusal, Rows, TableFacts};
+use self::over::OldRows;
 use super::Target;
 use super::holds::Holds;
-use crate::kinds::{Applied, Context, rows};
+use crate::kinds::rows::{self, archive};
+use crate::kinds::{Applied, Context};
 use crate::pg::Session;
 use crate::pg::batch::Batch;
 use crate::run::{Plan, Step};
@@ -65,8 +66,27 @@ async fn rows_of(cx: &Context, looked: &[plan::Looked], holds: &Holds) -> Result
     for facts in looked.iter().flatten() {
         let (wanted, notes) = plan::rows(facts, holds, cx.now);
         all.notes.extend(notes);
-        for (over, wanted) in wanted {
-            let plan = rows::plan(&zoned(cx, facts.zone), std::slice::from_ref(&wanted)).await?;
+        for (over, old) in wanted {
+            let wanted = match old {
+                OldRows::Delete(wanted) => wanted,
+                OldRows::Archive(wanted, to) => {
+                    let session = cx.own_session().await?;
+                    let looked = archive::look(&session, &wanted.table, &to, wanted.time.column()).await;
+                    session.close().await;
+                    match looked? {
+                        Ok((into, making)) => rows::Wanted { into: Some(into), making, ..wanted },
+                        Err(refusal) => {
+                            all.actions.push(Action::Refuse {
+                                target: over.leaf.plain(),
+                                table: facts.table().plain(),
+                                refusal: Refusal::new(format!("{}: {}", over.what, refusal.why), refusal.mend),
+                            });
+                            continue;
+                        }
+                    }
+                }
+            };
+            let plan = rows::plan(cx, std::slice::from_ref(&wanted)).await?;
             all.notes.extend(plan.notes);
             all.notes.extend(timeless(cx, facts, &wanted).await?);
             all.actions.extend(plan.actions.into_iter().map(|action| {
@@ -75,7 +95,6 @@ async fn rows_of(cx: &Context, looked: &[plan::Looked], holds: &Holds) -> Result
                     lineage: facts.lineage.iter().cloned().chain([over.leaf.clone()]).collect(),
                     oid: over.oid,
                     what: over.what.clone(),
-                    zone: facts.zone,
                     action,
                 }))
             }));
@@ -96,11 +115,6 @@ async fn timeless(cx: &Context, facts: &TableFacts, wanted: &rows::Wanted) -> Re
         Some(n) => format!("{n} rows have"),
     };
     Ok(Some(Step::keep(wanted.table.plain(), format!("{rows} a key that says no time, and never go"))))
-}
-
-/// In the zone of a table's calendar.
-fn zoned(cx: &Context, zone: Tz) -> Context {
-    Context { timezone: zone, ..cx.clone() }
 }
 
 /// Does one action.
@@ -129,7 +143,7 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
                     cx.report.warn(format!("{}: its rows stay, since {why}", rows.action.step().target));
                     Ok(Applied::Done)
                 }
-                None => crate::kinds::rows::apply(&zoned(cx, rows.zone), settings, &rows.action).await,
+                None => crate::kinds::rows::apply(cx, settings, &rows.action).await,
             }
         }
     }

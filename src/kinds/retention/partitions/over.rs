@@ -67,11 +67,19 @@ fn range(ages: &Ages<'_>, partition: &Partition) -> Option<(NaiveDateTime, Naive
     }
 }
 
+/// What becomes of old rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OldRows {
+    Delete(Wanted),
+    /// They move to this table; how, the catalog has to say.
+    Archive(Wanted, TableName),
+}
+
 /// What is to become of the old rows of a leaf; or why they are only reported.
 ///
 /// # Errors
 /// The note.
-pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> Result<Wanted, Step> {
+pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> Result<OldRows, Step> {
     let Over { leaf, what, .. } = over;
     let left = |why: &str| {
         Err(Step::warn(leaf.plain(), format!("{what} may hold rows of before {}: {why}", ages.cutoff_shown())))
@@ -89,10 +97,8 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
     if let Some(newest) = &policy.newest {
         return left(&format!("by {newest} some of them may be newer, and they stay"));
     }
-    match fate {
-        Fate::Drop => {}
-        Fate::Detach => return left("single rows cannot be detached, and they stay"),
-        Fate::Archive(_) => return left("only whole partitions are archived in this version, and they stay"),
+    if *fate == Fate::Detach {
+        return left("single rows cannot be detached, and they stay");
     }
     let line = ages.key.line();
     // A value of the key stands for all of its unit, and is old when the unit is over.
@@ -102,7 +108,7 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
     };
     let Some(floor) = floor else { return left("the cutoff is beyond the calendar") };
     let before = if line == Line::Instant && ages.key.unit().is_none() { ages.cutoff_at } else { ages.instant(floor) };
-    Ok(Wanted {
+    let wanted = Wanted {
         table: leaf.clone(),
         time: time(&ages.key, column),
         condition: None,
@@ -111,6 +117,10 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
         words: Words::Old,
         into: None,
         making: None,
+    };
+    Ok(match fate {
+        Fate::Archive(to) => OldRows::Archive(wanted, TableName { schema: to.clone(), name: leaf.name.clone() }),
+        Fate::Drop | Fate::Detach => OldRows::Delete(wanted),
     })
 }
 

@@ -33,7 +33,8 @@ fn check(text: &str, keys: &str, expect: &[&str]) {
     let said: Vec<String> = leaves(&facts, &ages)
         .iter()
         .map(|over| match wanted(&facts, &ages, &fate, over) {
-            Ok(wanted) => {
+            Ok(OldRows::Archive(_, to)) => format!("{}: {}: to {}", over.leaf.name.as_str(), over.what, to.plain()),
+            Ok(OldRows::Delete(wanted)) => {
                 format!("{}: {}: before {}", over.leaf.name.as_str(), over.what, wanted.before.format("%Y-%m-%d %H:%M"))
             }
             Err(step) => format!("{}: {}", over.leaf.name.as_str(), step.reason),
@@ -113,12 +114,16 @@ fn rows_that_must_not_go_are_only_reported() {
         |why: &str| format!("events_default: the default partition may hold rows of before 2026-04-15 12:00: {why}");
     for (keys, why) in [
         (", action = 'detach'", "single rows cannot be detached, and they stay"),
-        (", action = 'archive', to = 'old'", "only whole partitions are archived in this version, and they stay"),
         (", newest = 'made'", "by \"made\" some of them may be newer, and they stay"),
         (", immutable = 'drop-after-export', export = 'x'", "single rows are not exported, and they stay"),
     ] {
         check(text, &format!("keep = '2 months'{keys}"), &[&said(why)]);
     }
+    check(
+        text,
+        "keep = '2 months', action = 'archive', to = 'old'",
+        &["events_default: the default partition: to old.events_default"],
+    );
     let mut parent = parent(text);
     parent.immutable = Some(Ident::new("no_delete").unwrap());
     let facts = made(parent, "keep = '2 months'");

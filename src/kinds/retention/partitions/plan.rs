@@ -6,11 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::age::Ages;
 use super::facts::{Action, Fate, Going, Ledger, Refusal, Stand, TableFacts, Unmark};
-use super::over::{self, Over};
+use super::over::{self, OldRows, Over};
 use super::window::{Old, One, forbidden, obstacle};
 use crate::kinds::partitions::facts::Partition;
 use crate::kinds::retention::holds::Holds;
-use crate::kinds::rows::Wanted;
 use crate::pg::TableName;
 use crate::run::{Plan, Step};
 
@@ -37,7 +36,7 @@ pub fn candidates(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> Vec<
 }
 
 /// Leaves that do not go, in which old rows are looked for one by one; and what is said of those that are left alone.
-pub fn rows(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> (Vec<(Over, Wanted)>, Vec<Step>) {
+pub fn rows(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> (Vec<(Over, OldRows)>, Vec<Step>) {
     let (mut wanted, mut notes) = (Vec::new(), Vec::new());
     let (Ok(fate), Ok(ages)) = (Fate::of(&facts.policy), Ages::of(&facts.parent, &facts.policy, facts.zone, now))
     else {

@@ -171,6 +171,13 @@ fn what_stands_in_the_way_is_refused_with_what_to_do() {
         refuse m01: RULE: m01 belongs to \"other\", and pgtend's role may not act as that one; GRANT \"other\" TO the role that pgtend connects as, or ALTER TABLE it OWNER TO \"app\"
         NEXT");
     check_old(
+        "! unlockable m01",
+        "",
+        "
+        refuse m01: RULE: \"app\", which owns m01, may not lock it, having no right to UPDATE, DELETE or TRUNCATE; GRANT TRUNCATE ON \"public\".\"m01\" TO \"app\";
+        NEXT",
+    );
+    check_old(
         "! foreign m01",
         "",
         "
@@ -325,7 +332,15 @@ fn what_an_earlier_run_began_is_finished_if_it_would_be_begun_today() {
         "",
         "
         drop m01: RULE; detached concurrently
-        restore_comment m06: an earlier run was about to detach it, and by the policy it stays
+        restore_comment m06: an earlier run was about to detach it, and it does not go now
+        NEXT",
+    );
+    check_old(
+        "! mark m01 drop\n ! view m01",
+        "",
+        "
+        refuse m01: RULE: view v depends on m01, which cannot be dropped then; let it read the partitioned table instead, or drop it; or use action = \"detach\" or \"archive\"
+        restore_comment m01: an earlier run was about to detach it, and it does not go now
         NEXT",
     );
     check_old("! mark m01 drop", "", "drop m01: RULE; detached concurrently\nNEXT");

@@ -56,6 +56,7 @@ fn leaf(name: &TableName, bound: &Bound) -> LeafFacts {
         kind: 'r',
         owner: ident("app"),
         may_act: true,
+        may_lock: true,
         bound: written(bound),
         bytes: Some(8192),
         rows: Some(10),
@@ -127,6 +128,7 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
                 of(&mut facts, name).may_act = false;
                 of(&mut facts, name).owner = ident("other");
             }
+            ["unlockable", name] => of(&mut facts, name).may_lock = false,
             ["foreign", name] => of(&mut facts, name).kind = 'f',
             ["taken", name] => of(&mut facts, name).name_taken = true,
             ["sub", name, sub] => of(&mut facts, name).tree.push(table(sub)),

@@ -19,7 +19,7 @@ impl Action {
             Action::Unmark(unmark) => Step {
                 action: "restore_comment",
                 target: unmark.leaf.plain(),
-                reason: "an earlier run was about to detach it, and by the policy it stays".into(),
+                reason: "an earlier run was about to detach it, and it does not go now".into(),
                 detail: json!({ "table": unmark.table.plain(), "comment": unmark.comment }),
                 sql: None,
             },

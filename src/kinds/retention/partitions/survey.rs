@@ -200,6 +200,7 @@ fn leaf_of(row: &Row) -> Result<LeafFacts> {
         kind: catalog::character(row.get("relkind")),
         owner: Ident::new(row.get::<_, String>("owner"))?,
         may_act: row.get("may_act"),
+        may_lock: row.get("may_lock"),
         bound: row.get("bound"),
         bytes: None,
         rows,

@@ -65,7 +65,8 @@ moving AS (
 SELECT c.oid,
        c.relkind,
        pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
-       pg_catalog.pg_has_role(c.relowner, 'MEMBER') AS may_act,
+       coalesce(pg_catalog.pg_has_role(c.relowner, 'MEMBER'), false) AS may_act,
+       may.lock AS may_lock,
        -- Without its table, or it would wait for whoever has that one locked.
        coalesce(pg_catalog.pg_get_expr(c.relpartbound, 0), '') AS bound,
        within.schemas,
@@ -75,9 +76,15 @@ SELECT c.oid,
        -- tgtype: bit 1 BEFORE, bit 3 DELETE.
        ARRAY(SELECT DISTINCT g.tgname::text FROM tree JOIN pg_catalog.pg_trigger g ON g.tgrelid = tree.oid
              WHERE tree.root = c.oid AND g.tgenabled IN ('O', 'A') AND g.tgtype & 10 = 10 ORDER BY 1) AS delete_triggers,
-       coalesce(dependents.said, '{}') AS dependents,
+       array_remove(coalesce(dependents.said, '{}'), NULL) AS dependents,
        coalesce(moving.name_taken, false) AS name_taken
 FROM within
 JOIN pg_catalog.pg_class c ON c.oid = within.root
 LEFT JOIN dependents ON dependents.root = c.oid
 LEFT JOIN moving ON moving.root = c.oid
+-- What LOCK TABLE … IN ACCESS EXCLUSIVE MODE asks for, even of the owner. Unknown of a table that somebody has dropped since
+-- this query began.
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.has_table_privilege(c.relowner, c.oid, 'UPDATE, DELETE, TRUNCATE') AS lock OFFSET 0
+) AS may
+WHERE may.lock IS NOT NULL

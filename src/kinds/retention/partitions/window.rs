@@ -62,9 +62,9 @@ fn immutable(table: &str, trigger: &str) -> Refusal {
 }
 
 /// Why a partition that is old enough cannot go, as far as the catalog tells.
-pub fn obstacle(facts: &TableFacts, fate: &Fate, name: &TableName, leaf: &LeafFacts) -> Option<Refusal> {
+pub fn obstacle(facts: &TableFacts, fate: &Fate, table: &TableName, leaf: &LeafFacts) -> Option<Refusal> {
     let owner = &leaf.owner;
-    let name = name.plain();
+    let name = table.plain();
     if !matches!(leaf.kind, 'r' | 'p') {
         return Some(Refusal::new(
             format!("{name} is {}: its rows are in another server", kind_name(leaf.kind)),
@@ -78,6 +78,12 @@ pub fn obstacle(facts: &TableFacts, fate: &Fate, name: &TableName, leaf: &LeafFa
                 "GRANT {owner} TO the role that pgtend connects as, or ALTER TABLE it OWNER TO {}",
                 facts.parent.owner
             ),
+        ));
+    }
+    if !leaf.may_lock {
+        return Some(Refusal::new(
+            format!("{owner}, which owns {name}, may not lock it, having no right to UPDATE, DELETE or TRUNCATE"),
+            format!("GRANT TRUNCATE ON {table} TO {owner};"),
         ));
     }
     match fate {
@@ -134,11 +140,11 @@ impl One<'_> {
         }
         let old = Old::of(&ages, facts.policy.keep_at_least);
         self.begun_before(&ages, &fate);
-        self.stale_marks(&ages, &old);
         self.unknown(&ages);
         let refusal = forbidden(facts, &fate).or_else(|| facts.obstacles.first().cloned());
         match refusal {
             Some(Refusal { why, mend }) if !old.going.is_empty() => {
+                self.stale_marks(&ages);
                 let n = counted(old.going.len(), "partition");
                 let are = if old.going.len() == 1 { "is" } else { "are" };
                 return Err(Refusal::new(format!("{n} {are} before the cutoff {}: {why}", ages.cutoff_shown()), mend));
@@ -146,6 +152,7 @@ impl One<'_> {
             Some(refusal) => self.notes.push(Step::warn(&table, refusal.sentence())),
             None => self.those_of_now(&ages, &old, &fate, before),
         }
+        self.stale_marks(&ages);
         self.near_the_edge(&ages, &old);
         Ok(())
     }
@@ -297,6 +304,7 @@ impl One<'_> {
             rows: leaf.rows,
             fate: fate.clone(),
             stand: Stand::Attached,
+            ours: true,
             way: way(facts, leaf),
             reason,
             references: leaf.references.clone(),
