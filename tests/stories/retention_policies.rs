@@ -27,10 +27,10 @@ async fn prepare(db: &Database) {
     )
     .await;
     let months = "SELECT format('CREATE TABLE months_%s PARTITION OF months FOR VALUES FROM (%L) TO (%L)', n,
-                      date_trunc('month', now(), 'UTC') - n * interval '1 month', date_trunc('month', now(), 'UTC') - (n - 1) * interval '1 month')
-                  FROM generate_series(0, 5) n";
+                      (month - n * interval '1 month') AT TIME ZONE 'UTC', (month - (n - 1) * interval '1 month') AT TIME ZONE 'UTC')
+                  FROM generate_series(0, 5) n, date_trunc('month', now() AT TIME ZONE 'UTC') AS month";
     let statements: Vec<String> = db.column(months).await;
-    db.execute(&format!("SET timezone = 'UTC'; {}", statements.join("; "))).await;
+    db.execute(&statements.join("; ")).await;
 }
 
 async fn policy(db: &Database, rows: &str) {

@@ -65,6 +65,7 @@ impl ExpireTable {
     fn wanted(&self, now: DateTime<Utc>, zone: Tz) -> Result<Wanted> {
         Ok(Wanted {
             table: self.table.clone(),
+            counted_as: self.table.plain(),
             time: self.time()?,
             condition: self.condition.clone(),
             before: self.grace.before(now, zone).context("grace reaches back beyond the calendar")?,

@@ -139,7 +139,7 @@ fn what_says_how_old_a_row_is_may_be_another_column_or_another_row() {
         "timeless: refused, public.timeless has no column \"created_at\" that would say how old a row is; say in except which \
          column does, or with age_from which row of another table",
     );
-    let from = "except = [{ table = 'timeless', age_from = { table = 'suites', key = 'id', column = 'at' } }, { table = 'logs', column = 'id' }]";
+    let from = "to = 'archive'\nexcept = [{ table = 'timeless', age_from = { table = 'suites', key = 'id', column = 'at' } }, { table = 'logs', column = 'id' }]";
     check(
         from,
         &["timeless 1 f t", "logs 1 f t"],
@@ -148,7 +148,7 @@ fn what_says_how_old_a_row_is_may_be_another_column_or_another_row() {
     );
     check(
         "",
-        &["logs 1 t f"],
-        "logs: refused, it is to be archived, and policies does not say where to; add to = \"SCHEMA\"",
+        &["events 1 t f"],
+        "events: refused, it is to be archived, and policies does not say where to; add to = \"SCHEMA\"",
     );
 }

@@ -110,6 +110,7 @@ async fn referring_first<'a>(session: &Session, targets: &'a [Target]) -> Result
 fn nothing(target: &Target, cx: &Context) -> Wanted {
     Wanted {
         table: target.policy.table.clone(),
+        counted_as: target.policy.table.plain(),
         time: Time::Expression("NULL::timestamptz".into()),
         condition: None,
         before: cx.now,

@@ -37,6 +37,8 @@ use crate::run::{Counted, Plan};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     pub table: TableName,
+    /// The name in the config that what happens is counted under.
+    pub counted_as: String,
     /// What says how old a row is.
     pub time: Time,
     /// More that must hold: the operator's SQL.
@@ -193,7 +195,7 @@ async fn take(cx: &Context, settings: &Batch, delete: &plan::Delete) -> Result<A
         Some(Into::Archive(_)) => Counted::RowsArchived,
         Some(Into::Summary(_)) => Counted::RowsSummarized,
     };
-    let host = Run { cx, table: delete.table.plain(), counted, followers: &delete.followers };
+    let host = Run { cx, table: delete.counted_as.clone(), counted, followers: &delete.followers };
     Ok(match batch::delete(&host, &cx.pg, &delete.deletion, settings, &delete.progress).await? {
         batch::Ended::Done => Applied::Done,
         batch::Ended::Stayed { why, moved: true } => Applied::Partly(why),

@@ -110,8 +110,9 @@ pub enum Action {
 
 #[derive(Debug)]
 pub struct Delete {
-    /// The table of the config that the leaf belongs to.
+    /// The table that the leaf belongs to.
     pub table: TableName,
+    pub counted_as: String,
     pub deletion: Deletion,
     pub words: Words,
     pub due: Count,
@@ -205,6 +206,7 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             let followers = work.deletion.followed_by.iter().map(|key| Follower { table: key.table.plain() }).collect();
             plan.actions.push(Action::Delete(Box::new(Delete {
                 table: facts.wanted.table.clone(),
+                counted_as: facts.wanted.counted_as.clone(),
                 words: facts.wanted.words,
                 deletion: work.deletion,
                 due: work.due,
@@ -293,8 +295,8 @@ impl Action {
     /// The table of the config, however many leaves it has.
     pub fn label(&self) -> String {
         match self {
-            Action::Delete(delete) => delete.table.plain(),
-            Action::Wait { wanted, .. } => wanted.table.plain(),
+            Action::Delete(delete) => delete.counted_as.clone(),
+            Action::Wait { wanted, .. } => wanted.counted_as.clone(),
             Action::Referred(referred) => referred.deletion.leaf.plain(),
             Action::Refuse { target, .. } => target.clone(),
         }

@@ -23,6 +23,7 @@ fn key(on_delete: OnDelete) -> Reference {
 fn wanted() -> Wanted {
     Wanted {
         table: TableName::new("public", "sessions").unwrap(),
+        counted_as: "public.sessions".into(),
         time: Time::Column(ident("expires_at")),
         condition: None,
         before: "2026-06-15T12:00:00Z".parse().unwrap(),

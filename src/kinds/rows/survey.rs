@@ -89,6 +89,11 @@ pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Dept
         Err(refusal) => return refused(refusal),
     };
     let cutoff = plan::cutoff(wanted.before, time_type, wanted.zone);
+    let cutoff = match (wanted.words, time_type, cutoff) {
+        // A row that says only its day is old when all of that day is.
+        (Words::Old, "date", Cutoff::Wall(at)) => Cutoff::Wall(at.date().into()),
+        (_, _, cutoff) => cutoff,
+    };
 
     let mut facts = TableFacts::new(wanted);
     for leaf in catalog::leaves(session, root.oid).await? {

@@ -134,6 +134,7 @@ impl Summarize {
             .context("older_than reaches back beyond the calendar")?;
         let mut wanted = Wanted {
             table: self.table.clone(),
+            counted_as: self.table.plain(),
             time: Time::Column(self.time.clone()),
             condition: self.condition.clone(),
             before,

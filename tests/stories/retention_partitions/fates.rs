@@ -174,6 +174,10 @@ async fn what_may_not_be_deleted_is_not_dropped_whatever_the_trigger_does() {
                 failed[0].starts_with(scope) && failed[0].contains("trigger no stands on deleting"),
                 "{on} {each}: {failed:?}"
             );
+            for action in ["action = 'detach'", "action = 'archive', to = 'public'"] {
+                let failed = fail(&db, &format!("{{ table = 'events', keep = '4 months', {action} }}")).await;
+                assert!(failed[0].starts_with(scope), "{on} {each}: {failed:?}");
+            }
             assert_eq!(attached(&db).await.len(), 6);
             db.execute(&format!("ALTER TABLE {on} DISABLE TRIGGER no")).await;
             let goes = planned(&db, "{ table = 'events', keep = '4 months' }").await;

@@ -102,8 +102,9 @@ pub fn count_of(details: &Value, field: &str) -> i64 {
     details[field].as_i64().unwrap_or_default()
 }
 
+/// What changes no row of the application's but the time in a policy.
 fn is_note(line: &Value) -> bool {
-    ["keep", "warn"].contains(&text(&line["action"]))
+    ["keep", "warn", "record_run"].contains(&text(&line["action"]))
 }
 
 /// The GRANTs in the comments of a job file.

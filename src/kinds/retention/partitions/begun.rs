@@ -21,10 +21,9 @@ impl One<'_> {
     pub fn begun_before(&mut self, ages: &Ages<'_>, fate: &Fate) {
         let facts = self.facts;
         let barred = |leaf: &LeafFacts| {
-            *fate == Fate::Drop
-                && (forbidden(facts, fate).is_some()
-                    || (facts.policy.immutable.is_none() && !leaf.delete_triggers.is_empty())
-                    || (facts.policy.export.is_some() && !facts.can_compare))
+            forbidden(facts).is_some()
+                || (facts.policy.immutable.is_none() && !leaf.delete_triggers.is_empty())
+                || (*fate == Fate::Drop && facts.policy.export.is_some() && !facts.can_compare)
         };
         for partition in facts.parent.partitions.iter().filter(|partition| partition.detach_pending) {
             let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
@@ -90,7 +89,7 @@ impl One<'_> {
                     ),
                 )),
                 Ok(range) => {
-                    let obstacle = forbidden(facts, fate).or_else(|| obstacle(facts, fate, name, leaf));
+                    let obstacle = forbidden(facts).or_else(|| obstacle(facts, fate, name, leaf));
                     if let Some(refusal) = obstacle {
                         self.want(ages, range.0, range.1, What::Refuse(name.clone(), refusal));
                         continue;

@@ -95,9 +95,7 @@ async fn before(cx: &Context, session: &Session, going: &Going) -> Result<Option
     if let Some((_, other)) = going.after.iter().find(waits) {
         return Ok(Some(Applied::Locked(format!("{}, whose rows refer to it, has to go first", other.plain()))));
     }
-    if going.fate == Fate::Drop {
-        still_droppable(session, going).await?;
-    }
+    still_free(session, going).await?;
     let keys = crate::pg::catalog::references(session, going.oid).await?;
     let referring = look::referring(session, &going.leaf_owner, &going.leaf, &keys, &[], look::LOOK).await?;
     if !referring.is_empty() {
@@ -123,12 +121,12 @@ async fn before(cx: &Context, session: &Session, going: &Going) -> Result<Option
 }
 
 /// Triggers and dependents that were made since the plan.
-async fn still_droppable(session: &Session, going: &Going) -> Result<()> {
+async fn still_free(session: &Session, going: &Going) -> Result<()> {
     let Some(leaf) = survey::leaf(session, going.oid, None).await? else { return Ok(()) };
-    if !leaf.dependents.is_empty() {
+    if going.fate == Fate::Drop && !leaf.dependents.is_empty() {
         bail!("{} depends on it, which cannot be dropped then", leaf.dependents.join(", "));
     }
-    if going.anchored {
+    if going.immutable {
         return Ok(());
     }
     let parents = session

@@ -249,9 +249,10 @@ pub struct Going {
     pub newest: Option<(Ident, DateTime<Utc>)>,
     pub zone: Tz,
     pub detach_timeout: Duration,
-    /// It has to be exported first, and what went is remembered.
+    /// The store it has to be exported to first.
     pub export: Option<String>,
-    pub anchored: bool,
+    /// A trigger, or the policy, stands on deleting from it: what was dropped is remembered.
+    pub immutable: bool,
     pub ledger: Ledger,
 }
 

@@ -25,7 +25,7 @@ const READING: Duration = Duration::from_mins(5);
 /// # Errors
 /// It is no longer what it was, or the server refuses.
 pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
-    let reads = going.fate == Fate::Drop && (going.newest.is_some() || going.anchored);
+    let reads = going.fate == Fate::Drop && (going.newest.is_some() || going.immutable);
     let limit = if reads { READING } else { ddl::LIMIT };
     let work = async {
         let ddl = Ddl::within(session, &going.leaf_owner, limit).await?;
@@ -112,7 +112,7 @@ async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark) -> Result<()> {
             return Err(anyhow!("its newest {column} is {} by now: it is not dropped", row.get::<_, &str>(0)));
         }
     }
-    if going.anchored {
+    if going.immutable {
         anchor::write(ddl, going, mark).await?;
     }
     testpoint::reach("retention.drop").await;

@@ -110,6 +110,7 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
     let before = if line == Line::Instant && ages.key.unit().is_none() { ages.cutoff_at } else { ages.instant(floor) };
     let wanted = Wanted {
         table: leaf.clone(),
+        counted_as: facts.table().plain(),
         time: time(&ages.key, column),
         condition: None,
         before,
@@ -119,7 +120,9 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
         making: None,
     };
     Ok(match fate {
-        Fate::Archive(to) => OldRows::Archive(wanted, TableName { schema: to.clone(), name: leaf.name.clone() }),
+        Fate::Archive(to) => {
+            OldRows::Archive(wanted, TableName { schema: to.clone(), name: facts.table().name.clone() })
+        }
         Fate::Drop | Fate::Detach => OldRows::Delete(wanted),
     })
 }

@@ -122,7 +122,7 @@ fn rows_that_must_not_go_are_only_reported() {
     check(
         text,
         "keep = '2 months', action = 'archive', to = 'old'",
-        &["events_default: the default partition: to old.events_default"],
+        &["events_default: the default partition: to old.events"],
     );
     let mut parent = parent(text);
     parent.immutable = Some(Ident::new("no_delete").unwrap());

@@ -21,7 +21,7 @@ pub type Looked = Result<TableFacts, (TableName, Refusal)>;
 pub fn candidates(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> Vec<u32> {
     let Ok(fate) = Fate::of(&facts.policy) else { return Vec::new() };
     let Ok(ages) = Ages::of(&facts.parent, &facts.policy, facts.zone, now) else { return Vec::new() };
-    if holds.on_any(&facts.lineage, now).is_some() || forbidden(facts, &fate).is_some() {
+    if holds.on_any(&facts.lineage, now).is_some() || forbidden(facts).is_some() {
         return Vec::new();
     }
     let old = Old::of(&ages, facts.policy.keep_at_least);

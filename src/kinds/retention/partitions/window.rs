@@ -44,20 +44,16 @@ impl<'a, 'b> Old<'a, 'b> {
 }
 
 /// Why nothing of a table may go.
-pub fn forbidden(facts: &TableFacts, fate: &Fate) -> Option<Refusal> {
-    if *fate != Fate::Drop || facts.policy.immutable.is_some() {
-        return None;
-    }
-    let trigger = facts.parent.immutable.as_ref()?;
+pub fn forbidden(facts: &TableFacts) -> Option<Refusal> {
+    let trigger = facts.parent.immutable.as_ref().filter(|_| facts.policy.immutable.is_none())?;
     Some(immutable(&facts.table().plain(), trigger.as_str()))
 }
 
+/// Neither DROP nor DETACH asks a trigger, and a table that was detached has lost those of its parent.
 fn immutable(table: &str, trigger: &str) -> Refusal {
     Refusal::new(
-        format!(
-            "trigger {trigger} stands on deleting from {table}, and a dropped partition's rows are deleted all the same"
-        ),
-        "write immutable = \"drop-after-export\" with an export if that is meant, or action = \"detach\" or \"archive\"",
+        format!("trigger {trigger} stands on deleting from {table}, and no longer would once a partition is detached"),
+        "write immutable = \"drop-after-export\" with an export if that is meant",
     )
 }
 
@@ -86,18 +82,16 @@ pub fn obstacle(facts: &TableFacts, fate: &Fate, table: &TableName, leaf: &LeafF
             format!("GRANT TRUNCATE ON {table} TO {owner};"),
         ));
     }
+    if let Some(trigger) = leaf.delete_triggers.first().filter(|_| facts.policy.immutable.is_none()) {
+        return Some(immutable(&name, trigger));
+    }
     match fate {
-        Fate::Drop => {
-            if let Some(trigger) = leaf.delete_triggers.first().filter(|_| facts.policy.immutable.is_none()) {
-                return Some(immutable(&name, trigger));
-            }
-            (!leaf.dependents.is_empty()).then(|| {
-                Refusal::new(
-                    format!("{} depends on {name}, which cannot be dropped then", leaf.dependents.join(", ")),
-                    "let it read the partitioned table instead, or drop it; or use action = \"detach\" or \"archive\"",
-                )
-            })
-        }
+        Fate::Drop => (!leaf.dependents.is_empty()).then(|| {
+            Refusal::new(
+                format!("{} depends on {name}, which cannot be dropped then", leaf.dependents.join(", ")),
+                "let it read the partitioned table instead, or drop it; or use action = \"detach\" or \"archive\"",
+            )
+        }),
         Fate::Detach => None,
         Fate::Archive(to) => leaf.name_taken.then(|| {
             Refusal::new(
@@ -141,7 +135,7 @@ impl One<'_> {
         let old = Old::of(&ages, facts.policy.keep_at_least);
         self.begun_before(&ages, &fate);
         self.unknown(&ages);
-        let refusal = forbidden(facts, &fate).or_else(|| facts.obstacles.first().cloned());
+        let refusal = forbidden(facts).or_else(|| facts.obstacles.first().cloned());
         match refusal {
             Some(Refusal { why, mend }) if !old.going.is_empty() => {
                 self.stale_marks(&ages);
@@ -206,19 +200,6 @@ impl One<'_> {
                 );
                 self.want(ages, age.from, age.to, What::Refuse(name, refusal));
                 continue;
-            }
-            if let (Fate::Detach | Fate::Archive(_), Some(trigger)) = (
-                fate,
-                facts
-                    .parent
-                    .immutable
-                    .as_ref()
-                    .map(|t| t.as_str())
-                    .or(leaf.delete_triggers.first().map(|t| t.as_str())),
-            ) {
-                let reason =
-                    format!("trigger {trigger} stands on deleting from it, and no longer does once it is detached");
-                self.notes.push(Step::warn(name.plain(), reason));
             }
             went += 1;
             let going = self.going(ages, (age.from, age.to), partition.oid, &name, leaf, fate, rule);
@@ -313,7 +294,7 @@ impl One<'_> {
             zone: ages.zone,
             detach_timeout: policy.detach_timeout.0,
             export: policy.export.clone(),
-            anchored: is_immutable && *fate == Fate::Drop,
+            immutable: is_immutable,
             ledger: self.ledger.clone(),
         }
     }
