@@ -6,6 +6,7 @@ use super::Wanted;
 use super::plan::{self, Count, LeafFacts, TableFacts};
 use super::survey::{self, Depth};
 use crate::kinds::Context;
+use crate::pg::batch::Into;
 use crate::pg::catalog::{Leaf, OnDelete};
 use crate::pg::{Session, explain};
 use crate::run::Finding;
@@ -57,7 +58,7 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
         for what in plan::without(work) {
             found.push(Finding::warning(format!("{name}: {what}"), "each run fails until then"));
         }
-        referencing(&mut found, leaf);
+        referencing(&mut found, leaf, matches!(facts.wanted.into, Some(Into::Archive(_))));
         if !leaf.delete_triggers.is_empty() {
             found.push(Finding::warning(
                 format!("{name} has BEFORE DELETE triggers ({}), which may keep rows", leaf.delete_triggers.join(", ")),
@@ -68,8 +69,8 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
     found
 }
 
-/// Foreign keys that point at the table.
-fn referencing(found: &mut Vec<Finding>, leaf: &Leaf) {
+/// Foreign keys that point at the table; `moves`: its rows are not deleted, but go elsewhere.
+fn referencing(found: &mut Vec<Finding>, leaf: &Leaf, moves: bool) {
     let name = leaf.name.plain();
     for key in &leaf.referenced_by {
         let by = format!("{} (constraint {}, {})", key.table.plain(), key.constraint, key.on_delete.sql());
@@ -79,6 +80,13 @@ fn referencing(found: &mut Vec<Finding>, leaf: &Leaf) {
                 format!("each row deleted from {name} scans the whole of {by}: no index begins with the key"),
                 format!("CREATE INDEX CONCURRENTLY ON {} ({});", key.table, columns.join(", ")),
             ));
+        }
+        if moves && key.readable {
+            found.push(Finding::warning(
+                format!("rows of {name} stay, and the run fails, as long as rows of {by} refer to them"),
+                "archive or delete those first, or say in where which rows to leave",
+            ));
+            continue;
         }
         match key.on_delete {
             OnDelete::Refuse if key.readable => found.push(Finding::warning(

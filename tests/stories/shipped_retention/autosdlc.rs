@@ -41,15 +41,17 @@ fn load(db: &Database) -> Jobs {
 
 /// The old rows of a table that has a policy, as the page says what is old.
 fn old(table: &str, days: i32) -> String {
+    // A day of the server's own zone may have 23 hours or 25.
+    let hours = days * 24;
     match table {
         "test_results" => format!(
-            "(SELECT r.* FROM test_results r JOIN test_suites s ON s.id = r.test_suite_id WHERE s.created_at < now() - interval '{days} days')"
+            "(SELECT r.* FROM test_results r JOIN test_suites s ON s.id = r.test_suite_id WHERE s.created_at < now() - interval '{hours} hours')"
         ),
         "agent_messages" => format!(
-            "(SELECT m.* FROM agent_messages m WHERE created_at < now() - interval '{days} days'
+            "(SELECT m.* FROM agent_messages m WHERE created_at < now() - interval '{hours} hours'
                AND NOT EXISTS (SELECT FROM message_queue q WHERE q.message_id = m.id))"
         ),
-        _ => format!("(SELECT * FROM {table} WHERE created_at < now() - interval '{days} days')"),
+        _ => format!("(SELECT * FROM {table} WHERE created_at < now() - interval '{hours} hours')"),
     }
 }
 
@@ -140,9 +142,9 @@ async fn with_the_index_that_the_file_names_nobody_is_warned_of_it() {
     on_each_major(async |db| {
         let jobs = load(&db);
         let warned = |found: &str| {
-            found
-                .lines()
-                .any(|line| line.contains("warning") && line.contains("message_queue") && line.contains("index"))
+            found.lines().any(|line| {
+                line.contains("warning") && line.contains("message_queue") && line.contains("no index begins")
+            })
         };
         assert!(warned(&jobs.check().await));
         let text = shipped("autosdlc.toml");
