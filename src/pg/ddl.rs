@@ -80,8 +80,27 @@ impl<'a> Ddl<'a> {
     pub async fn rows(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         let tick = self.tick()?;
         // Sent one after the other without waiting for an answer between them.
-        let (ticked, rows) = tokio::join!(self.session.batch_execute(&tick), self.session.query(statement, parameters));
+        let (ticked, rows) =
+            tokio::join!(biased; self.session.batch_execute(&tick), self.session.query(statement, parameters));
         ticked?;
+        Ok(rows?)
+    }
+
+    /// Runs statements, and asks in the same round trip how things are after them. Only questions go along so: whatever
+    /// changes anything is sent when it is known that all before it went well.
+    ///
+    /// # Errors
+    /// What the server says, or [`DeadlineOver`].
+    pub async fn run_and_ask(
+        &self,
+        statements: &str,
+        question: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        let statements = format!("{}; {statements}", self.tick()?);
+        let (ran, rows) =
+            tokio::join!(biased; self.session.batch_execute(&statements), self.session.ask(question, parameters));
+        ran?;
         Ok(rows?)
     }
 
@@ -92,6 +111,11 @@ impl<'a> Ddl<'a> {
     pub async fn rollback_to(&self, savepoint: &str) -> Result<()> {
         let sql = format!("ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}");
         self.session.batch_execute(&sql).await.context("take back a part of the transaction")
+    }
+
+    /// The session it is in, for questions to the catalog, which nothing keeps waiting.
+    pub fn session(&self) -> &'a Session {
+        self.session
     }
 
     /// How long the last statement might take at most; one that ran out of time has taken that long.

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod conninfo;
 mod conntext;
 pub mod ddl;
+pub mod fence;
 pub mod ident;
 mod keywords;
 mod passfile;
@@ -20,6 +21,7 @@ pub mod words;
 
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
+pub use fence::Fence;
 pub use ident::{Ident, TableName};
 pub use pooler::TransactionPooler;
 pub use refusal::ConnectError;
