@@ -110,7 +110,7 @@ impl Database {
     pub async fn refuse_transaction_pooler(&self) -> Result<()> {
         self.direct
             .get_or_try_init(|| async {
-                let (first, second) = (self.link("pgtend").await?, self.link("pgtend").await?);
+                let (first, second) = tokio::try_join!(self.link("pgtend"), self.link("pgtend"))?;
                 pooler::refuse_transaction_mode(&first, &second, &self.name).await
             })
             .await
@@ -240,7 +240,7 @@ async fn facts(client: &Client) -> Result<Facts> {
     let row = client
         .query_one(
             "SELECT current_setting('server_version_num')::int, pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
-                    (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout')",
+                    (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000)::bigint",
             &[],
         )
         .await

@@ -24,7 +24,13 @@ use crate::testpoint;
 /// The partition was not made, and another try would not help.
 pub async fn create(cx: &Context, create: &Create) -> Result<Applied> {
     let session = cx.kept_session().await?;
-    match on(&session, cx, create).await {
+    let applied = on(&session, cx, create).await;
+    leave(cx, session, applied).await
+}
+
+/// Leaves the session to the next action, unless something went wrong in it.
+async fn leave(cx: &Context, session: Session, applied: Result<Applied>) -> Result<Applied> {
+    match applied {
         // Without the connection nobody knows what came of it; the next try looks, and fails if there is no server.
         Err(error) if session.is_closed() => Ok(match cx.stop.requested() {
             Some(reason) => Applied::Stopped(reason),
@@ -268,7 +274,7 @@ async fn blockers(session: &Session, create: &Create, way: Way) -> Result<String
 /// # Errors
 /// It holds rows, or is no longer what it was.
 pub async fn remove_leftover(cx: &Context, leftover: &Leftover) -> Result<Applied> {
-    let session = cx.session().await?;
+    let session = cx.kept_session().await?;
     let removed = remove(&session, leftover).await;
     let applied = match removed {
         Err(error) if ddl::is_over(&error) && cx.stop.requested().is_some() => {
@@ -279,8 +285,7 @@ pub async fn remove_leftover(cx: &Context, leftover: &Leftover) -> Result<Applie
         }
         other => other,
     };
-    session.close().await;
-    applied
+    leave(cx, session, applied).await
 }
 
 async fn remove(session: &Session, leftover: &Leftover) -> Result<Applied> {

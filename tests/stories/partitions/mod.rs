@@ -4,6 +4,7 @@ mod beside;
 mod default_rows;
 mod inheritance;
 mod run;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
