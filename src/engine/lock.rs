@@ -10,8 +10,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::error::SqlState;
 
 use crate::pg::exclusion::{advisory_key, holder};
-use crate::pg::session::Fence;
-use crate::pg::{Database, Link, session};
+use crate::pg::{Database, Fence, Link, session};
 use crate::run::JobName;
 use crate::testpoint;
 

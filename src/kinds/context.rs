@@ -24,7 +24,7 @@ pub struct Context {
     pub deadline: Instant,
     /// At most this long is waited for any one lock; also the length of a round of tries.
     pub lock_timeout: Duration,
-    /// A session that one action leaves to the next, for work in which they build on each other.
+    /// A session that one action leaves to the next.
     pub kept: Arc<tokio::sync::Mutex<Option<Session>>>,
 }
 
@@ -43,6 +43,28 @@ impl Context {
     /// No connection can be had.
     pub async fn own_session(&self) -> anyhow::Result<Session> {
         self.pg.open_own().await
+    }
+
+    /// The session that an action before left with [`Context::leave`], or a new one for SQL of ours alone. Opening one is several round trips,
+    /// of which a run of many small actions can spare all but the first.
+    ///
+    /// # Errors
+    /// No connection can be had, or the run may not go on.
+    pub async fn kept_session(&self) -> anyhow::Result<Session> {
+        if let Some(mut session) = self.kept.lock().await.take() {
+            let may = self.pg.may_go_on(&mut session).await;
+            // One that was lost meanwhile is replaced.
+            if !session.is_closed() {
+                may?;
+                return Ok(session);
+            }
+        }
+        self.own_session().await
+    }
+
+    /// Leaves a session to the next action: one without a transaction or a setting of its own. The runner closes the last.
+    pub async fn leave(&self, session: Session) {
+        *self.kept.lock().await = Some(session);
     }
 
     /// Waits, unless there is a reason to stop. Gives the reason, if there was one.

@@ -222,7 +222,7 @@ macro_rules! kinds {
             /// # Errors
             /// The plan could not be made. What goes wrong after that is in the report.
             pub async fn drive(&self, cx: &Context, mode: Mode) -> Result<Ended> {
-                match self { $(Spec::$variant(kind) => drive::drive(kind, cx, mode).await),+ }
+                match self { $(Spec::$variant(kind) => Box::pin(drive::drive(kind, cx, mode)).await),+ }
             }
         }
     };

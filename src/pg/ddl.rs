@@ -96,8 +96,30 @@ impl<'a> Ddl<'a> {
     pub async fn rows(&self, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         let tick = format!("{}; SET LOCAL search_path TO {OWN_PATH}", self.tick()?);
         // Sent one after the other without waiting for an answer between them.
-        let (ticked, rows) = tokio::join!(self.session.batch_execute(&tick), self.session.query(statement, parameters));
+        let (ticked, rows) =
+            tokio::join!(biased; self.session.batch_execute(&tick), self.session.query(statement, parameters));
         ticked?;
+        Ok(rows?)
+    }
+
+    /// Runs statements, and asks in the same round trip how things are after them. Only questions go along so: whatever
+    /// changes anything is sent when it is known that all before it went well.
+    ///
+    /// # Errors
+    /// What the server says, or [`DeadlineOver`].
+    pub async fn run_and_ask(
+        &self,
+        statements: &str,
+        question: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>> {
+        let statements = format!(
+            "{}; SET LOCAL search_path TO DEFAULT; {statements}; SET LOCAL search_path TO {OWN_PATH}",
+            self.tick()?
+        );
+        let (ran, rows) =
+            tokio::join!(biased; self.session.batch_execute(&statements), self.session.ask(question, parameters));
+        ran?;
         Ok(rows?)
     }
 
@@ -161,6 +183,11 @@ pub fn sqlstate(error: &anyhow::Error) -> Option<&SqlState> {
 pub fn is_locked(error: &anyhow::Error) -> bool {
     let given_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
     sqlstate(error).is_some_and(|code| given_way.contains(code))
+}
+
+/// Whether the server has ended the session, which the driver may not have noticed yet.
+pub fn is_lost(error: &anyhow::Error) -> bool {
+    sqlstate(error).is_some_and(|code| *code == SqlState::ADMIN_SHUTDOWN || code.code().starts_with("08"))
 }
 
 /// Whether the transaction's own time was over.

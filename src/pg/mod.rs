@@ -8,6 +8,7 @@ pub mod conninfo;
 mod conntext;
 pub mod ddl;
 pub mod exclusion;
+pub mod fence;
 pub mod ident;
 mod keywords;
 mod passfile;
@@ -21,6 +22,7 @@ pub mod words;
 
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
+pub use fence::Fence;
 pub use ident::{Ident, TableName};
 pub use pooler::TransactionPooler;
 pub use refusal::ConnectError;

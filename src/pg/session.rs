@@ -11,9 +11,11 @@ use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
-use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
 
 use super::connect::{Connector, pool_error};
+use super::fence::Fence;
 use super::{Canceller, Conninfo, Link, connect, pooler};
 
 /// The oldest server whose catalogs and locks pgtend was tried on.
@@ -32,40 +34,14 @@ pub struct Database {
     direct: OnceCell<()>,
 }
 
+const ENDING: &str = "the run is being ended, and begins nothing new";
+
 /// What a session may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// The server refuses every write: a rehearsal cannot change a thing even by mistake.
     ReadOnly,
     ReadWrite,
-}
-
-/// What tells a working session that its run still has its lock.
-#[derive(Debug, Clone, Copy)]
-pub struct Fence {
-    /// The job's lock, and the server process that holds it for us.
-    pub lock_key: i64,
-    pub pid: i32,
-    /// The second key: held shared by each working session, and by a new run alone before it begins.
-    pub work_key: i64,
-}
-
-impl Fence {
-    async fn stands(&self, session: &Session) -> Result<bool> {
-        let row = session
-            .query_one(
-                "SELECT EXISTS (
-                     SELECT FROM pg_catalog.pg_locks l
-                     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = $2
-                       AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-                       AND l.classid::bigint = (($1::bigint >> 32) & 4294967295)
-                       AND l.objid::bigint = ($1::bigint & 4294967295))",
-                &[&self.lock_key, &self.pid],
-            )
-            .await
-            .context("see whether the job's lock is still ours")?;
-        Ok(row.get(0))
-    }
 }
 
 /// Opens the sessions of one run. Clones share the list of what is open, so that all of it can be cancelled.
@@ -99,6 +75,8 @@ pub struct Session {
     /// The lock time-out in force: the job's, or half the server's `deadlock_timeout` if that is less, so that in a
     /// deadlock we give way and not the application.
     pub lock_timeout: Duration,
+    /// When it was last seen that its run has its lock.
+    pub(super) sure_since: Option<Instant>,
     number: u64,
     open: Arc<Mutex<Open>>,
 }
@@ -135,7 +113,7 @@ impl Database {
     pub async fn refuse_transaction_pooler(&self) -> Result<()> {
         self.direct
             .get_or_try_init(|| async {
-                let (first, second) = (self.link("pgtend").await?, self.link("pgtend").await?);
+                let (first, second) = tokio::try_join!(self.link("pgtend"), self.link("pgtend"))?;
                 pooler::refuse_transaction_mode(&first, &second, &self.name).await
             })
             .await
@@ -188,7 +166,7 @@ impl Sessions {
         {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             if open.cancelled {
-                bail!("the run is being ended, and begins nothing new");
+                bail!(ENDING);
             }
             open.cancellers.insert(number, canceller);
         }
@@ -199,6 +177,7 @@ impl Sessions {
             pid: 0,
             is_standby: false,
             lock_timeout: self.lock_timeout,
+            sure_since: None,
             number,
             open: Arc::clone(&self.open),
         };
@@ -208,7 +187,24 @@ impl Sessions {
         session.is_standby = facts.is_standby;
         session.lock_timeout = self.lock_timeout.min(facts.deadlock_timeout / 2).max(Duration::from_millis(1));
         self.settle(&session, search_path).await?;
+        if let Some(fence) = self.fence {
+            fence.enter(&mut session).await?;
+        }
         Ok(session)
+    }
+
+    /// Makes sure that a session which has been at work may go on: each second that the run still has its lock.
+    ///
+    /// # Errors
+    /// The run is being made to end, or a newer run of the job has begun; or the connection is gone.
+    pub async fn may_go_on(&self, session: &mut Session) -> Result<()> {
+        if self.open.lock().unwrap_or_else(PoisonError::into_inner).cancelled {
+            bail!(ENDING);
+        }
+        match self.fence {
+            Some(fence) => fence.make_sure(session).await,
+            None => Ok(()),
+        }
     }
 
     /// Our settings, whatever the role or the database has as its own.
@@ -225,16 +221,7 @@ impl Sessions {
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
         settings.extend(search_path.map(|path| ("search_path", path.to_string())));
-        set(session, session.version, &settings).await?;
-        if let Some(fence) = self.fence {
-            let row =
-                session.query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&fence.work_key]).await?;
-            // Asked only now: a run that begins after this waits for the key that we hold.
-            if !row.get::<_, bool>(0) || !fence.stands(session).await? {
-                bail!("the connection that holds the job's lock was lost, and another run of the job may have begun");
-            }
-        }
-        Ok(())
+        set(session, session.version, &settings).await
     }
 
     /// Cancels what any session of the run has the server doing, and lets it open no other. A statement that begins
@@ -270,7 +257,7 @@ async fn facts(client: &Client) -> Result<Facts> {
     let row = client
         .query_one(
             "SELECT current_setting('server_version_num')::int, pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
-                    (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout')",
+                    (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000)::bigint",
             &[],
         )
         .await
@@ -330,6 +317,20 @@ pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_time
 }
 
 impl Session {
+    /// The rows of a question that is asked again and again: the connection prepares it once, and from then on it takes
+    /// one round trip. A fixed text, since all that was prepared is kept for as long as the connection.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn ask(
+        &self,
+        question: &'static str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let object = self.object.as_ref().expect(OPEN);
+        self.query(&object.prepare_cached(question).await?, parameters).await
+    }
+
     /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.
     pub async fn close(mut self) {
         if self.object.is_none() {
@@ -377,16 +378,18 @@ impl Drop for Session {
     }
 }
 
+const OPEN: &str = "a session has its connection until it is closed or dropped";
+
 impl Deref for Session {
     type Target = tokio_postgres::Client;
 
     fn deref(&self) -> &Self::Target {
-        self.object.as_ref().expect("a session has its connection until it is closed or dropped")
+        self.object.as_ref().expect(OPEN)
     }
 }
 
 impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        self.object.as_mut().expect("a session has its connection until it is closed or dropped")
+        self.object.as_mut().expect(OPEN)
     }
 }

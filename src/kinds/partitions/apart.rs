@@ -14,39 +14,52 @@
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::pg::ddl::{Ddl, is_locked, is_over};
-use crate::pg::{Ident, TableName};
+use tokio_postgres::Row;
 
+use crate::pg::ddl::{Ddl, is_locked, is_over};
+use crate::pg::{Ident, Session, TableName};
+
+/// What a table made apart will be like.
 #[derive(Debug)]
-pub struct Apart {
-    pub name: TableName,
-    pub oid: u32,
-    /// The partition it takes after.
+pub struct Pattern {
+    name: TableName,
+    statement: String,
+    /// Whose rights and words it takes.
+    source: u32,
+    /// The partition it takes after in what a parent does not have.
     model: Option<u32>,
 }
 
-impl Apart {
-    /// One that takes after nothing but what it is likened to.
-    pub const fn new(name: TableName, oid: u32) -> Self {
-        Self { name, oid, model: None }
+impl Pattern {
+    /// One that is made by this statement, and takes rights and words of `source`.
+    pub const fn new(name: TableName, statement: String, source: u32) -> Self {
+        Self { name, statement, source, model: None }
     }
 }
 
-/// Makes it. With `replaced`, a default partition, it is made like that one.
+/// The table, as made.
+#[derive(Debug)]
+pub struct Apart {
+    pub name: TableName,
+    /// What LIKE did not copy, as the catalog had it when the table was made.
+    missing: Vec<Row>,
+}
+
+/// Looks at what it is to be like. With `replaced`, a default partition, it is made like that one.
 ///
 /// # Errors
-/// What the server says; or the partitions of this table are partitioned themselves.
-pub async fn make(
-    ddl: &Ddl<'_>,
+/// The catalog cannot be read; or the partitions of this table are partitioned themselves.
+pub async fn look(
+    session: &Session,
     parent: u32,
     name: &TableName,
     tablespace: Option<&Ident>,
     replaced: Option<u32>,
-) -> Result<Apart> {
+) -> Result<Pattern> {
     let (schema, table) = (name.schema.as_str(), name.name.as_str());
     let tablespace = tablespace.map(Ident::as_str);
-    let rows = ddl
-        .rows(include_str!("create_table.sql"), &[&parent, &schema, &table, &tablespace, &replaced])
+    let rows = session
+        .ask(include_str!("create_table.sql"), &[&parent, &schema, &table, &tablespace, &replaced])
         .await
         .context("look at the parent and its newest partition")?;
     let row = rows.first().ok_or_else(|| anyhow!("the partitioned table is gone"))?;
@@ -56,19 +69,25 @@ pub async fn make(
              hand with its own partitions, or name the partitions as tables of the job"
         );
     }
-    let statement: String = row.get("statement");
-    ddl.run(&statement).await.with_context(|| format!("make {} apart", name.plain()))?;
-    let oid = ddl
-        .rows(
-            "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = $1 AND c.relname = $2",
-            &[&schema, &table],
-        )
-        .await?
-        .first()
-        .ok_or_else(|| anyhow!("{} was made and is not there", name.plain()))?
-        .get(0);
-    Ok(Apart { name: name.clone(), oid, model: row.get("model") })
+    Ok(Pattern {
+        name: name.clone(),
+        statement: row.get("statement"),
+        source: replaced.unwrap_or(parent),
+        model: row.get("model"),
+    })
+}
+
+/// Makes it.
+///
+/// # Errors
+/// What the server says.
+pub async fn make(ddl: &Ddl<'_>, pattern: &Pattern) -> Result<Apart> {
+    let Pattern { name, statement, source, model } = pattern;
+    let missing = ddl
+        .run_and_ask(statement, include_str!("likeness.sql"), &[&name.to_string(), source, model])
+        .await
+        .with_context(|| format!("make {} apart", name.plain()))?;
+    Ok(Apart { name: name.clone(), missing })
 }
 
 /// Gives it what LIKE does not copy, rights last: from then on even its owner may do no more with it than the owner may
@@ -76,12 +95,11 @@ pub async fn make(
 ///
 /// # Errors
 /// What the server says.
-pub async fn liken(ddl: &Ddl<'_>, apart: &Apart, source: u32) -> Result<Vec<String>> {
+pub async fn liken(ddl: &Ddl<'_>, apart: &Apart) -> Result<Vec<String>> {
     const POLICIES: i32 = 5;
     let name = apart.name.plain();
-    let rows = ddl.rows(include_str!("likeness.sql"), &[&apart.oid, &source, &apart.model]).await?;
     let (mut statements, mut policies, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    for row in rows {
+    for row in &apart.missing {
         match (row.get::<_, i32>(0), row.get::<_, Option<String>>(1)) {
             (POLICIES, Some(sql)) => policies.push(sql),
             (_, Some(sql)) => statements.push(sql),

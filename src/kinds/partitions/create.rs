@@ -5,10 +5,10 @@
 //! default partition SHARE ROW EXCLUSIVE, or a writer that waits would afterwards be sent into the default with a row that
 //! no longer belongs there; then the default; then, by ATTACH, tables that foreign keys point at.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tokio_postgres::error::SqlState;
 
-use super::apart;
+use super::apart::{self, Pattern};
 use super::default_rows::{self, Way};
 use super::facts::{Create, DefaultWork, Leftover};
 use super::mark;
@@ -16,17 +16,35 @@ use super::written::{self, Written};
 use crate::kinds::{Applied, Context};
 use crate::pg::blockers::{self, Wanted};
 use crate::pg::ddl::{self, Ddl};
-use crate::pg::{Ident, Session, explain};
+use crate::pg::{Ident, Session, TableName, explain};
 use crate::run::Counted;
 use crate::testpoint;
 
 /// # Errors
 /// The partition was not made, and another try would not help.
 pub async fn create(cx: &Context, create: &Create) -> Result<Applied> {
-    let session = cx.own_session().await?;
+    let session = cx.kept_session().await?;
     let applied = on(&session, cx, create).await;
-    session.close().await;
-    applied
+    leave(cx, session, applied).await
+}
+
+/// Leaves the session to the next action, unless something went wrong in it.
+async fn leave(cx: &Context, session: Session, applied: Result<Applied>) -> Result<Applied> {
+    match applied {
+        // Without the connection nobody knows what came of it; the next try looks, and fails if there is no server.
+        Err(error) if session.is_closed() || ddl::is_lost(&error) => Ok(match cx.stop.requested() {
+            Some(reason) => Applied::Stopped(reason),
+            None => Applied::Locked(explain(&error)),
+        }),
+        Err(error) => {
+            session.close().await;
+            Err(error)
+        }
+        Ok(applied) => {
+            cx.leave(session).await;
+            Ok(applied)
+        }
+    }
 }
 
 async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied> {
@@ -40,9 +58,9 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
             Some(work) => default_rows::look(session, create, work, &written).await?,
         };
         let error = match transact(session, create, &written, way).await {
-            Ok(warnings) => {
-                verify(session, create, &written).await?;
-                for warning in warnings {
+            Ok(made) => {
+                verify(create, &written, made.holder?)?;
+                for warning in made.warnings {
                     cx.report.warn(warning);
                 }
                 cx.report.count(Counted::PartitionsCreated, &create.parent.plain(), 1);
@@ -50,14 +68,13 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
             }
             Err(error) => error,
         };
+        if session.is_closed() {
+            return Err(error);
+        }
         if let Some(reason) = cx.stop.requested()
-            && (ddl::is_over(&error) || session.is_closed())
+            && ddl::is_over(&error)
         {
             return Ok(Applied::Stopped(reason));
-        }
-        if session.is_closed() {
-            // Without the connection nobody knows what came of it; the next try looks, and fails if there is no server.
-            return Ok(Applied::Locked(explain(&error)));
         }
         if ddl::is_locked(&error) || ddl::is_over(&error) {
             return Ok(Applied::Locked(format!("{}; {}", explain(&error), blockers(session, create, way).await?)));
@@ -98,8 +115,8 @@ async fn lost(session: &Session, create: &Create, written: &Written, error: anyh
 }
 
 /// Success is what the catalog shows, not what a statement says.
-async fn verify(session: &Session, create: &Create, written: &Written) -> Result<()> {
-    match written::holder(session, create, written).await? {
+fn verify(create: &Create, written: &Written, holder: Option<TableName>) -> Result<()> {
+    match holder {
         Some(name) if name == create.name => Ok(()),
         other => Err(anyhow!(
             "{} was made and attached, but the catalog shows {} with {}: look at \\d+ {}",
@@ -111,12 +128,28 @@ async fn verify(session: &Session, create: &Create, written: &Written) -> Result
     }
 }
 
-async fn transact(session: &Session, create: &Create, written: &Written, way: Way) -> Result<Vec<String>> {
-    let ddl = Ddl::begin(session, &create.owner).await?;
-    match steps(&ddl, create, written, way).await {
+/// A partition that was made.
+struct Made {
+    warnings: Vec<String>,
+    /// Which partition has its bound, by the catalog after the commit.
+    holder: Result<Option<TableName>>,
+}
+
+async fn transact(session: &Session, create: &Create, written: &Written, way: Way) -> Result<Made> {
+    let (ddl, pattern) = tokio::join!(
+        biased;
+        Ddl::begin(session, &create.owner),
+        apart::look(session, create.parent_oid, &create.name, create.tablespace.as_ref(), None)
+    );
+    let ddl = ddl?;
+    let stepped = match pattern {
+        Ok(pattern) => steps(&ddl, create, written, way, &pattern).await,
+        Err(error) => Err(error),
+    };
+    match stepped {
         Ok(warnings) => {
-            ddl.commit().await?;
-            Ok(warnings)
+            let (committed, holder) = tokio::join!(biased; ddl.commit(), written::holder(session, create, written));
+            committed.map(|()| Made { warnings, holder })
         }
         Err(error) => {
             ddl.rollback().await;
@@ -125,24 +158,20 @@ async fn transact(session: &Session, create: &Create, written: &Written, way: Wa
     }
 }
 
-async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way) -> Result<Vec<String>> {
+async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way, pattern: &Pattern) -> Result<Vec<String>> {
     let parent = &create.parent;
     let lock = |mode: &str| format!("LOCK TABLE ONLY {parent} IN {mode} MODE");
-    let make = || apart::make(ddl, create.parent_oid, &create.name, create.tablespace.as_ref(), None);
     if let (Way::Rebuild, Some(work)) = (way, &create.default) {
         // DETACH needs it; taken first, since a lock that is raised later is a deadlock in waiting.
-        ddl.run(&lock("ACCESS EXCLUSIVE")).await.map_err(|error| lockable(error, create))?;
-        same_parent(ddl, create).await?;
-        let apart = make().await?;
+        let locked = on_parent(ddl, create, &lock("ACCESS EXCLUSIVE")).await;
+        same_parent(locked.map_err(|error| lockable(error, create))?, create)?;
+        let apart = apart::make(ddl, pattern).await?;
         return default_rows::rebuild(ddl, create, work, written, &apart).await;
     }
     // What takes time is done while nobody waits for it.
-    let apart = make().await?;
-    let mut warnings = if way == Way::NoDefault || way == Way::Nothing {
-        apart::liken(ddl, &apart, create.parent_oid).await?
-    } else {
-        Vec::new()
-    };
+    let apart = apart::make(ddl, pattern).await?;
+    let mut warnings =
+        if way == Way::NoDefault || way == Way::Nothing { apart::liken(ddl, &apart).await? } else { Vec::new() };
     testpoint::reach("partitions.attach").await;
     if let Some(work) = &create.default {
         ddl.run(&lock("SHARE ROW EXCLUSIVE")).await.map_err(|error| lockable(error, create))?;
@@ -154,15 +183,16 @@ async fn steps(ddl: &Ddl<'_>, create: &Create, written: &Written, way: Way) -> R
         if let (Way::Move(_), Some(rows)) = (way, &written.rows) {
             default_rows::move_rows(ddl, work, rows, &apart).await.map_err(|error| slow(ddl, error, work))?;
             // Only now: rights and row security of the parent may keep even its owner from inserting.
-            warnings.extend(apart::liken(ddl, &apart, create.parent_oid).await?);
+            warnings.extend(apart::liken(ddl, &apart).await?);
         }
     }
     let attach = format!("ALTER TABLE {parent} ATTACH PARTITION {} {}", create.name, written.clause);
-    ddl.run(&attach).await.context("attach it").map_err(|error| match &create.default {
+    let attached = on_parent(ddl, create, &attach).await.context("attach it");
+    let attached = attached.map_err(|error| match &create.default {
         Some(work) => slow(ddl, error, work),
         None => error,
     })?;
-    same_parent(ddl, create).await?;
+    same_parent(attached, create)?;
     Ok(warnings)
 }
 
@@ -178,20 +208,26 @@ fn lockable(error: anyhow::Error, create: &Create) -> anyhow::Error {
     error.context("lock the parent")
 }
 
-/// Statements go by name, the plan by oid: between the two somebody may have put another table in the parent's place.
-async fn same_parent(ddl: &Ddl<'_>, create: &Create) -> Result<()> {
+/// Runs what locks the parent, and asks which table that was.
+async fn on_parent(ddl: &Ddl<'_>, create: &Create, statement: &str) -> Result<Option<u32>> {
     let (schema, name) = (create.parent.schema.as_str(), create.parent.name.as_str());
     let rows = ddl
-        .rows(
+        .run_and_ask(
+            statement,
             "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname = $1 AND c.relname = $2",
             &[&schema, &name],
         )
         .await?;
-    match rows.first().map(|row| row.get::<_, u32>(0)) {
-        Some(oid) if oid == create.parent_oid => Ok(()),
-        _ => Err(anyhow!("{} is another table than when the plan was made", create.parent.plain())),
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
+/// Statements go by name, the plan by oid: between the two somebody may have put another table in the parent's place.
+fn same_parent(found: Option<u32>, create: &Create) -> Result<()> {
+    if found != Some(create.parent_oid) {
+        bail!("{} is another table than when the plan was made", create.parent.plain());
     }
+    Ok(())
 }
 
 /// A default partition so large that reading it takes all the time there is would take it at each try again, with
@@ -238,7 +274,7 @@ async fn blockers(session: &Session, create: &Create, way: Way) -> Result<String
 /// # Errors
 /// It holds rows, or is no longer what it was.
 pub async fn remove_leftover(cx: &Context, leftover: &Leftover) -> Result<Applied> {
-    let session = cx.own_session().await?;
+    let session = cx.kept_session().await?;
     let removed = remove(&session, leftover).await;
     let applied = match removed {
         Err(error) if ddl::is_over(&error) && cx.stop.requested().is_some() => {
@@ -249,8 +285,7 @@ pub async fn remove_leftover(cx: &Context, leftover: &Leftover) -> Result<Applie
         }
         other => other,
     };
-    session.close().await;
-    applied
+    leave(cx, session, applied).await
 }
 
 async fn remove(session: &Session, leftover: &Leftover) -> Result<Applied> {

@@ -35,11 +35,9 @@ pub async fn now(session: &Session, create: &Create) -> Result<Create> {
             JOIN pg_catalog.pg_class c ON c.oid = partdefid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
             WHERE partrelid = $1 AND n.nspname = $2 AND c.relname = $3";
         let (schema, name) = (work.default.name.schema.as_str(), work.default.name.name.as_str());
-        let row = session
-            .query_opt(sql, &[&create.parent_oid, &schema, &name])
-            .await
-            .context("look up the default partition")?;
-        work.default.oid = row.map_or(work.default.oid, |row| row.get(0));
+        let rows =
+            session.ask(sql, &[&create.parent_oid, &schema, &name]).await.context("look up the default partition")?;
+        work.default.oid = rows.first().map_or(work.default.oid, |row| row.get(0));
     }
     Ok(create)
 }
@@ -258,7 +256,8 @@ pub async fn rebuild(
     ddl.run(&format!("ALTER TABLE {default} RENAME TO {}", old.name))
         .await
         .context("set the old default partition aside")?;
-    let new = apart::make(ddl, create.parent_oid, default, None, Some(work.default.oid)).await?;
+    let pattern = apart::look(ddl.own().await?, create.parent_oid, default, None, Some(work.default.oid)).await?;
+    let new = apart::make(ddl, &pattern).await?;
     let columns = columns(ddl, apart).await?;
     let condition = &rows.condition;
     for (table, which) in [(&apart.name, format!("({condition})")), (default, format!("({condition}) IS NOT TRUE"))] {
@@ -273,8 +272,8 @@ pub async fn rebuild(
     if all != copied {
         bail!("the default partition {} has {all} rows and {copied} were copied: nothing was changed", default.plain());
     }
-    let mut warnings = apart::liken(ddl, apart, create.parent_oid).await?;
-    warnings.extend(apart::liken(ddl, &new, work.default.oid).await?);
+    let mut warnings = apart::liken(ddl, apart).await?;
+    warnings.extend(apart::liken(ddl, &new).await?);
     ddl.run(&format!("ALTER TABLE {parent} ATTACH PARTITION {} {}", apart.name, written.clause))
         .await
         .context("attach it")?;
@@ -291,8 +290,8 @@ async fn columns(ddl: &Ddl<'_>, apart: &Apart) -> Result<String> {
     let rows = ddl
         .rows(
             "SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
-             WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''",
-            &[&apart.oid],
+             WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''",
+            &[&apart.name.to_string()],
         )
         .await?;
     Ok(rows[0].get(0))

@@ -1,4 +1,4 @@
--- The statements that give the new table $1 what LIKE does not copy, in order; and what cannot be given.
+-- The statements that give the new table named $1 what LIKE does not copy, in order; and what cannot be given.
 --
 -- $2  whose rights and words it takes: the parent's, or those of the default partition that it replaces
 -- $3  the partition that was made last, or NULL: for what a parent does not hand down to its partitions
@@ -7,7 +7,7 @@
 WITH made AS (
     SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name, c.relowner, c.relacl
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = $1::oid
+    WHERE c.oid = $1::text::regclass
 ),
 source AS (SELECT c.* FROM pg_catalog.pg_class c WHERE c.oid = $2::oid),
 model AS (SELECT c.* FROM pg_catalog.pg_class c WHERE c.oid = $3::oid),
@@ -35,7 +35,7 @@ identity_index AS (
     SELECT c.relname
     FROM pg_catalog.pg_index x
     JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid
-    WHERE x.indrelid = $1::oid AND x.indisunique AND x.indimmediate AND x.indexprs IS NULL AND x.indpred IS NULL
+    WHERE x.indrelid = (SELECT oid FROM made) AND x.indisunique AND x.indimmediate AND x.indexprs IS NULL AND x.indpred IS NULL
       AND (SELECT array_agg(a.attname ORDER BY k.position)
            FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
            JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum

@@ -28,13 +28,13 @@ SELECT asked.place,
        above.bound AS within,
        p.partstrat AS strategy,
        a.attname::text AS key_column,
-       -- As pg_get_partkeydef has it, which would wait for whoever has the table locked.
-       (
-           SELECT format('%s (%s)', CASE p.partstrat WHEN 'r' THEN 'RANGE' WHEN 'l' THEN 'LIST' ELSE 'HASH' END,
-                         string_agg(coalesce(quote_ident(k.attname), 'an expression'), ', ' ORDER BY w.place))
-           FROM unnest(p.partattrs::int2[]) WITH ORDINALITY AS w(attnum, place)
-           LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = w.attnum
-       ) AS definition,
+       -- As pg_get_partkeydef has it, which would wait for whoever has the table locked. Nearly all keys are one column.
+       format('%s (%s)', CASE p.partstrat WHEN 'r' THEN 'RANGE' WHEN 'l' THEN 'LIST' ELSE 'HASH' END,
+              CASE WHEN p.partnatts = 1 THEN coalesce(quote_ident(a.attname), 'an expression') ELSE (
+                  SELECT string_agg(coalesce(quote_ident(k.attname), 'an expression'), ', ' ORDER BY w.place)
+                  FROM unnest(p.partattrs::int2[]) WITH ORDINALITY AS w(attnum, place)
+                  LEFT JOIN pg_catalog.pg_attribute k ON k.attrelid = c.oid AND k.attnum = w.attnum
+              ) END) AS definition,
        p.partnatts AS key_columns,
        -- A domain is what it is made of; an expression what its operators work on.
        coalesce(base.name, pg_catalog.format_type(o.opcintype, NULL)) AS key_type,

@@ -1,6 +1,8 @@
 //! A new bound as SQL: the clause of ATTACH, the rows that belong into it, and whether a partition has it already.
 
 use anyhow::{Context as _, Result, anyhow};
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::types::ToSql;
 
 use super::bound;
 use super::facts::{Bound, Create, Edge, NewBound};
@@ -12,8 +14,8 @@ pub struct Written {
     pub clause: String,
     /// Which rows belong into it; nothing where the key begins with an expression.
     pub rows: Option<Rows>,
-    /// The bound as the server shows it.
-    shown: Bound,
+    /// A query for its values as the server shows them, a row each.
+    values: String,
 }
 
 #[derive(Debug)]
@@ -32,43 +34,33 @@ pub async fn write(session: &Session, create: &Create) -> Result<Written> {
         NewBound::Range { from, to, .. } => vec![from, to],
         NewBound::List(values) => values.iter().map(String::as_str).collect(),
     };
-    let row = session
-        .query_opt(include_str!("bound_sql.sql"), &[&create.parent_oid, &values])
+    let rows = session
+        .ask(include_str!("bound_sql.sql"), &[&create.parent_oid, &values])
         .await
-        .with_context(|| format!("look at the key of {}", create.parent.plain()))?
-        .ok_or_else(|| anyhow!("{} is gone, or partitioned no longer", create.parent.plain()))?;
+        .with_context(|| format!("look at the key of {}", create.parent.plain()))?;
+    let row = rows.first().ok_or_else(|| anyhow!("{} is gone, or partitioned no longer", create.parent.plain()))?;
     let literals: Vec<String> = row.get("literals");
     let (key, others): (Option<String>, String) = (row.get("key"), row.get("others"));
-    let shown = match row.get::<_, Option<String>>("type") {
-        // Its name comes from the server's format_type, quoted where it must be.
-        Some(kind) => {
-            // As the type writes its values: a cast to text would take the spaces off a character(n).
-            let list: Vec<_> = literals.iter().map(|literal| format!("concat(CAST({literal} AS {kind}))")).collect();
-            let sql = format!("SELECT ARRAY[{}]", list.join(", "));
-            session.query_one(&sql, &[]).await.context("read the new bound as a value of the key's type")?.get(0)
-        }
-        None => values.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    };
-    Ok(match &create.bound {
+    // The type's name comes from the server's format_type, quoted where it must be.
+    let kind = row.get::<_, Option<&str>>("type").unwrap_or("text");
+    // As the type writes its values: a cast to text would take the spaces off a character(n).
+    let shown: Vec<_> = literals.iter().map(|literal| format!("(CAST({literal} AS {kind}))")).collect();
+    let values = format!("VALUES {}", shown.join(", "));
+    let (clause, rows) = match &create.bound {
         NewBound::Range { columns, .. } => {
             let rest = ", MINVALUE".repeat(columns.saturating_sub(1));
             let (from, to) = (&literals[0], &literals[1]);
-            Written {
-                clause: format!("FOR VALUES FROM ({from}{rest}) TO ({to}{rest})"),
-                rows: key.map(|key| Rows { condition: format!("{key} >= {from} AND {key} < {to}{others}"), key }),
-                shown: Bound::Range {
-                    from: Edge::Value(shown[0].clone()),
-                    to: Edge::Value(shown[1].clone()),
-                    exact: true,
-                },
-            }
+            (
+                format!("FOR VALUES FROM ({from}{rest}) TO ({to}{rest})"),
+                key.map(|key| Rows { condition: format!("{key} >= {from} AND {key} < {to}{others}"), key }),
+            )
         }
-        NewBound::List(_) => Written {
-            clause: format!("FOR VALUES IN ({})", literals.join(", ")),
-            rows: key.map(|key| Rows { condition: format!("{key} IN ({})", literals.join(", ")), key }),
-            shown: Bound::List(shown.into_iter().map(Some).collect()),
-        },
-    })
+        NewBound::List(_) => {
+            let list = literals.join(", ");
+            (format!("FOR VALUES IN ({list})"), key.map(|key| Rows { condition: format!("{key} IN ({list})"), key }))
+        }
+    };
+    Ok(Written { clause, rows, values })
 }
 
 /// The partition that has exactly this bound, if there is one.
@@ -76,18 +68,21 @@ pub async fn write(session: &Session, create: &Create) -> Result<Written> {
 /// # Errors
 /// The catalog cannot be read.
 pub async fn holder(session: &Session, create: &Create, written: &Written) -> Result<Option<TableName>> {
-    let rows = session
-        .query(
+    let of: [&(dyn ToSql + Sync); 1] = [&create.parent_oid];
+    let (shown, rows) = tokio::join!(
+        biased;
+        shown(session, &create.bound, written),
+        session.ask(
             "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_expr(c.relpartbound, c.oid)
              FROM pg_catalog.pg_inherits i
              JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              WHERE i.inhparent = $1",
-            &[&create.parent_oid],
+            &of,
         )
-        .await
-        .context("read the bounds of the partitions")?;
-    let same = |found: &Bound| match (found, &written.shown) {
+    );
+    let (shown, rows) = (shown?, rows.context("read the bounds of the partitions")?);
+    let same = |found: &Bound| match (found, &shown) {
         (Bound::List(found), Bound::List(wanted)) => {
             found.len() == wanted.len() && wanted.iter().all(|value| found.contains(value))
         }
@@ -95,4 +90,21 @@ pub async fn holder(session: &Session, create: &Create, written: &Written) -> Re
     };
     let found = rows.iter().find(|row| row.get::<_, Option<&str>>(2).is_some_and(|text| same(&bound::read(text))));
     found.map(|row| Ok(TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?)).transpose()
+}
+
+/// The bound as the server shows it.
+async fn shown(session: &Session, bound: &NewBound, written: &Written) -> Result<Bound> {
+    let answer =
+        session.simple_query(&written.values).await.context("read the new bound as a value of the key's type")?;
+    let mut values = answer.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
+        _ => None,
+    });
+    Ok(match bound {
+        NewBound::Range { .. } => {
+            let mut edge = || values.next().map(Edge::Value).context("the server did not show the new bound");
+            Bound::Range { from: edge()?, to: edge()?, exact: true }
+        }
+        NewBound::List(_) => Bound::List(values.map(Some).collect()),
+    })
 }

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use super::fit::{self, Column, Making, Place, Target};
 use super::plan::Refusal;
-use crate::kinds::partitions::apart::{self, Apart};
+use crate::kinds::partitions::apart::{self, Pattern};
 use crate::kinds::{Applied, Context};
 use crate::pg::batch::{Archive, Into};
 use crate::pg::ddl::{self, Ddl};
@@ -147,20 +147,12 @@ async fn on(session: &Session, cx: &Context, making: &Making) -> Result<Applied>
 }
 
 async fn steps(ddl: &Ddl<'_>, making: &Making, source: u32, version: i32) -> Result<Vec<String>> {
-    let to = &making.to;
-    ddl.run(&making.create(version)).await.context("create it")?;
+    let pattern = Pattern::new(making.to.clone(), making.create(version), source);
+    let made = apart::make(ddl, &pattern).await?;
     for index in making.indexes() {
         ddl.run(&index).await.context("index it")?;
     }
-    let rows = ddl
-        .rows(
-            "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = $1 AND c.relname = $2",
-            &[&to.schema.as_str(), &to.name.as_str()],
-        )
-        .await?;
-    let oid = rows.first().ok_or_else(|| anyhow!("{} was made and is not there", to.plain()))?.get(0);
-    let warnings = apart::liken(ddl, &Apart::new(to.clone(), oid), source).await?;
+    let warnings = apart::liken(ddl, &made).await?;
     for grant in making.grants() {
         ddl.run(&grant).await.context("grant what moving rows needs")?;
     }

@@ -31,6 +31,7 @@ pub struct Target {
 
 /// What is there under the archive's name, and who may do what there.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "privileges, each by itself")]
 pub struct Place {
     pub role: Ident,
     pub source_owner: Ident,

@@ -7,6 +7,7 @@ mod odd_keys;
 mod paths;
 mod published;
 mod run;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;

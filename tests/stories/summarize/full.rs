@@ -75,7 +75,7 @@ async fn a_group_that_outgrows_its_type_on_the_way_stops_there() {
             let record = run(&tending(&db, &format!("{SUMMARIZE}batch = {{ pause = '0s' }}")), 1).await;
             assert_eq!(record["outcome"], "partial", "{record}");
             let said = failure(&record);
-            assert!(said.contains("=") && said.contains(" of 1 other groups, stay"), "{said}");
+            assert!(said.contains('=') && said.contains(" of 1 other groups, stay"), "{said}");
             let (sum, left) = counted(&db).await;
             assert_eq!(sum + left, 70_020);
             assert_eq!(db.scalar::<i64>("SELECT count(DISTINCT (category, code)) FROM error_log").await, 2);
