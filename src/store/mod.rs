@@ -5,11 +5,12 @@
 
 pub mod directory;
 pub mod key;
+mod ledger;
 pub mod s3;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
@@ -71,6 +72,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Upload {
     pub key: Key,
+    /// The name of its store.
+    store: String,
     kind: UploadKind,
 }
 
@@ -106,10 +109,10 @@ impl Store {
     /// The store refuses.
     pub async fn begin(&self, key: &Key, parts: Parts) -> Result<Upload> {
         let kind = match &self.kind {
-            Kind::S3(s3) => UploadKind::S3(s3.begin(key, parts).await?),
-            Kind::Directory(directory) => UploadKind::Directory(directory.begin(key, parts).await?),
+            Kind::S3(s3) => s3.begin(key, parts).await.map(UploadKind::S3),
+            Kind::Directory(directory) => directory.begin(key, parts).await.map(UploadKind::Directory),
         };
-        Ok(Upload { key: key.clone(), kind })
+        Ok(Upload { key: key.clone(), store: self.name.clone(), kind: kind.with_context(|| self.said())? })
     }
 
     /// A small object, whole or not at all.
@@ -121,6 +124,7 @@ impl Store {
             Kind::S3(s3) => s3.put(key, bytes).await,
             Kind::Directory(directory) => directory.put(key, bytes).await,
         }
+        .with_context(|| self.said())
     }
 
     /// The bytes of an object, from its beginning to its end. A connection that is lost is made again, and goes on where it
@@ -133,6 +137,7 @@ impl Store {
             Kind::S3(s3) => s3.get(key).await,
             Kind::Directory(directory) => directory.get(key).await,
         }
+        .with_context(|| self.said())
     }
 
     /// The size of an object in bytes; nothing where there is none.
@@ -144,6 +149,7 @@ impl Store {
             Kind::S3(s3) => s3.size(key).await,
             Kind::Directory(directory) => directory.size(key).await,
         }
+        .with_context(|| self.said())
     }
 
     /// All objects whose key begins with the segments of `under`, by key. `pg/app` is not under `pg/ap`.
@@ -155,6 +161,7 @@ impl Store {
             Kind::S3(s3) => s3.list(under).await,
             Kind::Directory(directory) => directory.list(under).await,
         }
+        .with_context(|| self.said())
     }
 
     /// # Errors
@@ -164,6 +171,7 @@ impl Store {
             Kind::S3(s3) => s3.delete(key).await,
             Kind::Directory(directory) => directory.delete(key).await,
         }
+        .with_context(|| self.said())
     }
 
     /// Ends uploads under `under` that were begun before `before` and not completed; how many.
@@ -175,6 +183,7 @@ impl Store {
             Kind::S3(s3) => s3.sweep(under, before).await,
             Kind::Directory(directory) => directory.sweep(under, before).await,
         }
+        .with_context(|| self.said())
     }
 
     /// Where it is, for people: `s3://bucket/prefix`, `/var/backups/pgtend`.
@@ -183,6 +192,11 @@ impl Store {
             Kind::S3(s3) => s3.place(),
             Kind::Directory(directory) => directory.place(),
         }
+    }
+
+    /// How its errors begin.
+    fn said(&self) -> String {
+        said(&self.name)
     }
 }
 
@@ -196,6 +210,7 @@ impl Upload {
             UploadKind::S3(upload) => upload.part(number, bytes).await,
             UploadKind::Directory(upload) => upload.part(number, bytes).await,
         }
+        .with_context(|| said(&self.store))
     }
 
     /// Makes the object appear, and makes sure that it did, with so many bytes.
@@ -207,6 +222,7 @@ impl Upload {
             UploadKind::S3(upload) => upload.complete(size).await,
             UploadKind::Directory(upload) => upload.complete(size).await,
         }
+        .with_context(|| said(&self.store))
     }
 
     /// Gives it up, and waits no longer than `patience` for the store to say so.
@@ -218,5 +234,10 @@ impl Upload {
             UploadKind::S3(upload) => upload.abort(patience).await,
             UploadKind::Directory(upload) => upload.abort(patience).await,
         }
+        .with_context(|| said(&self.store))
     }
+}
+
+fn said(store: &str) -> String {
+    format!("store {store}")
 }
