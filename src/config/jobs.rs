@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -175,7 +176,8 @@ pub fn define(
             names.iter().map(|name| (name.get_ref().clone(), origin(&place.source, name.span()))).collect()
         });
         let targets = targets(&name, &job.origin, &keys, databases, problems);
-        let common = common(&keys, problems);
+        let timeout = job.spec.as_ref().map_or(Duration::ZERO, Spec::timeout);
+        let common = common(&keys, timeout, problems);
         let enabled = common.enabled;
         let instances = job.spec.map_or_else(Vec::new, |spec| {
             targets.into_iter().map(|target| common.definition(target, spec.clone(), job.origin.clone())).collect()

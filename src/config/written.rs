@@ -106,7 +106,7 @@ pub struct JobKeys {
     /// Whether it runs on schedule, after others and on SIGUSR1; by hand it always can. Default: true.
     #[schemars(with = "Option<bool>")]
     pub enabled: Option<Spanned<bool>>,
-    /// How long a run may take. Default: 1h.
+    /// How long a run may take. Default: 1h; of a backup, 24h.
     #[schemars(with = "Option<Span>")]
     pub timeout: Option<Spanned<Positive<Span>>>,
     #[schemars(with = "Option<RetryKeys>")]

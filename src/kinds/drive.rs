@@ -85,6 +85,11 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
             let target = kind.step(&action).target;
             match kind.apply(cx, &action).await {
                 Ok(Applied::Done) => ended.done += 1,
+                Ok(Applied::Partly(why)) => {
+                    ended.done += 1;
+                    ended.failed += 1;
+                    cx.report.fail(target, why);
+                }
                 Ok(Applied::Locked(by)) => {
                     cx.report.count(Counted::LockTimeouts, &kind.label(&action), 1);
                     tracing::info!(object = %target, "lock not had in time, trying again later: {by}");

@@ -4,6 +4,7 @@
 //! A new kind is one file here, and the lines that the compiler then asks for: a variant of [`Spec`] and its name in
 //! [`kinds!`](self). Parsing, validation, locking, rehearsal, history, metrics, CLI and schema follow by themselves.
 
+pub mod backup;
 pub mod context;
 pub mod drive;
 pub mod expire;
@@ -14,6 +15,7 @@ pub mod sql;
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -44,6 +46,8 @@ pub enum Applied {
     Done,
     /// A lock was not had in time; try again after the others. The text names who holds it.
     Locked(String),
+    /// All that could be done was; the text says what was not, and why, and counts as a failure.
+    Partly(String),
     /// Ended at a safe point because [`Context::stop`] asked for it; the next run goes on.
     Stopped(StopReason),
 }
@@ -84,6 +88,8 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     const WRITES: bool = true;
     /// Whether actions build on each other, so that none is tried after one that failed.
     const IN_ORDER: bool = false;
+    /// How long a run may take where the config does not say.
+    const TIMEOUT: Duration = Duration::from_secs(3600);
 
     /// What the config cannot mean: mistakes to be seen before anything connects, with the bytes they stand at.
     fn validate(&self) -> Vec<Finding> {
@@ -194,6 +200,10 @@ macro_rules! kinds {
                 match self { $(Spec::$variant(_) => <$type as Kind>::STOP),+ }
             }
 
+            pub const fn timeout(&self) -> Duration {
+                match self { $(Spec::$variant(_) => <$type as Kind>::TIMEOUT),+ }
+            }
+
             pub const fn writes(&self) -> bool {
                 match self { $(Spec::$variant(_) => <$type as Kind>::WRITES),+ }
             }
@@ -226,6 +236,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    "backup" => Backup(backup::Backup),
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
     "retention" => Retention(retention::policy::Retention),
