@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::near::nearest;
+use super::stores::StoreKeys;
 use super::window::Window;
 use crate::cron::Cron;
 use crate::period::{Period, Span};
@@ -34,6 +35,10 @@ pub struct Top {
     #[serde(default, rename = "databases")]
     #[schemars(with = "BTreeMap<String, DatabaseKeys>")]
     _databases: IgnoredAny,
+    /// Where backups are kept, by names of your choice.
+    #[serde(default, rename = "stores")]
+    #[schemars(with = "BTreeMap<String, StoreKeys>")]
+    _stores: IgnoredAny,
     #[serde(default)]
     pub http: HttpKeys,
     #[serde(default)]

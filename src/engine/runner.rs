@@ -24,6 +24,7 @@ use crate::config::{Config, Definition};
 use crate::kinds::{Context, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
 use crate::pg::{Access, Database, Sessions, explain};
 use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
+use crate::store::{Store, Stores};
 use crate::testpoint;
 
 /// A server that says nothing for so long, where it is asked for no work yet, is given up: longer than the wait for the
@@ -97,6 +98,7 @@ struct Place {
 pub struct Engine {
     pub shared: Arc<Shared>,
     places: HashMap<String, Place>,
+    pub stores: Arc<Stores>,
     runs: Arc<Semaphore>,
     pub(super) host: String,
     /// The config was read again: what has not begun by this one never will.
@@ -114,7 +116,7 @@ impl Drop for RunningHere<'_> {
 
 impl Engine {
     /// # Errors
-    /// A connection pool cannot be made.
+    /// A connection pool cannot be made, or a store's settings cannot be used.
     pub fn new(config: &Config, shared: Arc<Shared>) -> Result<Self> {
         let mut places = HashMap::new();
         for (name, database) in &config.databases {
@@ -128,7 +130,12 @@ impl Engine {
         }
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let runs = shared.places("all", config.max_runs.max(1));
-        Ok(Self { shared, places, runs, host, retired: CancellationToken::new() })
+        let mut stores = Stores::new();
+        for (name, store) in &config.stores {
+            stores.insert(name.clone(), Arc::new(Store::new(name, &store.settings)?));
+        }
+        let stores = Arc::new(stores);
+        Ok(Self { shared, places, stores, runs, host, retired: CancellationToken::new() })
     }
 
     /// This daemon, as other people's logs and requests name it.
@@ -306,6 +313,7 @@ impl Engine {
             now,
             timezone: job.timezone,
             pg: sessions.clone(),
+            stores: Arc::clone(&self.stores),
             stop,
             report: report.clone(),
             deadline,

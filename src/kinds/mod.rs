@@ -79,6 +79,16 @@ pub enum Says {
     Kept { keep: Period, timezone: Tz },
 }
 
+/// A store that a job names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreUse {
+    pub store: String,
+    /// Which bytes of the kind's table name it.
+    pub span: std::ops::Range<usize>,
+    /// Whether it deletes objects there, such as a backup with `keep`.
+    pub deletes: bool,
+}
+
 /// The code of a kind of job. `self` is what the config says in the table named after the kind.
 pub trait Kind: DeserializeOwned + Send + Sync {
     type Action: Send + Sync;
@@ -116,6 +126,11 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// Hears what the jobs of the same database say, itself among them.
     fn heed(&mut self, words: &[Word]) {
         let _ = words;
+    }
+
+    /// The stores it names. Each must be in the config, and is tried by `check`.
+    fn stores(&self) -> Vec<StoreUse> {
+        Vec::new()
     }
 
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
@@ -194,6 +209,10 @@ macro_rules! kinds {
 
             pub fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
                 match self { $(Spec::$variant(kind) => kind.lasts(at, zone)),+ }
+            }
+
+            pub fn stores(&self) -> Vec<StoreUse> {
+                match self { $(Spec::$variant(kind) => kind.stores()),+ }
             }
 
             pub const fn stop_style(&self) -> StopStyle {

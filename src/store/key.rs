@@ -13,6 +13,11 @@ impl Key {
         Self(encode(segment))
     }
 
+    /// A key beside all others that is never listed: no other begins with a dot.
+    pub(super) fn hidden(name: &str) -> Self {
+        Self(format!(".{}", encode(name)))
+    }
+
     /// This and one more segment.
     #[must_use]
     pub fn join(&self, segment: &str) -> Self {

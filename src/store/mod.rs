@@ -6,26 +6,29 @@
 pub mod directory;
 pub mod key;
 mod ledger;
+mod probe;
 pub mod s3;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 pub use self::key::Key;
 
 /// A store as the config says it: exactly one table, `s3` or `directory`.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
     S3(s3::Settings),
     Directory(directory::Settings),
 }
+
+/// The stores of a config, by name.
+pub type Stores = BTreeMap<String, Arc<Store>>;
 
 /// A place for objects.
 #[derive(Debug)]
@@ -100,6 +103,14 @@ impl Store {
         match &self.kind {
             Kind::S3(s3) => s3.parts(expected),
             Kind::Directory(directory) => directory.parts(expected),
+        }
+    }
+
+    /// How many parts are to be on their way at once.
+    pub fn parts_in_flight(&self) -> usize {
+        match &self.kind {
+            Kind::S3(s3) => s3.parts_in_flight(),
+            Kind::Directory(_) => 2,
         }
     }
 

@@ -16,17 +16,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::ledger::Ledger;
 use super::{Deleted, Key, Object, Parts};
 
 /// `[stores.NAME.directory]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where it is; relative to the file of the config. It is made when it is missing.
+    /// Where it is. It is made when it is missing.
     pub path: PathBuf,
 }
 

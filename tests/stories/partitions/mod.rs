@@ -41,6 +41,7 @@ pub fn context_as(db: &Database, role: &str) -> Context {
         deadline,
         lock_timeout,
         kept: Arc::default(),
+        stores: Arc::default(),
     }
 }
 
