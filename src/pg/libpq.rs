@@ -42,9 +42,8 @@ impl Conninfo {
     /// # Errors
     /// The password file cannot be read.
     pub fn for_libpq(&self, application_name: &str, settings: &[(&str, &str)]) -> Result<LibpqEnv> {
-        let list = |item: fn(&super::conninfo::Host) -> String| {
-            self.hosts.iter().map(item).collect::<Vec<_>>().join(",")
-        };
+        let list =
+            |item: fn(&super::conninfo::Host) -> String| self.hosts.iter().map(item).collect::<Vec<_>>().join(",");
         let mut options = self.said.get("options").cloned().unwrap_or_default();
         for (name, value) in settings {
             options.push_str(&format!(" -c {name}={value}"));

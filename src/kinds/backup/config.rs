@@ -140,7 +140,11 @@ impl FromStr for Compression {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no compression; write \"zstd:1\" to \"zstd:19\", \"gzip:1\" to \"gzip:9\", or \"none\"");
+        let wrong = || {
+            format!(
+                "{text:?} is no compression; write \"zstd:1\" to \"zstd:19\", \"gzip:1\" to \"gzip:9\", or \"none\""
+            )
+        };
         let (name, level) = match text.split_once(':') {
             Some((name, level)) => (name, Some(level.parse::<u8>().map_err(|_| wrong())?)),
             None => (text, None),
@@ -239,7 +243,8 @@ impl Backup {
             }
             let Some(keep) = &to.get_ref().keep else { continue };
             if keep.get_ref().rules().iter().all(|(_, count)| count.unwrap_or(0) == 0) {
-                let mend = "give at least one of last, days, daily, weekly, monthly, yearly, or leave `keep` out to keep all";
+                let mend =
+                    "give at least one of last, days, daily, weekly, monthly, yearly, or leave `keep` out to keep all";
                 found.push(Finding::error("this `keep` keeps nothing", mend).at(keep.span()));
             }
         }
@@ -282,7 +287,9 @@ mod tests {
 
     fn check(toml: &str, expect: &str) {
         let said = match toml::from_str::<Backup>(toml) {
-            Ok(backup) => backup.mistakes().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n"),
+            Ok(backup) => {
+                backup.mistakes().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+            }
             Err(error) => error.message().to_owned(),
         };
         if expect.is_empty() {

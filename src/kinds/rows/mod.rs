@@ -188,6 +188,7 @@ async fn look_again(cx: &Context, settings: &Batch, wanted: &Wanted) -> Result<A
         };
         match done {
             Ok(Applied::Done) => {}
+            Ok(Applied::Partly(why)) => failed.push(format!("{}: {why}", action.step().target)),
             Ok(Applied::Locked(by)) => locked = Some(by),
             Ok(stopped @ Applied::Stopped(_)) => return Ok(stopped),
             Err(error) => failed.push(format!("{}: {}", action.step().target, explain(&error))),

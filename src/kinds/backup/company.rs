@@ -1,0 +1,70 @@
+//! A dump beside our own schema changes: while it runs, none that it would not survive begins, in this database, in any
+//! daemon. One that is under way is waited for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::Instant;
+
+use crate::kinds::{Context, StopReason};
+use crate::period::human;
+use crate::pg::{Session, exclusion};
+
+const LOOK: Duration = Duration::from_millis(250);
+const AWAKE: Duration = Duration::from_secs(30);
+
+/// Waits until no such change is under way, and lets none begin for as long as the session lives.
+///
+/// # Errors
+/// One did not end within `patience`, or the server does not answer.
+pub async fn keep_out_changes(cx: &Context, session: &Session, patience: Duration) -> Result<Option<StopReason>> {
+    let key = exclusion::key();
+    let until = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        let had: bool = session
+            .query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key])
+            .await
+            .context("make sure that no table is being detached or dropped")?
+            .get(0);
+        if had {
+            return Ok(None);
+        }
+        let holder = exclusion::holder(session, key).await;
+        if Instant::now() >= until {
+            bail!("a change of the schema by pgtend has been under way for {}: it is {holder}", human(patience));
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(job = %cx.job, "the dump waits for a change of the schema by pgtend, {holder}");
+        }
+        if let Some(reason) = cx.pause(LOOK).await {
+            return Ok(Some(reason));
+        }
+    }
+}
+
+/// Keeps an idle session from being forgotten by a firewall; comes back only when it is lost.
+pub async fn keep_awake(session: &Session) {
+    loop {
+        tokio::time::sleep(AWAKE).await;
+        if session.simple_query("").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends what the server is still doing for the dump: a `pg_dump` that was killed has told it nothing. Best effort.
+pub async fn end_backend(session: &Session, application_name: &str) {
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&application_name];
+    let ended = session.query_one(
+        "SELECT count(pg_catalog.pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a
+         WHERE a.datname = current_database() AND a.usename = CURRENT_USER AND a.application_name = $1
+           AND a.pid <> pg_catalog.pg_backend_pid()",
+        &parameters,
+    );
+    match tokio::time::timeout(Duration::from_millis(500), ended).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!("the dump's session was left to end by itself: {error}"),
+        Err(_) => tracing::debug!("the dump's session was left to end by itself: no answer from the server"),
+    }
+}
