@@ -4,6 +4,7 @@
 
 mod support;
 
+mod backup;
 mod bad_company;
 mod catching_up;
 mod chains_and_retries;
