@@ -25,7 +25,7 @@ pub struct Failure {
     certificate: bool,
     /// Whether the same request may go well a little later.
     pub passing: bool,
-    pub tries: u32,
+    tries: u32,
 }
 
 /// Codes of what may pass, besides the statuses that say so.
@@ -105,6 +105,12 @@ impl Failure {
     pub fn that_may_pass(mut self) -> Self {
         self.passing = true;
         self
+    }
+
+    /// The last of so many tries.
+    #[must_use]
+    pub fn after(self, tries: u32) -> Self {
+        Self { tries, ..self }
     }
 
     pub fn is(&self, codes: &[&str]) -> bool {

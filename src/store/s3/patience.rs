@@ -24,7 +24,7 @@ where
         };
         tries += 1;
         if !failure.passing || tries >= attempts {
-            return Err(Failure { tries, ..failure });
+            return Err(failure.after(tries));
         }
         rest(tries, &failure).await;
     }

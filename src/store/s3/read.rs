@@ -117,7 +117,7 @@ impl Reading {
             };
             self.cuts += 1;
             if self.cuts >= self.link.settings.attempts {
-                return Err(Failure { tries: self.cuts, ..lost }.into());
+                return Err(lost.after(self.cuts).into());
             }
             rest(self.cuts, &lost).await;
         }

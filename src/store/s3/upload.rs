@@ -189,7 +189,7 @@ impl Upload {
                 return expected.right(settings.check_etags, &found).map_err(|words| anyhow!("{place}: {words}"));
             }
             if !failure.passing || tries >= settings.attempts {
-                return Err(Failure { tries, ..failure }.into());
+                return Err(failure.after(tries).into());
             }
             rest(tries, &failure).await;
         }
