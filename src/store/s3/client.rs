@@ -6,7 +6,8 @@ use anyhow::{Context, Result, anyhow};
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
@@ -14,10 +15,10 @@ use aws_sdk_s3::config::{
     AppName, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::error::DisplayErrorContext;
 use tokio::sync::OnceCell;
 
 use super::Settings;
+use super::failure::words;
 use super::stall::Watched;
 use crate::store::Key;
 
@@ -58,6 +59,9 @@ impl Link {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http)
             .app_name(AppName::new("pgtend").context("a name for the user agent")?);
+        if self.settings.credentials_file.is_some() || self.settings.profile.is_some() {
+            loader = loader.credentials_provider(self.profile());
+        }
         if let Some(region) = &self.settings.region {
             loader = loader.region(Region::new(region.clone()));
         } else if self.settings.endpoint.is_some() {
@@ -91,15 +95,32 @@ impl Link {
         Ok(Client::from_conf(config.build()))
     }
 
+    /// The profile that was named, and not what the environment may say besides.
+    fn profile(&self) -> ProfileFileCredentialsProvider {
+        let mut profile = ProfileFileCredentialsProvider::builder();
+        if let Some(name) = &self.settings.profile {
+            profile = profile.profile_name(name);
+        }
+        if let Some(path) = &self.settings.credentials_file {
+            let files = ProfileFiles::builder().with_file(ProfileFileKind::Credentials, path);
+            profile = profile.profile_files(files.build());
+        }
+        profile.build()
+    }
+
     async fn must_have_credentials(&self, shared: &aws_config::SdkConfig) -> Result<()> {
         let provider = shared.credentials_provider().context("the AWS SDK has no source of credentials")?;
         provider.provide_credentials().await.map(drop).map_err(|error| {
-            anyhow!(
-                "no credentials for s3://{}; looked for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in \
-                 ~/.aws, AWS_WEB_IDENTITY_TOKEN_FILE, those of the container, those of the instance; the AWS SDK says: {}",
-                self.settings.bucket,
-                DisplayErrorContext(&error),
-            )
+            let Settings { bucket, credentials_file, profile, .. } = &self.settings;
+            let profile = profile.as_deref().unwrap_or("default");
+            let looked = match credentials_file {
+                Some(path) => format!("looked for the profile {profile} in {}", path.display()),
+                None if self.settings.profile.is_some() => format!("looked for the profile {profile} in ~/.aws"),
+                None => "looked for AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, \
+                         AWS_WEB_IDENTITY_TOKEN_FILE, those of the container, those of the instance"
+                    .into(),
+            };
+            anyhow!("there are no credentials for s3://{bucket}; {looked}; the AWS SDK says: {}", words(&error))
         })
     }
 }

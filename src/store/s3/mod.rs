@@ -31,7 +31,8 @@ use super::{Deleted, Key, Object, Parts};
 pub const SMALLEST_PART: u64 = 5 << 20;
 pub const LARGEST_PART: u64 = 5 << 30;
 
-/// `[stores.NAME.s3]`; credentials come from the chain of the AWS SDK: environment, profile, web identity, container, IMDS.
+/// `[stores.NAME.s3]`; without `credentials_file` and `profile`, credentials come from the chain of the AWS SDK:
+/// environment, profile, web identity, container, IMDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub bucket: String,
@@ -55,6 +56,10 @@ pub struct Settings {
     pub storage_class: Option<String>,
     /// Whether an ETag that looks like an MD5 must be the one of what was sent.
     pub check_etags: bool,
+    /// A file of profiles, as ~/.aws/credentials is one; default: the chain.
+    pub credentials_file: Option<PathBuf>,
+    /// The profile to take from there, or from ~/.aws.
+    pub profile: Option<String>,
     /// Certificates in PEM that are trusted besides the host's own.
     pub ca_file: Option<PathBuf>,
     /// How often a request is tried that fails for a reason that may pass.
@@ -83,6 +88,8 @@ impl Default for Settings {
             sse: None,
             storage_class: None,
             check_etags: true,
+            credentials_file: None,
+            profile: None,
             ca_file: None,
             attempts: 10,
             stall_timeout: Duration::from_secs(60),
