@@ -214,7 +214,7 @@ pub fn stores(
         }
         let keys = keys.into_inner();
         let settings = match (keys.s3, keys.directory) {
-            (Some(s3), None) => Settings::S3(bucket(s3.into_inner(), main, problems)),
+            (Some(s3), None) => Settings::S3(Box::new(bucket(s3.into_inner(), main, problems))),
             (None, Some(directory)) => Settings::Directory(folder(directory.into_inner(), main, problems)),
             (Some(s3), Some(directory)) => {
                 let (first, second) = if s3.span().start < directory.span().start {

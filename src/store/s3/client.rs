@@ -6,10 +6,10 @@ use anyhow::{Context, Result, anyhow};
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     AppName, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -102,7 +102,7 @@ impl Link {
             profile = profile.profile_name(name);
         }
         if let Some(path) = &self.settings.credentials_file {
-            let files = ProfileFiles::builder().with_file(ProfileFileKind::Credentials, path);
+            let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, path);
             profile = profile.profile_files(files.build());
         }
         profile.build()
