@@ -71,6 +71,10 @@ pub struct S3Keys {
     storage_class: Option<Spanned<String>>,
     /// Whether an ETag that looks like an MD5 must be the one of what was sent. Default: true.
     check_etags: Option<bool>,
+    /// A file with the credentials, of the form of ~/.aws/credentials. A relative path counts from the config's folder.
+    credentials_file: Option<PathBuf>,
+    /// The profile to take from `credentials_file`, or from ~/.aws. Default: default.
+    profile: Option<String>,
     /// Certificates, in PEM, of the authority that signed the endpoint's, in addition to the host's own. A relative path
     /// counts from the config's folder.
     #[schemars(with = "Option<PathBuf>")]
@@ -132,11 +136,11 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         match host.map(|host| host.trim_end_matches('/')) {
-            Some(host) if host.contains('@') => {
-                Err("credentials do not belong in it; put them where the AWS SDK looks for them, such as \
-                     AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-                    .into())
-            }
+            Some(host) if host.contains('@') => Err(
+                "credentials do not belong in it; put them into a `credentials_file`, or where the AWS SDK looks for \
+                     them, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .into(),
+            ),
             Some(host) if !host.is_empty() && !host.contains(['?', '#', ' ']) => {
                 Ok(Self(text.trim_end_matches('/').into()))
             }
@@ -210,7 +214,7 @@ pub fn stores(
         }
         let keys = keys.into_inner();
         let settings = match (keys.s3, keys.directory) {
-            (Some(s3), None) => Settings::S3(bucket(s3.into_inner(), main, problems)),
+            (Some(s3), None) => Settings::S3(Box::new(bucket(s3.into_inner(), main, problems))),
             (None, Some(directory)) => Settings::Directory(folder(directory.into_inner(), main, problems)),
             (Some(s3), Some(directory)) => {
                 let (first, second) = if s3.span().start < directory.span().start {
@@ -289,6 +293,8 @@ fn bucket(keys: S3Keys, main: &Arc<Source>, problems: &mut Problems) -> s3::Sett
         }),
         storage_class: keys.storage_class.map(Spanned::into_inner),
         check_etags: keys.check_etags.unwrap_or(usual.check_etags),
+        credentials_file: keys.credentials_file.map(|path| files::folder(&main.path).join(path)),
+        profile: keys.profile,
         ca_file,
         attempts: keys.attempts.map_or(usual.attempts, |Count(n)| n),
         stall_timeout: keys.stall_timeout.map_or(usual.stall_timeout, |Positive(span)| span.0),

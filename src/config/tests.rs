@@ -131,6 +131,8 @@ fn a_full_config_says_what_it_says_and_defaults_fill_in_key_by_key() {
             sse: None,
             storage_class: None,
             check_etags: true,
+            credentials_file: None,
+            profile: None,
             ca_file: None,
             attempts: 10,
             stall_timeout: 60s,
@@ -166,6 +168,12 @@ fn a_full_config_says_what_it_says_and_defaults_fill_in_key_by_key() {
                 "STANDARD_IA",
             ),
             check_etags: false,
+            credentials_file: Some(
+                "aws",
+            ),
+            profile: Some(
+                "backups",
+            ),
             ca_file: None,
             attempts: 3,
             stall_timeout: 10s,
@@ -189,13 +197,13 @@ fn a_full_config_says_what_it_says_and_defaults_fill_in_key_by_key() {
     one is sql in main, more/one.toml:1
       None Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
       retry 2 30s 600s window 09:00-17:00 signal None after []
-    plain is sql in main, pgtend.toml:51
+    plain is sql in main, pgtend.toml:53
       None Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
       retry 2 30s 600s window 22:00-06:00 signal None after []
-    tenants@tenant-a is sql in tenant-a, pgtend.toml:54
+    tenants@tenant-a is sql in tenant-a, pgtend.toml:56
       Some("@hourly") Europe/Berlin jitter 60s enabled false timeout 1200s catch_up false lock_timeout 1s
       retry 5 1200s 1200s window 22:00-06:00 signal Some(7) after []
-    tenants@tenant-b is sql in tenant-b, pgtend.toml:54
+    tenants@tenant-b is sql in tenant-b, pgtend.toml:56
       Some("@hourly") Europe/Berlin jitter 60s enabled false timeout 1200s catch_up false lock_timeout 1s
       retry 5 1200s 1200s window 22:00-06:00 signal Some(7) after []
     "#);

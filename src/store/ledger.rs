@@ -22,6 +22,16 @@ impl<T> Ledger<T> {
     /// # Errors
     /// It is not a part of such an object.
     pub fn take(&mut self, parts: Parts, number: u32, length: usize, what: T) -> Result<()> {
+        self.fits(parts, number, length)?;
+        self.0.insert(number, (length, what));
+        Ok(())
+    }
+
+    /// Whether such a part can be one beside those that are there.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn fits(&self, parts: Parts, number: u32, length: usize) -> Result<()> {
         if number == 0 || number > parts.most {
             bail!(
                 "part {number}: the store takes {} parts of {} bytes; more needs larger ones",
@@ -32,10 +42,11 @@ impl<T> Ledger<T> {
         if length == 0 || length > parts.size {
             bail!("part {number} has {length} bytes, where parts have {}", parts.size);
         }
-        self.0.insert(number, (length, what));
-        let last = self.0.last_key_value().map_or(0, |(number, _)| *number);
-        match self.0.iter().find(|(number, (length, _))| **number < last && *length < parts.size) {
-            Some((number, (length, _))) => bail!("part {number} has {length} bytes, but is not the last"),
+        let others = self.0.iter().map(|(number, (length, _))| (*number, *length));
+        let all = others.filter(|(other, _)| *other != number).chain([(number, length)]);
+        let last = self.0.last_key_value().map_or(number, |(last, _)| number.max(*last));
+        match all.into_iter().find(|(number, length)| *number < last && *length < parts.size) {
+            Some((number, length)) => bail!("part {number} has {length} bytes, but is not the last"),
             None => Ok(()),
         }
     }
@@ -56,13 +67,5 @@ impl<T> Ledger<T> {
     /// The parts by their number.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.0.iter().map(|(number, (_, what))| (*number, what))
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

@@ -23,7 +23,7 @@ pub use self::key::Key;
 /// A store as the config says it: exactly one table, `s3` or `directory`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settings {
-    S3(s3::Settings),
+    S3(Box<s3::Settings>),
     Directory(directory::Settings),
 }
 

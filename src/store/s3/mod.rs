@@ -1,6 +1,19 @@
-//! A bucket that speaks the S3 protocol.
+//! A bucket that speaks the S3 protocol: AWS, or one of the many that are nearly the same.
+//!
+//! What differs between them is not relied upon: checksums in trailers, `If-None-Match`, parts of different sizes, ETags
+//! that are no MD5, the code of an error that a repeated request gets.
+
+mod client;
+mod failure;
+mod list;
+mod parts;
+mod patience;
+mod read;
+mod stall;
+mod upload;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -10,13 +23,16 @@ use futures_util::stream::BoxStream;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use self::client::Link;
+pub use self::upload::Upload;
 use super::{Deleted, Key, Object, Parts};
 
 /// No part but the last may be smaller.
 pub const SMALLEST_PART: u64 = 5 << 20;
 pub const LARGEST_PART: u64 = 5 << 30;
 
-/// `[stores.NAME.s3]`; credentials come from the chain of the AWS SDK: environment, profile, web identity, container, IMDS.
+/// `[stores.NAME.s3]`; without `credentials_file` and `profile`, credentials come from the chain of the AWS SDK:
+/// environment, profile, web identity, container, IMDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub bucket: String,
@@ -40,6 +56,10 @@ pub struct Settings {
     pub storage_class: Option<String>,
     /// Whether an ETag that looks like an MD5 must be the one of what was sent.
     pub check_etags: bool,
+    /// A file of profiles, as ~/.aws/credentials is one; default: the chain.
+    pub credentials_file: Option<PathBuf>,
+    /// The profile to take from there, or from ~/.aws.
+    pub profile: Option<String>,
     /// Certificates in PEM that are trusted besides the host's own.
     pub ca_file: Option<PathBuf>,
     /// How often a request is tried that fails for a reason that may pass.
@@ -68,6 +88,8 @@ impl Default for Settings {
             sse: None,
             storage_class: None,
             check_etags: true,
+            credentials_file: None,
+            profile: None,
             ca_file: None,
             attempts: 10,
             stall_timeout: Duration::from_secs(60),
@@ -95,58 +117,75 @@ fn certificates(path: &Path) -> Result<Vec<u8>> {
 
 #[derive(Debug)]
 pub struct S3 {
-    bucket: String,
+    link: Arc<Link>,
 }
 
-#[derive(Debug)]
-pub struct Upload {}
-
-#[allow(clippy::unused_async)]
 impl S3 {
+    /// # Errors
+    /// The file of certificates holds none.
     pub fn new(settings: &Settings) -> Result<Self> {
-        Ok(Self { bucket: settings.bucket.clone() })
+        let ca = match &settings.ca_file {
+            Some(path) => Some(certificates(path).with_context(|| format!("ca_file {}", path.display()))?),
+            None => None,
+        };
+        Ok(Self { link: Arc::new(Link::new(settings.clone(), ca)) })
     }
-    pub fn place(&self) -> String {
-        format!("s3://{}", self.bucket)
-    }
-    pub fn parts_in_flight(&self) -> usize {
-        4
-    }
-    pub fn parts(&self, _: u64) -> Parts {
-        Parts { size: 8 << 20, most: 10_000 }
-    }
-    pub async fn begin(&self, _: &Key, _: Parts) -> Result<Upload> {
-        bail!("not written")
-    }
-    pub async fn put(&self, _: &Key, _: Bytes) -> Result<()> {
-        bail!("not written")
-    }
-    pub async fn get(&self, _: &Key) -> Result<BoxStream<'static, Result<Bytes>>> {
-        bail!("not written")
-    }
-    pub async fn size(&self, _: &Key) -> Result<Option<u64>> {
-        bail!("not written")
-    }
-    pub async fn list(&self, _: &Key) -> Result<Vec<Object>> {
-        bail!("not written")
-    }
-    pub async fn delete(&self, _: &Key) -> Result<Deleted> {
-        bail!("not written")
-    }
-    pub async fn sweep(&self, _: &Key, _: DateTime<Utc>) -> Result<usize> {
-        bail!("not written")
-    }
-}
 
-#[allow(clippy::unused_async)]
-impl Upload {
-    pub async fn part(&self, _: u32, _: Bytes) -> Result<()> {
-        bail!("not written")
+    pub fn place(&self) -> String {
+        let Settings { bucket, prefix, .. } = &self.link.settings;
+        format!("s3://{bucket}/{prefix}").trim_end_matches('/').into()
     }
-    pub async fn complete(self, _: u64) -> Result<()> {
-        bail!("not written")
+
+    pub fn parts(&self, expected: u64) -> Parts {
+        parts::choose(expected, self.link.settings.part_size, self.link.settings.max_parts)
     }
-    pub async fn abort(self, _: Duration) -> Result<()> {
-        bail!("not written")
+
+    pub fn parts_in_flight(&self) -> usize {
+        self.link.settings.parts_in_flight
+    }
+
+    /// # Errors
+    /// There are no credentials. What else the store may refuse it does at the first part.
+    pub async fn begin(&self, key: &Key, parts: Parts) -> Result<Upload> {
+        self.link.client().await?;
+        Ok(Upload::new(Arc::clone(&self.link), self.link.name(key), parts))
+    }
+
+    /// # Errors
+    /// The store refuses.
+    pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<()> {
+        upload::put(&self.link, &self.link.name(key), bytes).await
+    }
+
+    /// # Errors
+    /// There is no such object, or the store refuses.
+    pub async fn get(&self, key: &Key) -> Result<BoxStream<'static, Result<Bytes>>> {
+        read::get(Arc::clone(&self.link), self.link.name(key)).await
+    }
+
+    /// # Errors
+    /// The store refuses.
+    pub async fn size(&self, key: &Key) -> Result<Option<u64>> {
+        Ok(read::head(&self.link, &self.link.name(key)).await?.map(|head| head.size))
+    }
+
+    /// # Errors
+    /// The store refuses.
+    pub async fn list(&self, under: &Key) -> Result<Vec<Object>> {
+        list::objects(&self.link, under).await
+    }
+
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn delete(&self, key: &Key) -> Result<Deleted> {
+        list::delete(&self.link, &self.link.name(key)).await
+    }
+
+    /// A store that does not list uploads has none that could be ended.
+    ///
+    /// # Errors
+    /// The store refuses.
+    pub async fn sweep(&self, under: &Key, before: DateTime<Utc>) -> Result<usize> {
+        list::sweep(&self.link, under, before).await
     }
 }
