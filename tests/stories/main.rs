@@ -38,6 +38,7 @@ mod shipped_partitions;
 mod shutting_down;
 mod signals;
 mod standby;
+mod stores;
 mod support_works;
 mod systemd;
 mod time_limits;
