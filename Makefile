@@ -22,8 +22,9 @@ bench: ## measure: prints ratios and versions, asserts nothing; takes half an ho
 	@scripts/bench.sh
 	@scripts/bench_partitions.sh
 
-deps: ## install what the tests need: Debian packages, and newer PostgreSQL majors into .cache
+deps: ## install what the tests need: Debian packages; newer PostgreSQL majors and an S3 server into .cache
 	@scripts/deps.sh
+	@scripts/moto.sh
 	@scripts/majors.sh
 
 clean: ## remove what was built and fetched

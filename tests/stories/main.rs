@@ -39,6 +39,7 @@ mod shipped_partitions;
 mod shutting_down;
 mod signals;
 mod standby;
+mod stores;
 mod support_works;
 mod systemd;
 mod time_limits;

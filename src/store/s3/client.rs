@@ -7,12 +7,13 @@ use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    AppName, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    AppName, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
     StalledStreamProtectionConfig,
 };
 use tokio::sync::OnceCell;
@@ -55,12 +56,12 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Client> {
-        let http = Watched::new(self.ca.as_deref(), self.settings.stall_timeout)?;
+        let http = SharedHttpClient::new(Watched::new(self.ca.as_deref(), self.settings.stall_timeout)?);
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(http.clone())
             .app_name(AppName::new("pgtend").context("a name for the user agent")?);
         if self.settings.credentials_file.is_some() || self.settings.profile.is_some() {
-            loader = loader.credentials_provider(self.profile());
+            loader = loader.credentials_provider(self.profile(http));
         }
         if let Some(region) = &self.settings.region {
             loader = loader.region(Region::new(region.clone()));
@@ -96,8 +97,11 @@ impl Link {
     }
 
     /// The profile that was named, and not what the environment may say besides.
-    fn profile(&self) -> ProfileFileCredentialsProvider {
-        let mut profile = ProfileFileCredentialsProvider::builder();
+    fn profile(&self, http: SharedHttpClient) -> ProfileFileCredentialsProvider {
+        // A profile may say to ask somebody else.
+        let region = self.settings.region.clone().map(Region::new);
+        let config = ProviderConfig::without_region().with_region(region).with_http_client(http);
+        let mut profile = ProfileFileCredentialsProvider::builder().configure(&config);
         if let Some(name) = &self.settings.profile {
             profile = profile.profile_name(name);
         }

@@ -215,16 +215,11 @@ pub fn words(error: &dyn Error) -> String {
 }
 
 fn is_about_a_certificate(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let found = error.downcast_ref::<rustls::Error>().or_else(|| {
-            // What an I/O error holds is not what it gives as its source.
-            error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
-        });
-        if let Some(rustls::Error::InvalidCertificate(_)) = found {
-            return true;
-        }
-        next = error.source();
+    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+        return matches!(found, rustls::Error::InvalidCertificate(_));
     }
-    false
+    // What an I/O error holds is not what it gives as its source.
+    let held =
+        error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|held| held as &(dyn Error + 'static));
+    held.or_else(|| error.source()).is_some_and(is_about_a_certificate)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ServerSideEncryption;
@@ -38,22 +39,24 @@ pub fn digest(etag: Option<&str>, sse: Option<&ServerSideEncryption>) -> Option<
 /// The store refuses. That there is no such object is an answer.
 pub async fn head(link: &Link, name: &str) -> Result<Option<Head>> {
     let client = link.client().await?;
-    let found = try_often(link.settings.attempts, || async {
-        let head = client.head_object().bucket(&link.settings.bucket).key(name).send().await;
-        match head {
-            Ok(head) => Ok(Some(Head {
-                size: head.content_length().and_then(|size| size.try_into().ok()).unwrap_or(0),
-                digest: digest(head.e_tag(), head.server_side_encryption()),
-                upload: head.metadata().and_then(|metadata| metadata.get(UPLOAD)).cloned(),
-            })),
-            Err(error) => match Failure::new("HeadObject", &link.place(name), &error) {
-                // A bucket that is not there looks the same: its answer has no body that could say so.
-                failure if failure.is_absent() => Ok(None),
-                failure => Err(failure),
-            },
-        }
-    });
-    Ok(found.await?)
+    Ok(try_often(link.settings.attempts, || head_once(client, link, name)).await?)
+}
+
+/// # Errors
+/// The store refuses, or cannot be asked just now.
+pub async fn head_once(client: &Client, link: &Link, name: &str) -> Result<Option<Head>, Failure> {
+    match client.head_object().bucket(&link.settings.bucket).key(name).send().await {
+        Ok(head) => Ok(Some(Head {
+            size: head.content_length().and_then(|size| size.try_into().ok()).unwrap_or(0),
+            digest: digest(head.e_tag(), head.server_side_encryption()),
+            upload: head.metadata().and_then(|metadata| metadata.get(UPLOAD)).cloned(),
+        })),
+        Err(error) => match Failure::new("HeadObject", &link.place(name), &error) {
+            // A bucket that is not there looks the same: its answer has no body that could say so.
+            failure if failure.is_absent() => Ok(None),
+            failure => Err(failure),
+        },
+    }
 }
 
 /// The bytes of an object. Goes on where it was after the connection was lost, as long as the object is the same.

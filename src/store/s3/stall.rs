@@ -55,12 +55,14 @@ impl HttpClient for Watched {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         let mut connectors = self.connectors.lock().unwrap_or_else(PoisonError::into_inner);
         let connector = connectors.entry([settings.connect_timeout(), settings.read_timeout()]).or_insert_with(|| {
-            let inner = Connector::builder()
-                .connector_settings(settings.clone())
-                .proxy_config(ProxyConfig::from_env())
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .tls_context(self.tls.clone())
-                .build();
+            let inner = SharedHttpConnector::new(
+                Connector::builder()
+                    .connector_settings(settings.clone())
+                    .proxy_config(ProxyConfig::from_env())
+                    .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                    .tls_context(self.tls.clone())
+                    .build(),
+            );
             SharedHttpConnector::new(WatchedConnector { inner, patience: self.patience })
         });
         connector.clone()
@@ -69,7 +71,7 @@ impl HttpClient for Watched {
 
 #[derive(Debug)]
 struct WatchedConnector {
-    inner: Connector,
+    inner: SharedHttpConnector,
     patience: Duration,
 }
 
@@ -176,3 +178,7 @@ impl Body for Received {
         Body::size_hint(&self.body)
     }
 }
+
+#[cfg(test)]
+#[path = "stall_tests.rs"]
+mod tests;

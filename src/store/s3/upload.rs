@@ -20,7 +20,7 @@ use super::client::Link;
 use super::failure::Failure;
 use super::list::abort;
 use super::patience::{rest, try_often};
-use super::read::{Head, UPLOAD, digest, head};
+use super::read::{Head, UPLOAD, digest, head, head_once};
 use crate::store::Parts;
 use crate::store::ledger::Ledger;
 
@@ -180,10 +180,8 @@ impl Upload {
             };
             tries += 1;
             // The answer to an earlier try may have been lost, or this one's: then the object is there, and the upload is
-            // not, which each store says in its own way.
-            let gone = failure.is_absent() || failure.is(&["NoSuchUpload", "AccessDenied", "InvalidPart"]);
-            if (failure.passing || gone)
-                && let Ok(Some(found)) = head(&self.link, &self.name).await
+            // not any more, which each store says in its own way. And some answer what cannot be read.
+            if let Ok(Some(found)) = head_once(client, &self.link, &self.name).await
                 && expected.is(&found)
             {
                 return expected.right(settings.check_etags, &found).map_err(|words| anyhow!("{place}: {words}"));

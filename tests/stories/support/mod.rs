@@ -13,6 +13,7 @@
 //! | [`wait`] | polling a condition, with a limit and a panic that says what was waited for |
 //! | [`pgbouncer`] | a pooler before a database |
 //! | [`s3`] | a store that speaks the S3 protocol and can be told to go wrong |
+//! | [`moto`] | another such store, made by others |
 //! | [`keeper`] | the folder and the child processes of this test run, and their end |
 //!
 //! A story never sleeps for luck and never asserts how long something took.
@@ -25,6 +26,7 @@ pub mod daemon;
 pub mod database;
 pub mod keeper;
 pub mod majors;
+pub mod moto;
 pub mod past;
 pub mod pgbouncer;
 pub mod process;

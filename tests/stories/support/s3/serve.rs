@@ -128,12 +128,20 @@ impl Shared {
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(op);
             self.faults.lock().unwrap_or_else(PoisonError::into_inner).happen(op, part)
         });
+        if let Some(Harm::Refuse(..) | Harm::Elsewhere(..) | Harm::OkWithError(_)) = harm {
+            // Whoever is still sending would hear of the closed connection before it hears of the refusal.
+            let mut body = Body::from(request.into_body());
+            while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+            return Ok(match harm {
+                Some(Harm::Refuse(status, code)) => refused(status, code, "", None),
+                Some(Harm::Elsewhere(status, code, region)) => {
+                    refused(status, code, &format!("<Region>{region}</Region>"), Some(region))
+                }
+                Some(Harm::OkWithError(code)) => refused(200, code, "", None),
+                _ => unreachable!("those above"),
+            });
+        }
         match harm {
-            Some(Harm::Refuse(status, code)) => return Ok(refused(status, code, "", None)),
-            Some(Harm::Elsewhere(status, code, region)) => {
-                return Ok(refused(status, code, &format!("<Region>{region}</Region>"), Some(region)));
-            }
-            Some(Harm::OkWithError(code)) => return Ok(refused(200, code, "", None)),
             Some(Harm::Reset) => return Err(reset(socket)),
             Some(Harm::Stall) => return std::future::pending().await,
             _ => {}
@@ -146,12 +154,12 @@ impl Shared {
                 let other = HeaderValue::from_static("\"00000000000000000000000000000000\"");
                 answer.headers_mut().insert(ETAG, other);
             }
-            Some(Harm::CutBody(at)) => harmed = BodyHarm::Cut(at, socket),
+            Some(Harm::CutBody(at)) => harmed = BodyHarm::Cut(at),
             Some(Harm::StallBody(at)) => harmed = BodyHarm::Stall(at),
             Some(Harm::FlipByte(at)) => harmed = BodyHarm::Flip(at),
             _ => {}
         }
-        Ok(answer.map(|body| Served { body, harm: harmed, at: 0, rest: Bytes::new() }))
+        Ok(answer.map(|body| Served { body, harm: harmed, at: 0, rest: Bytes::new(), breath: false }))
     }
 
     async fn serve(&self, request: Request<Incoming>) -> io::Result<HttpResponse> {
@@ -192,7 +200,7 @@ fn refused(status: u16, code: &str, more: &str, region: Option<&'static str>) ->
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>As the story wants it</Message>\
          {more}<RequestId>story-request</RequestId></Error>"
     );
-    let body = Served { body: Body::from(text), harm: BodyHarm::None, at: 0, rest: Bytes::new() };
+    let body = Served { body: Body::from(text), harm: BodyHarm::None, at: 0, rest: Bytes::new(), breath: false };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).expect("a status");
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
@@ -205,7 +213,7 @@ fn refused(status: u16, code: &str, more: &str, region: Option<&'static str>) ->
 
 enum BodyHarm {
     None,
-    Cut(usize, i32),
+    Cut(usize),
     Stall(usize),
     Flip(usize),
 }
@@ -217,6 +225,7 @@ struct Served {
     /// Bytes that have gone.
     at: usize,
     rest: Bytes,
+    breath: bool,
 }
 
 const PIECE: usize = 16 << 10;
@@ -238,9 +247,17 @@ impl HttpBody for Served {
         }
         let mut length = self.rest.len().min(PIECE);
         match self.harm {
-            BodyHarm::Cut(end, socket) if self.at >= end => return Poll::Ready(Some(Err(reset(socket)))),
+            BodyHarm::Cut(end) if self.at >= end => {
+                // What was given so far goes on its way first.
+                if self.breath {
+                    return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+                }
+                self.breath = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             BodyHarm::Stall(end) if self.at >= end => return Poll::Pending,
-            BodyHarm::Cut(end, _) | BodyHarm::Stall(end) => length = length.min(end - self.at),
+            BodyHarm::Cut(end) | BodyHarm::Stall(end) => length = length.min(end - self.at),
             _ => {}
         }
         let mut piece = self.rest.split_to(length);
