@@ -122,10 +122,10 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
         ));
     }
     let folder = facts.tools.folder.display().to_string();
-    for action in plan(backup, facts).actions {
+    for action in plan(facts).actions {
         let Action::Dump(dump) = action else { continue };
         let message = format!(
-            "dumps {} (PostgreSQL {}) with pg_dump {} of {folder}, at most {} as stored in parts of {}, with up to {} of memory",
+            "dumps {} (PostgreSQL {}) with pg_dump {} of {folder}, about {} as stored in parts of {}, with up to {} of memory",
             dump.server.database,
             dump.server.version,
             dump.tools.version,

@@ -51,9 +51,6 @@ pub struct Backup {
     /// How long the dump waits for a table that is locked, before it gives up. Default: 5m.
     #[serde(default = "five_minutes")]
     pub lock_wait: Span,
-    /// How large the packed dump may become, such as "200 GB", where neither the last backup nor the database tells.
-    #[schemars(with = "Option<String>")]
-    pub expect: Option<Size>,
     /// Not yet there.
     #[schemars(with = "Option<Vec<String>>")]
     pub encrypt_to: Option<Spanned<Vec<String>>>,
@@ -180,37 +177,6 @@ impl Serialize for Compression {
     }
 }
 
-/// A number of bytes, written with its unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub u64);
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no size; write it like \"500 MB\", \"200 GB\" or \"2 TB\"");
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let count: u64 = text[..digits].parse().map_err(|_| wrong())?;
-        let unit = match text[digits..].trim() {
-            "kB" | "KB" => 1_000,
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            "TiB" => 1 << 40,
-            _ => return Err(wrong()),
-        };
-        count.checked_mul(unit).filter(|bytes| *bytes > 0).map(Size).ok_or_else(wrong)
-    }
-}
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 impl Backup {
     pub fn format(&self) -> Format {
         self.format.as_ref().map_or_else(Format::default, |format| *format.get_ref())
@@ -313,8 +279,6 @@ mod tests {
         for wrong in ["zstd:0", "zstd:20", "gzip:10", "lz4", "none:1", "gzip:fast"] {
             check(&format!("to = [{{ store = 'a' }}]\ncompression = '{wrong}'"), "is no compression");
         }
-        check("to = [{ store = 'a' }]\nexpect = '200'", "is no size");
-        check("to = [{ store = 'a' }]\nexpect = '200 GB'", "");
     }
 
     #[test]

@@ -294,8 +294,7 @@ async fn pour(
 
 fn too_large(live: &Live<'_>, limit: u64) -> anyhow::Error {
     anyhow!(
-        "the dump is larger than the {} that {} parts can hold: set `expect` in the job's backup table to the size it may \
-         reach, or raise `max_parts` of store {} if it takes more",
+        "the dump is larger than the {} that {} parts can hold: raise `part_size` of store {}, or `max_parts` if it takes more",
         words::size(limit),
         live.target.most_parts,
         live.target.store

@@ -82,7 +82,7 @@ impl Kind for Backup {
         let session = cx.session().await?;
         let (server, names) = self.survey(&session).await?;
         session.close().await;
-        Ok(plan::plan(self, self.facts(cx, server, names).await?))
+        Ok(plan::plan(Box::pin(self.facts(cx, server, names)).await?))
     }
 
     fn step(&self, action: &Action) -> Step {
@@ -94,8 +94,9 @@ impl Kind for Backup {
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
         match action {
-            Action::Dump(dump) => dump::apply(self, cx, dump).await,
-            Action::Delete(delete) => delete::apply(cx, delete).await,
+            // Boxed: the whole path from a command to a store is a type too deep for the compiler.
+            Action::Dump(dump) => Box::pin(dump::apply(self, cx, dump)).await,
+            Action::Delete(delete) => Box::pin(delete::apply(cx, delete)).await,
         }
     }
 
@@ -104,7 +105,7 @@ impl Kind for Backup {
         let (server, names) = self.survey(&session).await?;
         let mut found = check::privileges(&session, self, &names).await?;
         session.close().await;
-        match self.facts(cx, server, names).await {
+        match Box::pin(self.facts(cx, server, names)).await {
             Ok(facts) => found.extend(check::prospects(self, facts)),
             Err(error) => {
                 found.push(Finding::error(explain(&error), "install the package, and run `pgtend check` again"));
@@ -137,7 +138,7 @@ impl Backup {
                 .map(async |(_, store)| shelf::look(store, cx.job.as_str()).await.map_err(|error| explain(&error))),
         )
         .await;
-        let expected = plan::expected(self, &server, shelves.iter().filter_map(|shelf| shelf.as_ref().ok()));
+        let expected = plan::expected(&server, shelves.iter().filter_map(|shelf| shelf.as_ref().ok()));
         let seen = stores.into_iter().zip(shelves).map(|((to, store), shelf)| Seen {
             store: to.store.clone(),
             place: store.place(),

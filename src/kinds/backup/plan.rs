@@ -35,7 +35,7 @@ pub struct Dump {
     pub server: Server,
     pub tools: Tools,
     pub names: Names,
-    /// Bytes as stored, at most, as far as one can tell.
+    /// Bytes as stored, as far as one can tell.
     pub expected: u64,
     /// Bytes that the last one had before packing.
     pub last_raw: Option<u64>,
@@ -102,15 +102,11 @@ pub struct Facts {
     pub seen: Vec<Seen>,
 }
 
-/// How large a dump is to be expected, in bytes as stored: what the config says, else twice the last one, else the size of
-/// the database.
-pub fn expected<'a>(backup: &Backup, server: &Server, shelves: impl IntoIterator<Item = &'a Shelf>) -> u64 {
-    let last = newest(&server.identity(), shelves).and_then(|kept| kept.manifest.dump()).map(|dump| dump.size);
-    match (&backup.expect, last) {
-        (Some(size), _) => size.0,
-        (None, Some(last)) => last.saturating_mul(2),
-        (None, None) => server.size,
-    }
+/// How large a dump is to be expected, in bytes as stored: as the last one, or else no larger than the database. A store
+/// chooses its parts so that twice as much fits.
+pub fn expected<'a>(server: &Server, shelves: impl IntoIterator<Item = &'a Shelf>) -> u64 {
+    let last = newest(&server.identity(), shelves).and_then(|kept| kept.manifest.dump());
+    last.map_or(server.size, |dump| dump.size)
 }
 
 fn newest<'a>(identity: &Identity, shelves: impl IntoIterator<Item = &'a Shelf>) -> Option<&'a Kept> {
@@ -121,12 +117,12 @@ fn newest<'a>(identity: &Identity, shelves: impl IntoIterator<Item = &'a Shelf>)
         .max_by_key(|kept| kept.manifest.started_at)
 }
 
-pub fn plan(backup: &Backup, facts: Facts) -> Plan<Action> {
+pub fn plan(facts: Facts) -> Plan<Action> {
     let shelves = || facts.seen.iter().filter_map(|seen| seen.shelf.as_ref().ok());
     let identity = facts.server.identity();
     let taken: BTreeSet<String> = shelves().flat_map(|shelf| shelf.taken.iter().cloned()).collect();
     let id = naming::id(facts.now, &taken);
-    let expected = expected(backup, &facts.server, shelves());
+    let expected = expected(&facts.server, shelves());
     let last = newest(&identity, shelves()).and_then(|kept| kept.manifest.dump());
     let last_raw = last.map(|dump| dump.raw_size);
     let part_size = facts.seen.iter().filter(|seen| seen.shelf.is_ok()).map(|seen| seen.parts.size).max();
@@ -276,7 +272,7 @@ impl Dump {
             })
             .collect();
         let reason = format!(
-            "by pg_dump {}, of at most {} as stored, using up to {} of memory",
+            "by pg_dump {}, of about {} as stored, using up to {} of memory",
             self.tools.version,
             words::size(self.expected),
             words::size(self.memory())

@@ -22,10 +22,9 @@ fn seen(store: &str, keep: &str, shelf: Result<Shelf, String>) -> Seen {
 }
 
 fn plan_of(seen: Vec<Seen>) -> Plan<Action> {
-    let backup: Backup = toml::from_str("to = [{ store = 'a' }]").unwrap();
     let tools = Tools { folder: "/bin".into(), version: "15.18".into(), major: 15 };
     let now = Utc.with_ymd_and_hms(2026, 11, 21, 2, 0, 0).unwrap();
-    plan(&backup, Facts { server: server(), tools, names: Names::default(), now, zone: chrono_tz::UTC, seen })
+    plan(Facts { server: server(), tools, names: Names::default(), now, zone: chrono_tz::UTC, seen })
 }
 
 fn dump(plan: &Plan<Action>) -> &Dump {
@@ -44,17 +43,13 @@ fn deleted(plan: &Plan<Action>) -> Vec<String> {
 }
 
 #[test]
-fn the_first_dump_is_as_large_as_the_database_and_the_next_twice_the_last() {
+fn the_first_dump_is_as_large_as_the_database_and_the_next_as_the_last() {
     let first = plan_of(vec![seen("a", "", Ok(Shelf::default()))]);
     assert_eq!(dump(&first).expected, 1 << 30);
     assert_eq!(dump(&first).memory(), 5 * (8 << 20) + (32 << 20));
     let next = plan_of(vec![seen("a", "", Ok(shelf(vec![kept("2026-11-20T020000Z", 300)])))]);
-    assert_eq!(dump(&next).expected, 600);
+    assert_eq!(dump(&next).expected, 300);
     assert_eq!(dump(&next).last_raw, Some(1200));
-    let mut backup: Backup = toml::from_str("to = [{ store = 'a' }]\nexpect = '5 GB'").unwrap();
-    assert_eq!(expected(&backup, &server(), []), 5_000_000_000);
-    backup.expect = None;
-    assert_eq!(expected(&backup, &server(), []), 1 << 30);
 }
 
 #[test]
@@ -100,7 +95,7 @@ fn backups_of_another_database_are_nobodys_business_here() {
     shelf.leavings = vec![naming::folder("nightly").join("2026-11-20T030000Z").join("app.dump.zst")];
     let plan = plan_of(vec![seen("a", "last = 1", Ok(shelf.clone()))]);
     assert!(deleted(&plan).is_empty());
-    assert_eq!(dump(&plan).expected, 200);
+    assert_eq!(dump(&plan).expected, 100);
     assert_eq!((dump(&plan).targets[0].backups, dump(&plan).targets[0].sizes.as_slice()), (1, [100].as_slice()));
     let Leavings::Leave(why) = &dump(&plan).targets[0].leavings else { panic!("somebody else may be at work there") };
     assert!(why.contains("another database, 2026-11-19T020000Z"), "{why}");

@@ -1,6 +1,7 @@
 //! Backups, with the real `pg_dump` of each major, in a store that is a directory.
 
 mod beside_others;
+mod buckets;
 mod dying;
 mod kept;
 mod looking;
