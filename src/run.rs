@@ -258,6 +258,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Why the work ended before its end without being wrong: a window that closed, for instance.
     pub left_for_next_time: Option<String>,
+    /// How far it is, for whoever looks while it runs.
+    pub progress: Option<String>,
 }
 
 impl Report {

@@ -179,6 +179,9 @@ fn a_full_config_says_what_it_says_and_defaults_fill_in_key_by_key() {
             stall_timeout: 10s,
         },
     )
+    dump is backup in main, jobs/b.toml:10
+      Some("0 2 * * *") Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
+      retry 2 30s 600s window 22:00-06:00 signal None after []
     follows-all is sql in main, jobs/b.toml:1
       None Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
       retry 2 30s 600s window 22:00-06:00 signal None after ["tenants@tenant-a", "tenants@tenant-b", "plain"]
@@ -242,6 +245,16 @@ fn the_least_config_gets_the_defaults() {
       None UTC jitter 0ns enabled true timeout 3600s catch_up true lock_timeout 300ms
       retry 1 30s 600s window none signal None after []
     "#);
+}
+
+#[test]
+fn a_backup_may_take_a_day() {
+    let text =
+        "[databases.main]\n[stores.a.directory]\npath = \"a\"\n[jobs.a]\n[jobs.a.backup]\nto = [{ store = \"a\" }]\n";
+    let (_folder, path) = written(text);
+    assert_eq!(load_with(&path, ENVIRONMENT).unwrap().jobs[0].timeout, std::time::Duration::from_secs(24 * 3600));
+    let (_folder, path) = written(&text.replace("[jobs.a]", "[jobs.a]\ntimeout = \"2h\""));
+    assert_eq!(load_with(&path, ENVIRONMENT).unwrap().jobs[0].timeout, std::time::Duration::from_secs(7200));
 }
 
 #[test]

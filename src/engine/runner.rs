@@ -69,6 +69,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub clock: Clock,
     running: Mutex<HashMap<JobName, DateTime<Utc>>>,
+    /// The reports of the runs that are at work.
+    reports: Mutex<HashMap<JobName, Reporter>>,
     /// Places for runs, by what they are places in and how many there are: what one config has let begin counts for the
     /// next one too.
     places: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
@@ -78,6 +80,12 @@ impl Shared {
     fn places(&self, of: &str, at_once: usize) -> Arc<Semaphore> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(places.entry((of.to_owned(), at_once)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+    }
+
+    /// How far a run that is at work here has come, if it says.
+    pub fn progress(&self, job: &JobName) -> Option<String> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.get(job)?.lock().progress.clone()
     }
 
     /// Which jobs run here now, and since when.
@@ -111,6 +119,7 @@ struct RunningHere<'a>(&'a Shared, &'a JobName);
 impl Drop for RunningHere<'_> {
     fn drop(&mut self) {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
+        self.0.reports.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
     }
 }
 
@@ -251,6 +260,8 @@ impl Engine {
         }
         let begun = tokio::time::timeout(testpoint::patience(SILENCE), self.begin(ring, &lock, started_at));
         let id = match begun.await.context(SILENT)? {
+            // What only reads runs on a standby too, which takes no history: nothing is wrong with that.
+            Err(_) if lock.is_standby => None,
             Ok(Some(id)) => Some(id),
             Ok(None) => {
                 lock.release().await;
@@ -299,6 +310,7 @@ impl Engine {
         let deadline = Instant::now() + job.timeout;
         let (stopper, stop) = Stop::pair();
         let report = Reporter::default();
+        self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name.clone(), report.clone());
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
                 .within(lock.fence());

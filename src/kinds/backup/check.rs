@@ -14,11 +14,17 @@ use crate::run::{Finding, Severity};
 /// A table or sequence that a dump would fail at.
 struct Trouble {
     table: TableName,
-    is_sequence: bool,
+    what: What,
     closed: bool,
     unreadable: bool,
     hidden: bool,
     role: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Table,
+    Sequence,
 }
 
 /// # Errors
@@ -30,7 +36,7 @@ pub async fn privileges(session: &Session, backup: &Backup, names: &Names) -> Re
         let table = TableName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"))?;
         let trouble = Trouble {
             table,
-            is_sequence: row.get::<_, String>("kind") == "S",
+            what: if row.get::<_, String>("kind") == "S" { What::Sequence } else { What::Table },
             closed: row.get("closed"),
             unreadable: row.get("unreadable"),
             hidden: row.get("hidden"),
@@ -64,9 +70,8 @@ fn findings(troubles: &[Trouble]) -> Vec<Finding> {
             format!("GRANT USAGE ON SCHEMA {schema} TO {role}; or, for all of the database, GRANT pg_read_all_data TO {role} (PostgreSQL 14)"),
         ));
     }
-    for (is_sequence, what, grant) in [(false, "table", "TABLES"), (true, "sequence", "SEQUENCES")] {
-        let unreadable: Vec<_> =
-            troubles.iter().filter(|trouble| trouble.unreadable && trouble.is_sequence == is_sequence).collect();
+    for (kind, what, grant) in [(What::Table, "table", "TABLES"), (What::Sequence, "sequence", "SEQUENCES")] {
+        let unreadable: Vec<_> = troubles.iter().filter(|trouble| trouble.unreadable && trouble.what == kind).collect();
         if let Some(first) = unreadable.first() {
             found.push(Finding::error(
                 format!("role {role} may not read {}, so a dump fails", several(&unreadable, what)),
@@ -144,7 +149,7 @@ mod tests {
 
     fn trouble(name: &str) -> Trouble {
         let table = TableName::new("public", name).unwrap();
-        Trouble { table, is_sequence: false, closed: false, unreadable: false, hidden: false, role: "backup".into() }
+        Trouble { table, what: What::Table, closed: false, unreadable: false, hidden: false, role: "backup".into() }
     }
 
     #[test]
@@ -152,7 +157,7 @@ mod tests {
         let troubles = [
             Trouble { unreadable: true, ..trouble("a") },
             Trouble { unreadable: true, ..trouble("b") },
-            Trouble { unreadable: true, is_sequence: true, ..trouble("s") },
+            Trouble { unreadable: true, what: What::Sequence, ..trouble("s") },
             Trouble { hidden: true, ..trouble("c") },
             trouble("d"),
         ];

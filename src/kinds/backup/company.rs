@@ -6,23 +6,36 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
+use tokio_postgres::Client;
+
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
-use crate::pg::{Session, exclusion};
+use crate::pg::session::settle_link;
+use crate::pg::{Link, exclusion};
 
 const LOOK: Duration = Duration::from_millis(250);
 const AWAKE: Duration = Duration::from_secs(30);
 
-/// Waits until no such change is under way, and lets none begin for as long as the session lives.
+/// A connection that does nothing but hold the key: one of the pool's would be missed there for as long as the dump takes.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn connect(cx: &Context) -> Result<Link> {
+    let link = cx.pg.database().connect(&format!("pgtend/{} (beside the dump)", cx.job)).await?;
+    settle_link(&link.client, AWAKE, cx.lock_timeout).await?;
+    Ok(link)
+}
+
+/// Waits until no such change is under way, and lets none begin for as long as the connection lives.
 ///
 /// # Errors
 /// One did not end within `patience`, or the server does not answer.
-pub async fn keep_out_changes(cx: &Context, session: &Session, patience: Duration) -> Result<Option<StopReason>> {
+pub async fn keep_out_changes(cx: &Context, client: &Client, patience: Duration) -> Result<Option<StopReason>> {
     let key = exclusion::key();
     let until = Instant::now() + patience;
     let mut told = false;
     loop {
-        let had: bool = session
+        let had: bool = client
             .query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key])
             .await
             .context("make sure that no table is being detached or dropped")?
@@ -30,7 +43,7 @@ pub async fn keep_out_changes(cx: &Context, session: &Session, patience: Duratio
         if had {
             return Ok(None);
         }
-        let holder = exclusion::holder(session, key).await;
+        let holder = exclusion::holder(client, key).await;
         if Instant::now() >= until {
             bail!("a change of the schema by pgtend has been under way for {}: it is {holder}", human(patience));
         }
@@ -43,20 +56,20 @@ pub async fn keep_out_changes(cx: &Context, session: &Session, patience: Duratio
     }
 }
 
-/// Keeps an idle session from being forgotten by a firewall; comes back only when it is lost.
-pub async fn keep_awake(session: &Session) {
+/// Keeps an idle connection from being forgotten by a firewall; comes back only when it is lost.
+pub async fn keep_awake(client: &Client) {
     loop {
         tokio::time::sleep(AWAKE).await;
-        if session.simple_query("").await.is_err() {
+        if client.simple_query("").await.is_err() {
             return;
         }
     }
 }
 
 /// Ends what the server is still doing for the dump: a `pg_dump` that was killed has told it nothing. Best effort.
-pub async fn end_backend(session: &Session, application_name: &str) {
+pub async fn end_backend(client: &Client, application_name: &str) {
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&application_name];
-    let ended = session.query_one(
+    let ended = client.query_one(
         "SELECT count(pg_catalog.pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a
          WHERE a.datname = current_database() AND a.usename = CURRENT_USER AND a.application_name = $1
            AND a.pid <> pg_catalog.pg_backend_pid()",

@@ -21,7 +21,7 @@ use super::verify::{DUMP_END, GLOBALS_END, ends_with};
 use super::{naming, publish, words};
 use crate::kinds::{Applied, Context};
 use crate::pg::libpq::LibpqEnv;
-use crate::pg::{Session, explain};
+use crate::pg::{Link, explain};
 use crate::store::{Parts, Store, Upload};
 use crate::testpoint;
 
@@ -78,21 +78,20 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
         let failed = target.trouble.as_ref().map(|trouble| anyhow!("{trouble}"));
         live.push(Live { target, store, upload: None, failed });
     }
-    let session = cx.session().await?;
-    if let Some(reason) = company::keep_out_changes(cx, &session, backup.lock_wait.0).await? {
-        session.close().await;
+    let beside = company::connect(cx).await?;
+    if let Some(reason) = company::keep_out_changes(cx, &beside.client, backup.lock_wait.0).await? {
         return Ok(Applied::Stopped(reason));
     }
     let name = application_name(cx);
     let dumped = tokio::select! {
         dumped = begin_and_pour(backup, cx, dump, &mut live, &name) => dumped,
         () = too_late(cx) => Err(anyhow!("it did not end when it was told to")),
-        never = guard(&session, cx) => match never {},
+        never = guard(&beside, cx) => match never {},
     };
     let dumped = match dumped {
         Ok(dumped) if cx.stop.requested().is_none() => dumped,
         other => {
-            company::end_backend(&session, &name).await;
+            company::end_backend(&beside.client, &name).await;
             take_back(&mut live).await;
             // Also where it just came to its end: what is not yet complete is not worth the time that is not there.
             return match (cx.stop.requested(), other) {
@@ -103,7 +102,7 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
         }
     };
     // From here on the database is not needed, nor kept waiting.
-    session.close().await;
+    drop(beside);
     let published = tokio::select! {
         published = publish::publish(backup, cx, dump, &mut live, dumped, watch) => published,
         reason = cx.stop.requested_at_last() => Ok(Applied::Stopped(reason)),
@@ -128,10 +127,10 @@ fn application_name(cx: &Context) -> String {
     format!("{name} (dump)")
 }
 
-/// Keeps the session that keeps schema changes out, or says once that it is lost.
-async fn guard(session: &Session, cx: &Context) -> std::convert::Infallible {
-    company::keep_awake(session).await;
-    tracing::warn!(job = %cx.job, "the session that keeps schema changes by pgtend away from the dump was lost; the dump goes on");
+/// Keeps the connection that keeps schema changes out, or says once that it is lost.
+async fn guard(beside: &Link, cx: &Context) -> std::convert::Infallible {
+    company::keep_awake(&beside.client).await;
+    tracing::warn!(job = %cx.job, "the connection that keeps schema changes by pgtend away from the dump was lost; the dump goes on");
     future::pending().await
 }
 
@@ -268,11 +267,13 @@ async fn pour(
         give_up.notify_one();
         future::pending().await
     };
-    let ((poured, outcomes), ended) = tokio::select! {
+    let done = tokio::select! {
         done = working => done,
         never = stopping => match never {},
         never = tell(cx, dump, &progress) => match never {},
     };
+    cx.report.lock().progress = None;
+    let ((poured, outcomes), ended) = done;
     let mut outcomes = outcomes.into_iter();
     for live in live.iter_mut().filter(|live| live.upload.is_some()) {
         if let Some(Err(error)) = outcomes.next() {
@@ -322,16 +323,26 @@ fn whole(backup: &Backup, poured: &Poured) -> Result<()> {
     Ok(())
 }
 
-/// A line a minute, for logs.
+/// How far it is: each second for whoever looks, each minute for logs.
 async fn tell(cx: &Context, dump: &Dump, progress: &Progress) -> std::convert::Infallible {
+    let mut minute = tokio::time::interval(testpoint::patience(Duration::from_secs(60)));
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    minute.tick().await;
     loop {
-        tokio::time::sleep(testpoint::patience(Duration::from_secs(60))).await;
+        let for_logs = tokio::select! {
+            _ = minute.tick() => true,
+            _ = second.tick() => false,
+        };
         let (raw, stored) = (progress.raw.load(Ordering::Relaxed), progress.stored.load(Ordering::Relaxed));
         let of = match dump.last_raw.filter(|last| *last > 0) {
             Some(last) => format!("{}% of about {}", (raw.saturating_mul(100) / last).min(99), words::size(last)),
             None => words::size(raw),
         };
-        tracing::info!(job = %cx.job, raw_bytes = raw, stored_bytes = stored, "dumping: {of} read, {} stored", words::size(stored));
+        let line = format!("{of} read, {} stored", words::size(stored));
+        if for_logs {
+            tracing::info!(job = %cx.job, raw_bytes = raw, stored_bytes = stored, "dumping: {line}");
+        }
+        cx.report.lock().progress = Some(line);
     }
 }
 

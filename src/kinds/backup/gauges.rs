@@ -27,10 +27,15 @@ pub async fn observe(cx: &Context, stores: &[&str]) -> Result<Vec<Gauge>> {
         .query(include_str!("gauges.sql"), &[&cx.job.as_str(), &stores])
         .await
         .context("read what the history says of backups")?;
+    let standby = session.is_standby;
     session.close().await;
     let mut gauges = Vec::new();
     for row in rows {
         let store: String = row.get("store");
+        if standby && row.get::<_, Option<DateTime<Utc>>>("last_success_at").is_none() {
+            // What runs there is in no history: nothing is known, which is not "never".
+            continue;
+        }
         let at = |column: &str| row.get::<_, Option<DateTime<Utc>>>(column).map(|at| at.timestamp() as f64);
         let number = |column: &str| row.get::<_, Option<f64>>(column);
         let mut say = |name, value: Option<f64>| {

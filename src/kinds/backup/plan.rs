@@ -148,7 +148,7 @@ pub fn plan(facts: Facts) -> Plan<Action> {
             let manifest = &kept.manifest;
             match fate {
                 Fate::Keep(reasons) => {
-                    plan.notes.push(Step::keep(format!("{}: {}", seen.store, manifest.id), reasons.join(", ")))
+                    plan.notes.push(Step::keep(format!("{}: {}", seen.store, manifest.id), reasons.join(", ")));
                 }
                 Fate::Drop(why) => deletions.push(Action::Delete(Delete {
                     store: seen.store.clone(),

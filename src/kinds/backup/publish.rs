@@ -37,9 +37,11 @@ pub async fn publish(
     .await;
     testpoint::reach_in("backup.complete", cx.job.as_str()).await;
     report(cx, live, &manifest, &vec![None; live.len()]);
+    cx.report.lock().progress = Some("reading it back".into());
     for live in &mut *live {
         verified.push(if live.is_well() { read_back(dump, &folder, live, &manifest, watch).await } else { None });
     }
+    cx.report.lock().progress = None;
     report(cx, live, &manifest, &verified);
     warn(backup, cx, dump, live, &manifest);
     let failed: Vec<String> = live

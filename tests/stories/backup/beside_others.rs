@@ -118,8 +118,9 @@ async fn a_standby_is_dumped_as_well() {
     })
     .await;
     let setting = setting(&there, "");
-    let run = setting.run(0).await;
-    assert_eq!(run["outcome"], "succeeded", "{run}");
+    let output = setting.program.run(["run", "nightly", "--json"]).await.exits(0);
+    assert_eq!(output.json()[0]["outcome"], "succeeded", "{output:?}");
+    assert!(!output.stderr.contains("ERROR"), "that it takes no history is no error:\n{}", output.stderr);
     let manifest = setting.manifest(&setting.backups()[0]);
     assert_eq!(manifest["standby"], true);
 }

@@ -52,6 +52,7 @@ async fn a_run_that_fails_deletes_nothing() {
             .program
             .configure(&config.replace("[jobs.nightly.backup]", "[jobs.nightly.backup]\ntables = [\"nowhere\"]"));
         let run = setting.run(1).await;
+        assert_eq!(run["outcome"], "failed", "what is not tried is not done: {run}");
         assert_eq!(setting.backups(), all, "{run}");
         setting.program.configure(&config);
         setting.run(0).await;
