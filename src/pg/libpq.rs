@@ -36,25 +36,30 @@ impl fmt::Debug for LibpqEnv {
 }
 
 impl Conninfo {
-    /// For a program that is to be seen as `application_name`, with `settings` for its session besides the connection's
-    /// own. May block: a password file is read.
+    /// The same with one more setting from the very beginning of the session. Poolers may refuse that.
+    #[must_use]
+    pub fn with_setting(&self, name: &str, value: &str) -> Self {
+        let mut with = self.clone();
+        let options = with.said.entry("options").or_default();
+        options.push_str(&format!(" -c {name}={value}"));
+        with.config.options(options.trim());
+        with
+    }
+
+    /// For a program that is to be seen as `application_name`. May block: a password file is read.
     ///
     /// # Errors
     /// The password file cannot be read.
-    pub fn for_libpq(&self, application_name: &str, settings: &[(&str, &str)]) -> Result<LibpqEnv> {
+    pub fn for_libpq(&self, application_name: &str) -> Result<LibpqEnv> {
         let list =
             |item: fn(&super::conninfo::Host) -> String| self.hosts.iter().map(item).collect::<Vec<_>>().join(",");
-        let mut options = self.said.get("options").cloned().unwrap_or_default();
-        for (name, value) in settings {
-            options.push_str(&format!(" -c {name}={value}"));
-        }
         let mut open = vec![
             ("PGHOST", list(|host| host.name.clone())),
             ("PGPORT", list(|host| host.port.to_string())),
             ("PGHOSTADDR", list(|host| host.address.map(|address| address.to_string()).unwrap_or_default())),
             ("PGUSER", self.user.clone()),
             ("PGCONNECT_TIMEOUT", self.connect_timeout.map_or(0, |limit| limit.as_secs()).to_string()),
-            ("PGOPTIONS", options.trim().to_owned()),
+            ("PGOPTIONS", self.said.get("options").map(|options| options.trim().to_owned()).unwrap_or_default()),
             // As we connect: a ticket that lies about is not to be tried.
             ("PGGSSENCMODE", "disable".into()),
         ];
@@ -119,7 +124,8 @@ mod tests {
                 Some("/home/anna".into())
             }
         }
-        Conninfo::parse_with(text, None, &Nothing).unwrap().for_libpq("pgtend/a 'b'", &[("x", "1")]).unwrap()
+        let conninfo = Conninfo::parse_with(text, None, &Nothing).unwrap();
+        conninfo.with_setting("x", "1").for_libpq("pgtend/a 'b'").unwrap()
     }
 
     fn get(env: &LibpqEnv, name: &str) -> Option<String> {

@@ -11,19 +11,34 @@ use tokio_postgres::Client;
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
 use crate::pg::session::settle_link;
-use crate::pg::{Link, exclusion};
+use crate::pg::{Conninfo, Link, connect as connect_to, exclusion};
 
 const LOOK: Duration = Duration::from_millis(250);
 const AWAKE: Duration = Duration::from_secs(30);
 
 /// A connection that does nothing but hold the key: one of the pool's would be missed there for as long as the dump takes.
+/// Also how `pg_dump` is to connect: so that the server notices within a second that it is gone, unless a pooler in between
+/// refuses to hand that on.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub async fn connect(cx: &Context) -> Result<Link> {
-    let link = cx.pg.database().connect(&format!("pgtend/{} (beside the dump)", cx.job)).await?;
+pub async fn connect(cx: &Context, version_num: i32) -> Result<(Link, Conninfo)> {
+    let database = cx.pg.database();
+    database.refuse_transaction_pooler().await?;
+    let name = format!("pgtend/{} (beside the dump)", cx.job);
+    let mut conninfo = database.conninfo.clone();
+    if version_num >= 140_000 {
+        conninfo = conninfo.with_setting("client_connection_check_interval", "1000");
+    }
+    let link = match connect_to(&conninfo, &name).await {
+        Ok(link) => link,
+        Err(_) => {
+            conninfo = database.conninfo.clone();
+            connect_to(&conninfo, &name).await.with_context(|| format!("database {}", database.name))?
+        }
+    };
     settle_link(&link.client, AWAKE, cx.lock_timeout).await?;
-    Ok(link)
+    Ok((link, conninfo))
 }
 
 /// Waits until no such change is under way, and lets none begin for as long as the connection lives.

@@ -22,7 +22,7 @@ use super::{naming, publish, words};
 use crate::kinds::{Applied, Context};
 use crate::pg::libpq::LibpqEnv;
 use crate::pg::{Link, explain};
-use crate::store::{Parts, Store, Upload};
+use crate::store::{Deleted, Parts, Store, Upload};
 use crate::testpoint;
 
 /// How long a store is waited for when an upload is given up, within the time that a run has to end.
@@ -78,13 +78,16 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
         let failed = target.trouble.as_ref().map(|trouble| anyhow!("{trouble}"));
         live.push(Live { target, store, upload: None, failed });
     }
-    let beside = company::connect(cx).await?;
+    let (beside, conninfo) = company::connect(cx, dump.server.version_num).await?;
     if let Some(reason) = company::keep_out_changes(cx, &beside.client, backup.lock_wait.0).await? {
         return Ok(Applied::Stopped(reason));
     }
     let name = application_name(cx);
+    let for_libpq = name.clone();
+    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq));
+    let env = env.await.context("look up how to connect")??;
     let dumped = tokio::select! {
-        dumped = begin_and_pour(backup, cx, dump, &mut live, &name) => dumped,
+        dumped = begin_and_pour(backup, cx, dump, &mut live, &env) => dumped,
         () = too_late(cx) => Err(anyhow!("it did not end when it was told to")),
         never = guard(&beside, cx) => match never {},
     };
@@ -139,22 +142,15 @@ async fn begin_and_pour(
     cx: &Context,
     dump: &Dump,
     live: &mut [Live<'_>],
-    name: &str,
+    env: &LibpqEnv,
 ) -> Result<Dumped> {
-    let settings: &[(&str, &str)] =
-        // So that the server notices within a second that the dump is gone.
-        if dump.server.version_num >= 140_000 { &[("client_connection_check_interval", "1000")] } else { &[] };
-    let conninfo = cx.pg.database().conninfo.clone();
-    let owned = name.to_owned();
-    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&owned, settings));
-    let env = env.await.context("look up how to connect")??;
-    let globals = if backup.globals { Some(globals(dump, &env).await?) } else { None };
+    let globals = if backup.globals { Some(globals(dump, env).await?) } else { None };
     future::join_all(live.iter_mut().map(|live| begin(backup, cx, dump, live))).await;
     if !live.iter().any(Live::is_well) {
         bail!("no store takes it");
     }
     let mut options = pg_dump::arguments(backup, &dump.names);
-    let poured = pour(backup, cx, dump, live, &env, &options).await?;
+    let poured = pour(backup, cx, dump, live, env, &options).await?;
     let mut objects = vec![Stored {
         name: naming::dump(backup.format(), backup.compression),
         size: poured.stored,
@@ -225,7 +221,9 @@ async fn clear(cx: &Context, live: &Live<'_>) -> Result<()> {
         }
     };
     for key in leavings {
-        live.store.delete(key).await?;
+        if let Deleted::Refused(why) = live.store.delete(key).await? {
+            bail!("{why}");
+        }
     }
     let swept = live.store.sweep(&naming::folder(cx.job.as_str()), cx.now).await?;
     if swept > 0 || !leavings.is_empty() {

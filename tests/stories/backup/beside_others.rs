@@ -1,7 +1,7 @@
 //! A dump beside schema changes, beside other dumps, and on a standby.
 
 use super::{Setting, bin, fill, setting};
-use crate::support::{Cluster, Pgtend, newest_major, on_each_major, wait_until};
+use crate::support::{Cluster, PgBouncer, Pgtend, newest_major, on_each_major, wait_until};
 
 /// The key that dumps hold shared and schema changes of ours take alone; the same in every version.
 const KEY: i64 = 6_967_320_981_967_411_622;
@@ -123,4 +123,20 @@ async fn a_standby_is_dumped_as_well() {
     assert!(!output.stderr.contains("ERROR"), "that it takes no history is no error:\n{}", output.stderr);
     let manifest = setting.manifest(&setting.backups()[0]);
     assert_eq!(manifest["standby"], true);
+}
+
+#[tokio::test]
+async fn a_pooler_that_hands_out_whole_sessions_does_no_harm() {
+    on_each_major(async |db| {
+        fill(&db, 100).await;
+        let pooler = PgBouncer::start(&db, "session", &[]);
+        let config = format!(
+            "[databases.main]\nurl = \"{}\"\n{}",
+            pooler.url(),
+            super::jobs(&db, "to = [{ store = \"local\" }]")
+        );
+        let run = Pgtend::new(&config).run(["run", "nightly", "--json"]).await.exits(0).json().remove(0);
+        assert_eq!(run["outcome"], "succeeded", "{run}");
+    })
+    .await;
 }

@@ -134,3 +134,22 @@ async fn the_gauges_of_backups_survive_a_restart() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_dump_says_how_far_it_is_by_what_the_last_one_had() {
+    on_each_major(async |db| {
+        fill(&db, 24_000).await;
+        let setting = setting(&db, "");
+        setting.run(0).await;
+        let (program, hold) = setting.program.env("PGTEND_HURRY", "30").holding("backup.middle");
+        let process = program.start(["run", "nightly", "--json"]);
+        hold.reached().await;
+        let line = process.wait_for_log("dumping: ").await;
+        let percent: u32 =
+            line.split("dumping: ").nth(1).and_then(|rest| rest.split('%').next()?.parse().ok()).expect(&line);
+        assert!((30..90).contains(&percent), "four of six megabytes: {line}");
+        hold.go_on();
+        process.wait().await.exits(0);
+    })
+    .await;
+}
