@@ -23,8 +23,9 @@ bench: ## measure: prints ratios and versions, asserts nothing; takes an hour an
 	@scripts/bench_partitions.sh
 	@scripts/bench_retention.sh
 
-deps: ## install what the tests need: Debian packages, and newer PostgreSQL majors into .cache
+deps: ## install what the tests need: Debian packages; newer PostgreSQL majors and an S3 server into .cache
 	@scripts/deps.sh
+	@scripts/moto.sh
 	@scripts/majors.sh
 
 clean: ## remove what was built and fetched

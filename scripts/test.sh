@@ -9,6 +9,7 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/deps.sh
+scripts/moto.sh
 # Somebody who names the majors may have no use for the ones that would be fetched.
 if [ -z "${PGTEND_TEST_MAJORS:-}" ]; then
     scripts/majors.sh

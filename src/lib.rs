@@ -8,12 +8,13 @@
 //! | [`cron`] | wall-clock schedules in a time zone, across daylight saving; pure |
 //! | [`engine`] | ring -> lock -> run -> history and metrics; knows no kind of job |
 //! | [`kinds`] | what a job can be; plans, then applies; knows no engine |
+//! | [`store`] | where backups are kept: S3, directories |
 //! | [`pg`] | connections as libpq users expect them, quoted names, the one batch engine for row work |
 //! | [`daemon`] | wiring: signals, reload, drain, HTTP |
 //! | [`cli`] | one file a command |
 //! | [`run`], [`clock`], [`period`] | the words everything else is said in |
 //!
-//! Who may import whom: `main -> cli -> daemon -> engine -> kinds -> pg -> run, clock, period`. Two walls are held by a
+//! Who may import whom: `main -> cli -> daemon -> engine -> kinds -> pg, store -> run, clock, period`. Two walls are held by a
 //! test (`tests/stories/walls.rs`): a `plan.rs` does no I/O, and kinds cannot see engine, daemon, cli or config.
 //!
 //! What never happens: an identifier in SQL that did not go through [`pg::ident`], a value that is not a parameter,
@@ -29,4 +30,5 @@ pub mod kinds;
 pub mod period;
 pub mod pg;
 pub mod run;
+pub mod store;
 pub mod testpoint;

@@ -8,6 +8,13 @@ use pgtend::cli::{self, Args, LogFormat};
 use pgtend::daemon::Signals;
 use tracing_subscriber::EnvFilter;
 
+/// The cron crate says at info what is our own affair; those of the AWS SDK and its HTTP client say at debug what stands in
+/// requests, signatures and tokens among it. Whoever wants that has to name them.
+const QUIET: &str = "tokio_cron_scheduler=warn,aws_config=warn,aws_credential_types=warn,aws_runtime=warn,\
+                     aws_sdk_s3=warn,aws_sdk_sts=warn,aws_sigv4=warn,aws_smithy_http=warn,aws_smithy_http_client=warn,\
+                     aws_smithy_runtime=warn,aws_smithy_runtime_api=warn,aws_smithy_types=warn,hyper=warn,\
+                     hyper_rustls=warn,hyper_util=warn";
+
 fn main() -> ExitCode {
     // Two threads carry any number of jobs: their work is done by the server.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -40,8 +47,7 @@ fn catch_signals(runtime: &tokio::runtime::Runtime) -> Option<std::io::Result<Si
 fn log(args: &Args) -> Result<(), String> {
     let wanted = args.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()));
     let wanted = wanted.unwrap_or_else(|| args.default_level().into());
-    // The cron crate says at info what is our own affair.
-    let filter = EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{wanted}"))
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"))
         .map_err(|error| format!("the log level {wanted:?} is none: {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // The journal has the time already.

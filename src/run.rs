@@ -205,10 +205,11 @@ impl Counted {
     }
 }
 
-/// A gauge of the catalog's, read each minute whoever runs the job.
+/// A gauge of the catalog's or the history's, read each minute whoever runs the job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
     pub name: GaugeName,
+    /// Which table, or which store.
     pub table: String,
     pub value: f64,
 }
@@ -218,6 +219,25 @@ words! {
     GaugeName {
         PartitionHorizon = "pgtend_partition_horizon_timestamp_seconds",
         DefaultPartitionRows = "pgtend_default_partition_rows",
+        BackupSize = "pgtend_backup_size_bytes",
+        BackupSizeRatio = "pgtend_backup_size_ratio",
+        BackupLastSuccess = "pgtend_backup_last_success_timestamp_seconds",
+        BackupVerified = "pgtend_backup_verified_timestamp_seconds",
+        Backups = "pgtend_backups",
+    }
+}
+
+impl GaugeName {
+    /// What its last label is called.
+    pub const fn label(self) -> &'static str {
+        match self {
+            GaugeName::PartitionHorizon | GaugeName::DefaultPartitionRows => "table",
+            GaugeName::BackupSize
+            | GaugeName::BackupSizeRatio
+            | GaugeName::BackupLastSuccess
+            | GaugeName::BackupVerified
+            | GaugeName::Backups => "store",
+        }
     }
 }
 
@@ -238,6 +258,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// Why the work ended before its end without being wrong: a window that closed, for instance.
     pub left_for_next_time: Option<String>,
+    /// How far it is, for whoever looks while it runs.
+    pub progress: Option<String>,
 }
 
 impl Report {

@@ -11,7 +11,7 @@ use super::{DONE, FAILED, output};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
-use crate::kinds::Lasting;
+use crate::kinds::{Lasting, StoreUse};
 use crate::pg::explain;
 use crate::pg::{TransactionPooler, session};
 use crate::run::{Finding, Severity};
@@ -51,6 +51,15 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
     }
     if !args.offline {
         let engine = Engine::new(config, Arc::new(Shared::default()))?;
+        for (name, store) in &config.stores {
+            let uses: Vec<StoreUse> =
+                config.jobs.iter().flat_map(|job| job.spec.stores()).filter(|one| one.store == *name).collect();
+            if let Some(tried) = engine.stores.get(name).filter(|_| !uses.is_empty()) {
+                let findings = tried.probe(uses.iter().any(|one| one.deletes)).await;
+                let about = |finding| Found { finding, origin: &store.origin, database: None, job: None };
+                found.extend(findings.into_iter().map(about));
+            }
+        }
         for (name, database) in &config.databases {
             let findings = match look_at(&engine, name).await {
                 Ok(findings) => findings,

@@ -1,5 +1,6 @@
 //! `pgtend run`: jobs now, in the foreground.
 
+use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{exit_code, jobs, output, worst};
-use crate::config::Config;
+use crate::config::{Config, Definition};
 use crate::engine::{Ending, Engine, Ring, Shared};
 use crate::period::human;
 use crate::run::{RunRecord, Trigger};
@@ -40,15 +41,18 @@ pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
         let spinner = (!args.json && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let spinner = ProgressBar::new_spinner().with_style(style).with_message(format!(
-                "{} ({})",
-                job.name,
-                job.spec.kind()
-            ));
+            let spinner = ProgressBar::new_spinner().with_style(style).with_message(title(job));
             spinner.enable_steady_tick(Duration::from_millis(120));
             spinner
         });
-        let record = engine.run(&Ring::by_hand(job, Trigger::Cli), &ending).await;
+        let ring = Ring::by_hand(job, Trigger::Cli);
+        let record = match &spinner {
+            Some(spinner) => tokio::select! {
+                record = engine.run(&ring, &ending) => record,
+                never = show(&engine, job, spinner) => match never {},
+            },
+            None => engine.run(&ring, &ending).await,
+        };
         if let Some(spinner) = spinner {
             spinner.finish_and_clear();
         }
@@ -64,6 +68,19 @@ pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
     }
     let codes: Vec<u8> = records.iter().map(|record| exit_code(record.outcome, record.skip())).collect();
     Ok(worst(&codes))
+}
+
+fn title(job: &Definition) -> String {
+    format!("{} ({})", job.name, job.spec.kind())
+}
+
+/// Says how far the run is, where it does.
+async fn show(engine: &Engine, job: &Definition, spinner: &ProgressBar) -> Infallible {
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let progress = engine.shared.progress(&job.name).map(|progress| format!(": {progress}"));
+        spinner.set_message(format!("{}{}", title(job), progress.unwrap_or_default()));
+    }
 }
 
 /// The first signal lets the run come to a safe point, and makes it after the time that the daemon would give it; the

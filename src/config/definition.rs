@@ -18,6 +18,7 @@ use crate::kinds::Spec;
 use crate::period::Period;
 use crate::pg::Conninfo;
 use crate::run::JobName;
+use crate::store;
 
 /// A file of the config, kept to say where things stand. `Debug` leaves the text out: a password may stand in it.
 pub struct Source {
@@ -91,6 +92,7 @@ pub struct Config {
     /// How many runs may be at work at once, over all databases.
     pub max_runs: usize,
     pub databases: BTreeMap<String, DatabaseConfig>,
+    pub stores: BTreeMap<String, StoreConfig>,
     /// `None`: `listen = "off"`.
     pub http: Option<HttpConfig>,
     pub history_keep: Period,
@@ -111,6 +113,12 @@ pub struct DatabaseConfig {
     pub conninfo: Conninfo,
     /// How many connections the runs may have to it at once. The daemon has one more, for triggers and gauges.
     pub max_connections: usize,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    pub settings: store::Settings,
     pub origin: Origin,
 }
 

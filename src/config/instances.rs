@@ -126,14 +126,14 @@ pub struct Common {
     signal: Option<u8>,
 }
 
-/// Reads the common keys, and checks what they say together.
-pub fn common(keys: &Keys, problems: &mut Problems) -> Common {
+/// Reads the common keys, and checks what they say together; `timeout` is that of the kind.
+pub fn common(keys: &Keys, timeout: Duration, problems: &mut Problems) -> Common {
     let common = Common {
         schedule: keys.value(|keys| &keys.schedule).map(|Text(cron)| cron),
         timezone: keys.value(|keys| &keys.timezone).map_or(Tz::UTC, |Text(zone)| zone.0),
         jitter: keys.value(|keys| &keys.jitter).unwrap_or_default().0,
         enabled: keys.value(|keys| &keys.enabled).unwrap_or(true),
-        timeout: keys.value(|keys| &keys.timeout).map_or(Duration::from_secs(3600), |Positive(span)| span.0),
+        timeout: keys.value(|keys| &keys.timeout).map_or(timeout, |Positive(span)| span.0),
         retry: keys
             .pick(|keys| &keys.retry)
             .map_or_else(Retry::default, |(retry, place)| self::retry(retry, &place, problems)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,7 +15,7 @@ use super::near;
 use super::read::read;
 use super::tree::{Entry, Node, Value};
 use super::written::{JobKeys, Text};
-use crate::kinds::Spec;
+use crate::kinds::{Spec, StoreUse};
 use crate::run::Severity;
 
 /// The common keys from one place of the config: a job's own, or the defaults.
@@ -154,6 +155,7 @@ pub fn define(
     jobs: BTreeMap<String, WrittenJob>,
     defaults: &Layer,
     databases: &BTreeSet<String>,
+    stores: &BTreeSet<String>,
     problems: &mut Problems,
 ) -> Vec<Draft> {
     one_of_database_and_databases(defaults, problems);
@@ -171,11 +173,15 @@ pub fn define(
                 signals.insert(signal.0, (name.clone(), place));
             }
         }
+        if let Some(spec) = &job.spec {
+            known_stores(spec.stores(), &job.origin.source, stores, problems);
+        }
         let after = keys.pick(|keys| &keys.after).map_or_else(Vec::new, |(names, place)| {
             names.iter().map(|name| (name.get_ref().clone(), origin(&place.source, name.span()))).collect()
         });
         let targets = targets(&name, &job.origin, &keys, databases, problems);
-        let common = common(&keys, problems);
+        let timeout = job.spec.as_ref().map_or(Duration::ZERO, Spec::timeout);
+        let common = common(&keys, timeout, problems);
         let enabled = common.enabled;
         let instances = job.spec.map_or_else(Vec::new, |spec| {
             targets.into_iter().map(|target| common.definition(target, spec.clone(), job.origin.clone())).collect()
@@ -183,6 +189,21 @@ pub fn define(
         drafts.push(Draft { name, enabled, after, instances });
     }
     drafts
+}
+
+fn known_stores(uses: Vec<StoreUse>, source: &Arc<Source>, stores: &BTreeSet<String>, problems: &mut Problems) {
+    for StoreUse { store, span, .. } in uses {
+        if !stores.contains(&store) {
+            let place = origin(source, span);
+            let known: Vec<&str> = stores.iter().map(String::as_str).collect();
+            let advice = if known.is_empty() {
+                "; there is none: add [stores.NAME.s3] or [stores.NAME.directory]".into()
+            } else {
+                near::advice(&store, &known, "store")
+            };
+            problems.error(&place, format!("there is no store {}{advice}", shown(&place, &store)));
+        }
+    }
 }
 
 fn one_of_database_and_databases(layer: &Layer, problems: &mut Problems) {
@@ -203,6 +224,33 @@ mod tests {
         let tree = tree::parse(&source, &|_| Some("s3cr-et".into()), &mut Problems::default()).unwrap();
         let span = part.map(|part| text.find(part).map(|at| at..at + part.len()).unwrap());
         may_show_variables(&tree, span.as_ref())
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_is_a_mistake_where_it_is_named() {
+        let text = "to = [\"offsiet\", \"local\", \"elsewhere\", \"${NAME}\"]";
+        let source = Arc::new(Source { path: "f".into(), text: text.into() });
+        let of = |written: &str, store: &str| {
+            let at = text.find(written).unwrap();
+            StoreUse { store: store.into(), span: at..at + written.len(), deletes: false }
+        };
+        let said = |stores: &[&str]| {
+            let uses = vec![
+                of("\"offsiet\"", "offsiet"),
+                of("\"local\"", "local"),
+                of("\"elsewhere\"", "elsewhere"),
+                of("\"${NAME}\"", "s3cr-et"),
+            ];
+            let mut problems = Problems::default();
+            known_stores(uses, &source, &stores.iter().map(|name| (*name).into()).collect(), &mut problems);
+            problems.errors().unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(said(&["offsite", "local"]), @r"
+        f:1:7: there is no store `offsiet`; did you mean `offsite`?
+        f:1:27: there is no store `elsewhere`; known are local, offsite
+        f:1:40: there is no store `${NAME}`; known are local, offsite
+        ");
+        assert!(said(&[]).contains("`local`; there is none: add [stores.NAME.s3] or [stores.NAME.directory]"));
     }
 
     #[test]

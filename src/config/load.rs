@@ -15,7 +15,7 @@ use super::jobs::{self, Layer};
 use super::read::read;
 use super::tree::{self, Env, Node};
 use super::written::{Count, DatabaseKeys, HttpKeys, JobKeys, Positive, Text, Top};
-use super::{after, files, neighbours};
+use super::{after, files, neighbours, stores};
 use crate::period::Period;
 use crate::pg::Conninfo;
 
@@ -47,11 +47,12 @@ pub fn load_with(path: &Path, env: Env) -> Result<Config, ConfigErrors> {
 fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     let main = files::source(path, None, problems)?;
     let mut tree = tree::parse(&main, env, problems)?;
-    let [databases, defaults, job_nodes] =
-        ["databases", "defaults", "jobs"].map(|key| tree.take(key).map_or_else(Node::empty, |entry| entry.node));
+    let [databases, stores, defaults, job_nodes] = ["databases", "stores", "defaults", "jobs"]
+        .map(|key| tree.take(key).map_or_else(Node::empty, |entry| entry.node));
     let top = read(tree, "config", &[], &main, problems, |node| Top::deserialize(node)).value?;
 
     let (databases, names) = self::databases(databases, &main, problems);
+    let (stores, store_names) = stores::stores(stores, &main, problems);
     let http = http(top.http, &main, problems);
     let defaults = read(defaults, "defaults", &[], &main, problems, |node| JobKeys::deserialize(node));
     let defaults = Layer { keys: defaults.value.unwrap_or_default(), lost: defaults.lost, source: Arc::clone(&main) };
@@ -66,7 +67,7 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
         }
         sources.push(source);
     }
-    let mut drafts = jobs::define(jobs, &defaults, &names, problems);
+    let mut drafts = jobs::define(jobs, &defaults, &names, &store_names, problems);
     neighbours::introduce(&mut drafts);
     let jobs = after::connect(drafts, problems);
     Some(Config {
@@ -74,6 +75,7 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
         shutdown_timeout: top.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),
         max_runs: top.max_runs.map_or(8, |Count(n)| n as usize),
         databases,
+        stores,
         http,
         history_keep: top.history.keep.map_or(Period::days(90), |Positive(keep)| keep),
         jobs,

@@ -6,6 +6,7 @@
 //! | text -> tree, `${VAR}` filled in | `tree` |
 //! | tree -> types; every mistake, not the first | `read`, `fault` |
 //! | the keys as they are written | `written` |
+//! | where backups are kept | `stores` |
 //! | names that refer to each other -> one [`Definition`] a job and database | `jobs`, `instances`, `after` |
 //! | jobs about the same table hear of each other | `neighbours` |
 
@@ -21,13 +22,14 @@ mod near;
 mod neighbours;
 mod read;
 mod schema;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod window;
 mod written;
 
-pub use definition::{Config, DatabaseConfig, Definition, HttpConfig, Origin, Retry, Source, Warning};
+pub use definition::{Config, DatabaseConfig, Definition, HttpConfig, Origin, Retry, Source, StoreConfig, Warning};
 pub use errors::{ConfigError, ConfigErrors};
 pub use files::{NoConfig, locate};
 pub use load::{load, load_with};

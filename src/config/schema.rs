@@ -14,11 +14,14 @@ pub fn schema() -> Value {
     let job = job(&mut generator);
     let mut definitions = generator.take_definitions(true);
     definitions.insert("Job".into(), job.to_value());
+    if let Some(Value::Object(store)) = definitions.get_mut("StoreKeys") {
+        store.insert("oneOf".into(), json!([{ "required": ["s3"] }, { "required": ["directory"] }]));
+    }
     schema.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
     schema.insert("title".into(), json!("pgtend.toml"));
     schema.insert("description".into(), json!("The config of pgtend."));
     schema.insert("$defs".into(), Value::Object(definitions));
-    for (key, of) in [("databases", "DatabaseKeys"), ("jobs", "Job")] {
+    for (key, of) in [("databases", "DatabaseKeys"), ("stores", "StoreKeys"), ("jobs", "Job")] {
         if let Some(Value::Object(property)) = schema.pointer_mut(&format!("/properties/{key}")) {
             property.insert("propertyNames".into(), json!({ "pattern": "^[A-Za-z0-9_.-]{1,63}$" }));
             property.insert("additionalProperties".into(), json!({ "$ref": format!("#/$defs/{of}") }));
@@ -203,7 +206,7 @@ mod tests {
         let schema = schema();
         let mut found = Vec::new();
         undescribed(&schema, "", &mut found);
-        for name in ["Job", "JobKeys", "DatabaseKeys", "HttpKeys", "HistoryKeys", "RetryKeys"] {
+        for name in ["Job", "JobKeys", "DatabaseKeys", "HttpKeys", "HistoryKeys", "RetryKeys", "StoreKeys"] {
             undescribed(&schema["$defs"][name], name, &mut found);
         }
         assert_eq!(found, Vec::<String>::new());

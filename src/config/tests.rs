@@ -77,6 +77,7 @@ fn summary(config: &Config, folder: &Path) -> String {
     lines.extend(
         config.databases.iter().map(|(name, database)| format!("{name}: {} connections", database.max_connections)),
     );
+    lines.extend(config.stores.iter().map(|(name, store)| format!("{name}: {:#?}", store.settings)));
     for job in &config.jobs {
         let (path, line) = job.origin.place(None);
         lines.push(format!(
@@ -117,6 +118,70 @@ fn a_full_config_says_what_it_says_and_defaults_fill_in_key_by_key() {
     main: 4 connections
     tenant-a: 8 connections
     tenant-b: 8 connections
+    aws: S3(
+        Settings {
+            bucket: "arn:aws:s3:eu-west-1:123456789012:accesspoint/backups",
+            prefix: "",
+            region: None,
+            endpoint: None,
+            path_style: false,
+            max_parts: 10000,
+            part_size: 8388608,
+            parts_in_flight: 4,
+            sse: None,
+            storage_class: None,
+            check_etags: true,
+            credentials_file: None,
+            profile: None,
+            ca_file: None,
+            attempts: 10,
+            stall_timeout: 60s,
+        },
+    )
+    local: Directory(
+        Settings {
+            path: "backups",
+        },
+    )
+    offsite: S3(
+        Settings {
+            bucket: "app-backups",
+            prefix: "pg/",
+            region: Some(
+                "eu-west-1",
+            ),
+            endpoint: Some(
+                "https://objects.internal",
+            ),
+            path_style: true,
+            max_parts: 1000,
+            part_size: 16777216,
+            parts_in_flight: 2,
+            sse: Some(
+                Kms {
+                    key: Some(
+                        "alias/backups",
+                    ),
+                },
+            ),
+            storage_class: Some(
+                "STANDARD_IA",
+            ),
+            check_etags: false,
+            credentials_file: Some(
+                "aws",
+            ),
+            profile: Some(
+                "backups",
+            ),
+            ca_file: None,
+            attempts: 3,
+            stall_timeout: 10s,
+        },
+    )
+    dump is backup in main, jobs/b.toml:10
+      Some("0 2 * * *") Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
+      retry 2 30s 600s window 22:00-06:00 signal None after []
     follows-all is sql in main, jobs/b.toml:1
       None Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
       retry 2 30s 600s window 22:00-06:00 signal None after ["tenants@tenant-a", "tenants@tenant-b", "plain"]
@@ -135,13 +200,13 @@ fn a_full_config_says_what_it_says_and_defaults_fill_in_key_by_key() {
     one is sql in main, more/one.toml:1
       None Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
       retry 2 30s 600s window 09:00-17:00 signal None after []
-    plain is sql in main, pgtend.toml:29
+    plain is sql in main, pgtend.toml:53
       None Europe/Berlin jitter 0ns enabled true timeout 1200s catch_up true lock_timeout 300ms
       retry 2 30s 600s window 22:00-06:00 signal None after []
-    tenants@tenant-a is sql in tenant-a, pgtend.toml:32
+    tenants@tenant-a is sql in tenant-a, pgtend.toml:56
       Some("@hourly") Europe/Berlin jitter 60s enabled false timeout 1200s catch_up false lock_timeout 1s
       retry 5 1200s 1200s window 22:00-06:00 signal Some(7) after []
-    tenants@tenant-b is sql in tenant-b, pgtend.toml:32
+    tenants@tenant-b is sql in tenant-b, pgtend.toml:56
       Some("@hourly") Europe/Berlin jitter 60s enabled false timeout 1200s catch_up false lock_timeout 1s
       retry 5 1200s 1200s window 22:00-06:00 signal Some(7) after []
     "#);
@@ -180,6 +245,16 @@ fn the_least_config_gets_the_defaults() {
       None UTC jitter 0ns enabled true timeout 3600s catch_up true lock_timeout 300ms
       retry 1 30s 600s window none signal None after []
     "#);
+}
+
+#[test]
+fn a_backup_may_take_a_day() {
+    let text =
+        "[databases.main]\n[stores.a.directory]\npath = \"a\"\n[jobs.a]\n[jobs.a.backup]\nto = [{ store = \"a\" }]\n";
+    let (_folder, path) = written(text);
+    assert_eq!(load_with(&path, ENVIRONMENT).unwrap().jobs[0].timeout, std::time::Duration::from_secs(24 * 3600));
+    let (_folder, path) = written(&text.replace("[jobs.a]", "[jobs.a]\ntimeout = \"2h\""));
+    assert_eq!(load_with(&path, ENVIRONMENT).unwrap().jobs[0].timeout, std::time::Duration::from_secs(7200));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::near::nearest;
+use super::stores::StoreKeys;
 use super::window::Window;
 use crate::cron::Cron;
 use crate::period::{Period, Span};
@@ -34,6 +35,10 @@ pub struct Top {
     #[serde(default, rename = "databases")]
     #[schemars(with = "BTreeMap<String, DatabaseKeys>")]
     _databases: IgnoredAny,
+    /// Where backups are kept, by names of your choice.
+    #[serde(default, rename = "stores")]
+    #[schemars(with = "BTreeMap<String, StoreKeys>")]
+    _stores: IgnoredAny,
     #[serde(default)]
     pub http: HttpKeys,
     #[serde(default)]
@@ -106,7 +111,7 @@ pub struct JobKeys {
     /// Whether it runs on schedule, after others and on SIGUSR1; by hand it always can. Default: true.
     #[schemars(with = "Option<bool>")]
     pub enabled: Option<Spanned<bool>>,
-    /// How long a run may take. Default: 1h.
+    /// How long a run may take. Default: 1h; of a backup, 24h.
     #[schemars(with = "Option<Span>")]
     pub timeout: Option<Spanned<Positive<Span>>>,
     #[schemars(with = "Option<RetryKeys>")]

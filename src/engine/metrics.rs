@@ -106,8 +106,16 @@ impl Metrics {
                     "End of the unbroken run of partitions from now: the first insert after it fails, or goes to the default."
                 }
                 GaugeName::DefaultPartitionRows => "Rows in the default partition, which no partition was there for.",
+                GaugeName::BackupSize => "Bytes of the last good backup, as stored.",
+                GaugeName::BackupSizeRatio => {
+                    "The last good backup's size beside the median of up to ten before it; well below 1, something is missing."
+                }
+                GaugeName::BackupLastSuccess => "When a backup was last made and verified in the store; 0 if never.",
+                GaugeName::BackupVerified => "When a backup was last read back from the store and was good; 0 if never.",
+                GaugeName::Backups => "Backups of the job in the store, after its last run.",
             };
-            (*name, metric!(GaugeVec, name.as_str(), help, &with_table))
+            let labels: Vec<&str> = JOB.iter().copied().chain([name.label()]).collect();
+            (*name, metric!(GaugeVec, name.as_str(), help, &labels))
         });
         let build =
             metric!(IntGaugeVec, "pgtend_build_info", "Always 1; the version stands in the label.", &["version"]);

@@ -40,6 +40,8 @@ impl Engine {
         let (_, stop) = Stop::pair();
         let report = Reporter::default();
         let (job_name, timezone, lock_timeout) = (job.name.clone(), job.timezone, job.lock_timeout);
-        Ok(Context { job: job_name, now, timezone, pg, stop, report, deadline, lock_timeout, kept: Arc::default() })
+        let stores = Arc::clone(&self.stores);
+        let kept = Arc::default();
+        Ok(Context { job: job_name, now, timezone, pg, stores, stop, report, deadline, lock_timeout, kept })
     }
 }

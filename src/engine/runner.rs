@@ -24,6 +24,7 @@ use crate::config::{Config, Definition};
 use crate::kinds::{Context, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
 use crate::pg::{Access, Database, Sessions, explain};
 use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
+use crate::store::{Store, Stores};
 use crate::testpoint;
 
 /// A server that says nothing for so long, where it is asked for no work yet, is given up: longer than the wait for the
@@ -68,6 +69,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub clock: Clock,
     running: Mutex<HashMap<JobName, DateTime<Utc>>>,
+    /// The reports of the runs that are at work.
+    reports: Mutex<HashMap<JobName, Reporter>>,
     /// Places for runs, by what they are places in and how many there are: what one config has let begin counts for the
     /// next one too.
     places: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
@@ -77,6 +80,12 @@ impl Shared {
     fn places(&self, of: &str, at_once: usize) -> Arc<Semaphore> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(places.entry((of.to_owned(), at_once)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+    }
+
+    /// How far a run that is at work here has come, if it says.
+    pub fn progress(&self, job: &JobName) -> Option<String> {
+        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.get(job)?.lock().progress.clone()
     }
 
     /// Which jobs run here now, and since when.
@@ -97,6 +106,7 @@ struct Place {
 pub struct Engine {
     pub shared: Arc<Shared>,
     places: HashMap<String, Place>,
+    pub stores: Arc<Stores>,
     runs: Arc<Semaphore>,
     pub(super) host: String,
     /// The config was read again: what has not begun by this one never will.
@@ -109,12 +119,13 @@ struct RunningHere<'a>(&'a Shared, &'a JobName);
 impl Drop for RunningHere<'_> {
     fn drop(&mut self) {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
+        self.0.reports.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
     }
 }
 
 impl Engine {
     /// # Errors
-    /// A connection pool cannot be made.
+    /// A connection pool cannot be made, or a store's settings cannot be used.
     pub fn new(config: &Config, shared: Arc<Shared>) -> Result<Self> {
         let mut places = HashMap::new();
         for (name, database) in &config.databases {
@@ -128,7 +139,12 @@ impl Engine {
         }
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let runs = shared.places("all", config.max_runs.max(1));
-        Ok(Self { shared, places, runs, host, retired: CancellationToken::new() })
+        let mut stores = Stores::new();
+        for (name, store) in &config.stores {
+            stores.insert(name.clone(), Arc::new(Store::new(name, &store.settings)?));
+        }
+        let stores = Arc::new(stores);
+        Ok(Self { shared, places, stores, runs, host, retired: CancellationToken::new() })
     }
 
     /// This daemon, as other people's logs and requests name it.
@@ -244,6 +260,8 @@ impl Engine {
         }
         let begun = tokio::time::timeout(testpoint::patience(SILENCE), self.begin(ring, &lock, started_at));
         let id = match begun.await.context(SILENT)? {
+            // What only reads runs on a standby too, which takes no history: nothing is wrong with that.
+            Err(_) if lock.is_standby => None,
             Ok(Some(id)) => Some(id),
             Ok(None) => {
                 lock.release().await;
@@ -292,6 +310,7 @@ impl Engine {
         let deadline = Instant::now() + job.timeout;
         let (stopper, stop) = Stop::pair();
         let report = Reporter::default();
+        self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name.clone(), report.clone());
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
                 .within(lock.fence());
@@ -306,6 +325,7 @@ impl Engine {
             now,
             timezone: job.timezone,
             pg: sessions.clone(),
+            stores: Arc::clone(&self.stores),
             stop,
             report: report.clone(),
             deadline,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::pg::{Session, Sessions};
 use crate::run::{Counted, JobName, Report};
+use crate::store::Stores;
 
 /// Everything one run may use. `now` was read once, so that a run has one cutoff however long it takes.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Context {
     pub now: DateTime<Utc>,
     pub timezone: Tz,
     pub pg: Sessions,
+    /// The stores of the config, by name; those that the kind names are all there.
+    pub stores: Arc<Stores>,
     pub stop: Stop,
     pub report: Reporter,
     /// When the run's `timeout` is over.

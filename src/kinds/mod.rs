@@ -4,6 +4,7 @@
 //! A new kind is one file here, and the lines that the compiler then asks for: a variant of [`Spec`] and its name in
 //! [`kinds!`](self). Parsing, validation, locking, rehearsal, history, metrics, CLI and schema follow by themselves.
 
+pub mod backup;
 pub mod context;
 pub mod drive;
 pub mod expire;
@@ -15,6 +16,7 @@ pub mod summarize;
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -78,6 +80,16 @@ pub enum Says {
     Kept { keep: Period, timezone: Tz },
 }
 
+/// A store that a job names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreUse {
+    pub store: String,
+    /// Which bytes of the kind's table name it.
+    pub span: std::ops::Range<usize>,
+    /// Whether it deletes objects there, such as a backup with `keep`.
+    pub deletes: bool,
+}
+
 /// The code of a kind of job. `self` is what the config says in the table named after the kind.
 pub trait Kind: DeserializeOwned + Send + Sync {
     type Action: Send + Sync;
@@ -87,6 +99,8 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     const WRITES: bool = true;
     /// Whether actions build on each other, so that none is tried after one that failed.
     const IN_ORDER: bool = false;
+    /// How long a run may take where the config does not say.
+    const TIMEOUT: Duration = Duration::from_secs(3600);
 
     /// What the config cannot mean: mistakes to be seen before anything connects, with the bytes they stand at.
     fn validate(&self) -> Vec<Finding> {
@@ -113,6 +127,11 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// Hears what the jobs of the same database say, itself among them.
     fn heed(&mut self, words: &[Word]) {
         let _ = words;
+    }
+
+    /// The stores it names. Each must be in the config, and is tried by `check`.
+    fn stores(&self) -> Vec<StoreUse> {
+        Vec::new()
     }
 
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
@@ -193,8 +212,16 @@ macro_rules! kinds {
                 match self { $(Spec::$variant(kind) => kind.lasts(at, zone)),+ }
             }
 
+            pub fn stores(&self) -> Vec<StoreUse> {
+                match self { $(Spec::$variant(kind) => kind.stores()),+ }
+            }
+
             pub const fn stop_style(&self) -> StopStyle {
                 match self { $(Spec::$variant(_) => <$type as Kind>::STOP),+ }
+            }
+
+            pub const fn timeout(&self) -> Duration {
+                match self { $(Spec::$variant(_) => <$type as Kind>::TIMEOUT),+ }
             }
 
             pub const fn writes(&self) -> bool {
@@ -229,6 +256,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    "backup" => Backup(backup::Backup),
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
     "retention" => Retention(retention::policy::Retention),

@@ -35,6 +35,8 @@ pub struct Conninfo {
     /// All that is the same for every host, and no host.
     pub(super) config: Config,
     pub(super) tls: Arc<TlsSettings>,
+    /// All that was said, by keyword, but for the password.
+    pub(super) said: BTreeMap<&'static str, String>,
 }
 
 /// One of the places where the database may be.
@@ -154,6 +156,7 @@ impl Conninfo {
             dbname,
             config,
             tls: Arc::new(tls),
+            said: settings.0.into_iter().filter(|(key, _)| *key != "password").collect(),
         })
     }
 

@@ -11,6 +11,7 @@ pub mod exclusion;
 pub mod fence;
 pub mod ident;
 mod keywords;
+pub mod libpq;
 mod passfile;
 pub mod pooler;
 mod refusal;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod backup;
 mod bad_company;
 mod catching_up;
 mod chains_and_retries;
@@ -42,6 +43,7 @@ mod shipped_retention;
 mod shutting_down;
 mod signals;
 mod standby;
+mod stores;
 mod summarize;
 mod support_works;
 mod systemd;

@@ -146,6 +146,7 @@ impl Scratch {
             deadline,
             lock_timeout,
             kept: Arc::default(),
+            stores: Arc::default(),
         };
         Job { kind, cx, stopper }
     }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 /// Longer files are told in parts.
 const LONGEST_FILE: usize = 500;
 
-/// `main -> cli -> daemon -> engine -> kinds -> pg -> run, clock, period`: who must not know whom. `config` builds
+/// `main -> cli -> daemon -> engine -> kinds -> pg, store -> run, clock, period`: who must not know whom. `config` builds
 /// definitions out of kinds, so it is above them.
 const LAYERS: &[(&str, &[&str])] = &[
     ("kinds", &["engine", "daemon", "cli", "config"]),
-    ("pg", &["kinds", "engine", "daemon", "cli", "config"]),
+    ("pg", &["store", "kinds", "engine", "daemon", "cli", "config"]),
+    ("store", &["pg", "kinds", "engine", "daemon", "cli", "config"]),
     ("engine", &["daemon", "cli"]),
     ("config", &["engine", "daemon", "cli"]),
     ("daemon", &["cli"]),
@@ -21,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("period", UPPER),
     ("cron", UPPER),
 ];
-const UPPER: &[&str] = &["pg", "kinds", "config", "engine", "daemon", "cli"];
+const UPPER: &[&str] = &["pg", "store", "kinds", "config", "engine", "daemon", "cli"];
 
 /// What a `plan.rs` must not touch: it is given what was found, and says what to do.
 const IO: &[&str] = &[

@@ -45,6 +45,7 @@ pub fn context_as(db: &Database, role: &str) -> Context {
         deadline,
         lock_timeout,
         kept: Arc::default(),
+        stores: Arc::default(),
     }
 }
 

@@ -55,6 +55,7 @@ pub fn job_as(db: &Database, role: &str, tables: &str, timeout: Duration) -> Job
         deadline,
         lock_timeout,
         kept: Arc::default(),
+        stores: Arc::default(),
     };
     Job { kind, cx }
 }

@@ -12,6 +12,8 @@
 //! | [`past`] | the history, in a form that a story can compare |
 //! | [`wait`] | polling a condition, with a limit and a panic that says what was waited for |
 //! | [`pgbouncer`] | a pooler before a database |
+//! | [`s3`] | a store that speaks the S3 protocol and can be told to go wrong |
+//! | [`moto`] | another such store, made by others |
 //! | [`keeper`] | the folder and the child processes of this test run, and their end |
 //!
 //! A story never sleeps for luck and never asserts how long something took.
@@ -24,11 +26,13 @@ pub mod daemon;
 pub mod database;
 pub mod keeper;
 pub mod majors;
+pub mod moto;
 pub mod past;
 pub mod pgbouncer;
 pub mod process;
 pub mod program;
 pub mod runs;
+pub mod s3;
 pub mod wait;
 
 pub use clock::Clock;
@@ -41,4 +45,5 @@ pub use pgbouncer::PgBouncer;
 pub use process::{Output, Process};
 pub use program::{Pgtend, free_port};
 pub use runs::{GATED, Hold, Run};
+pub use s3::S3Server;
 pub use wait::{wait_for, wait_until};

@@ -1,0 +1,171 @@
+//! What would keep a dump from being made, or from being whole.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+use super::config::Backup;
+use super::plan::{Action, Facts, plan};
+use super::survey::Names;
+use super::words;
+use crate::pg::{Ident, Session, TableName};
+use crate::run::{Finding, Severity};
+
+/// A table or sequence that a dump would fail at.
+struct Trouble {
+    table: TableName,
+    what: What,
+    closed: bool,
+    unreadable: bool,
+    hidden: bool,
+    role: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Table,
+    Sequence,
+}
+
+/// # Errors
+/// The server does not answer.
+pub async fn privileges(session: &Session, backup: &Backup, names: &Names) -> Result<Vec<Finding>> {
+    let rows = session.query(include_str!("check.sql"), &[]).await.context("look at privileges")?;
+    let mut troubles = Vec::new();
+    for row in rows {
+        let table = TableName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"))?;
+        let trouble = Trouble {
+            table,
+            what: if row.get::<_, String>("kind") == "S" { What::Sequence } else { What::Table },
+            closed: row.get("closed"),
+            unreadable: row.get("unreadable"),
+            hidden: row.get("hidden"),
+            role: row.get("role"),
+        };
+        if takes(backup, names, &trouble.table) {
+            troubles.push(trouble);
+        }
+    }
+    Ok(findings(&troubles))
+}
+
+/// Whether the dump reads it.
+fn takes(backup: &Backup, names: &Names, table: &TableName) -> bool {
+    (backup.schemas.is_empty() || backup.schemas.contains(&table.schema))
+        && !backup.exclude_schemas.contains(&table.schema)
+        && (names.tables.is_empty() || names.tables.contains(table))
+        && !names.exclude_tables.contains(table)
+}
+
+fn findings(troubles: &[Trouble]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let Some(role) = troubles.first().map(|trouble| &trouble.role) else { return found };
+    let mut closed: BTreeMap<&Ident, usize> = BTreeMap::new();
+    for trouble in troubles.iter().filter(|trouble| trouble.closed) {
+        *closed.entry(&trouble.table.schema).or_default() += 1;
+    }
+    for schema in closed.keys() {
+        found.push(Finding::error(
+            format!("role {role} may not use schema {schema}, so a dump fails"),
+            format!("GRANT USAGE ON SCHEMA {schema} TO {role}; or, for all of the database, GRANT pg_read_all_data TO {role} (PostgreSQL 14)"),
+        ));
+    }
+    for (kind, what, grant) in [(What::Table, "table", "TABLES"), (What::Sequence, "sequence", "SEQUENCES")] {
+        let unreadable: Vec<_> = troubles.iter().filter(|trouble| trouble.unreadable && trouble.what == kind).collect();
+        if let Some(first) = unreadable.first() {
+            found.push(Finding::error(
+                format!("role {role} may not read {}, so a dump fails", several(&unreadable, what)),
+                format!(
+                    "GRANT SELECT ON ALL {grant} IN SCHEMA {} TO {role}; or, for all of the database and what comes, \
+                     GRANT pg_read_all_data TO {role} (PostgreSQL 14)",
+                    first.table.schema
+                ),
+            ));
+        }
+    }
+    let hidden: Vec<_> = troubles.iter().filter(|trouble| trouble.hidden).collect();
+    if !hidden.is_empty() {
+        found.push(Finding::error(
+            format!("row security hides rows of {} from role {role}, so a dump fails", several(&hidden, "table")),
+            format!("ALTER ROLE {role} BYPASSRLS"),
+        ));
+    }
+    found
+}
+
+fn several(troubles: &[&Trouble], what: &str) -> String {
+    let first = troubles.first().map(|trouble| trouble.table.plain()).unwrap_or_default();
+    match troubles.len() {
+        1 => format!("{what} {first}"),
+        n => format!("{n} {what}s, {first} among them"),
+    }
+}
+
+/// What a run would be like: sizes, memory, and what the config leaves out.
+pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for seen in &facts.seen {
+        if let Ok(shelf) = &seen.shelf {
+            for (id, why) in &shelf.unreadable {
+                found.push(Finding::warning(
+                    format!("{}: the backup {id} is left alone: {why}", seen.place),
+                    "look at its manifest.json; delete the folder if it is of no use",
+                ));
+            }
+        }
+    }
+    if !backup.schemas.is_empty() || !backup.tables.is_empty() {
+        found.push(Finding::warning(
+            "the dump is of chosen schemas or tables: it lacks extensions, large objects, and whatever else they need",
+            "keep a dump of the whole database for recovery",
+        ));
+    }
+    if backup.globals && !facts.server.reads_passwords {
+        found.push(Finding::warning(
+            "globals.sql will have the roles without their passwords, which only a superuser may read",
+            "have the passwords ready elsewhere, or set `globals = false`",
+        ));
+    }
+    let folder = facts.tools.folder.display().to_string();
+    for action in plan(facts).actions {
+        let Action::Dump(dump) = action else { continue };
+        let message = format!(
+            "dumps {} (PostgreSQL {}) with pg_dump {} of {folder}, about {} as stored in parts of {}, with up to {} of memory",
+            dump.server.database,
+            dump.server.version,
+            dump.tools.version,
+            words::size(dump.expected),
+            words::size(dump.part_size as u64),
+            words::size(dump.memory()),
+        );
+        found.push(Finding { severity: Severity::Ok, span: None, message, mend: String::new() });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(name: &str) -> Trouble {
+        let table = TableName::new("public", name).unwrap();
+        Trouble { table, what: What::Table, closed: false, unreadable: false, hidden: false, role: "backup".into() }
+    }
+
+    #[test]
+    fn each_kind_of_trouble_is_told_once_with_its_mend() {
+        let troubles = [
+            Trouble { unreadable: true, ..trouble("a") },
+            Trouble { unreadable: true, ..trouble("b") },
+            Trouble { unreadable: true, what: What::Sequence, ..trouble("s") },
+            Trouble { hidden: true, ..trouble("c") },
+            trouble("d"),
+        ];
+        let said: Vec<_> = findings(&troubles).iter().map(|f| format!("{}: {}", f.message, f.mend)).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said[0].contains("2 tables, public.a among them"), "{said:?}");
+        assert!(said[1].contains("sequence public.s") && said[1].contains("SEQUENCES"), "{said:?}");
+        assert!(said[2].contains("table public.c") && said[2].contains("BYPASSRLS"), "{said:?}");
+        assert!(findings(&[trouble("d")]).is_empty());
+    }
+}

@@ -1,0 +1,169 @@
+//! A program of PostgreSQL's at work for us: its own process group, no shell, nothing secret in its arguments, and its end
+//! when ours comes.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::Notify;
+
+/// So many of its last lines are kept.
+const LINES: usize = 8;
+/// How long it may take to end by itself once it was asked to.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// What goes through our hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipe {
+    Out,
+    In,
+}
+
+/// Dropping it kills it.
+pub struct Program {
+    name: String,
+    child: Child,
+    stderr: Option<ChildStderr>,
+    said: VecDeque<String>,
+    /// Told when it is of no use any more.
+    pub give_up: Arc<Notify>,
+}
+
+impl Program {
+    /// # Errors
+    /// It cannot be started.
+    pub fn start<'a>(
+        path: &Path,
+        args: impl IntoIterator<Item = &'a str>,
+        variables: impl IntoIterator<Item = (&'static str, &'a str)>,
+        pipe: Pipe,
+    ) -> Result<Self> {
+        let mut command = Command::new(path);
+        command.args(args).env_clear().current_dir("/");
+        // What finds programs and certificates, and nothing that changes how the server is reached or spoken to.
+        for name in ["PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.env("LANG", "C").env("LC_ALL", "C").envs(variables);
+        let (stdin, stdout) = match pipe {
+            Pipe::Out => (Stdio::null(), Stdio::piped()),
+            Pipe::In => (Stdio::piped(), Stdio::null()),
+        };
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
+        // Ctrl-C is for us, and we pass on what it means.
+        command.process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("start {}", path.display()))?;
+        let stderr = child.stderr.take();
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        Ok(Self { name, child, stderr, said: VecDeque::new(), give_up: Arc::default() })
+    }
+
+    /// # Errors
+    /// It was taken before.
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
+        self.child.stdout.take().context("the program's output is read already")
+    }
+
+    /// # Errors
+    /// It was taken before.
+    pub fn stdin(&mut self) -> Result<ChildStdin> {
+        self.child.stdin.take().context("the program's input is written already")
+    }
+
+    /// Waits for its end, and hears what it says meanwhile. Whoever reads its output must do so beside this.
+    ///
+    /// # Errors
+    /// It ended badly, with its last words.
+    pub async fn finished(&mut self) -> Result<()> {
+        let stderr = self.stderr.take();
+        let said = &mut self.said;
+        let listening = async {
+            let Some(stderr) = stderr else { return };
+            let mut stderr = BufReader::new(stderr);
+            let mut line = Vec::new();
+            while stderr.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
+                let text: String = String::from_utf8_lossy(&line).trim_end().chars().take(500).collect();
+                tracing::debug!("{text}");
+                said.push_back(text);
+                if said.len() > LINES {
+                    said.pop_front();
+                }
+                line.clear();
+            }
+        };
+        let mut killed = false;
+        let status = {
+            let waiting = async {
+                tokio::select! {
+                    status = self.child.wait() => return status,
+                    () = self.give_up.notified() => {}
+                }
+                killed = true;
+                kill(&mut self.child).await
+            };
+            tokio::pin!(listening);
+            tokio::pin!(waiting);
+            let status = tokio::select! {
+                status = &mut waiting => {
+                    // What it started may hold the pipe open; its own words are there by now.
+                    let _ = tokio::time::timeout(GRACE, listening).await;
+                    status
+                }
+                () = &mut listening => waiting.await,
+            };
+            status.with_context(|| format!("wait for {}", self.name))?
+        };
+        if status.success() && !killed {
+            return Ok(());
+        }
+        let how = how(status);
+        if self.said.is_empty() {
+            bail!("{} {how}, and said nothing", self.name);
+        }
+        let words: Vec<_> = self.said.iter().map(String::as_str).collect();
+        bail!("{} {how}: {}", self.name, words.join(" / "));
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(9)) => "was killed (signal 9)".into(),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
+}
+
+/// First it is asked to, so that it can tell the server.
+async fn kill(child: &mut Child) -> std::io::Result<ExitStatus> {
+    // Without an id it has been waited for already.
+    if let Some(pid) = child.id() {
+        signal_group(pid, "TERM").await;
+        if let Ok(ended) = tokio::time::timeout(GRACE, child.wait()).await {
+            return ended;
+        }
+        signal_group(pid, "KILL").await;
+        let _ = child.start_kill();
+    }
+    child.wait().await
+}
+
+/// A signal to a group needs a call that is not safe Rust; where there is no `kill` program, the child itself is killed.
+async fn signal_group(pid: u32, signal: &str) {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", signal, "--", &format!("-{pid}")]);
+    kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let sent = async { kill.status().await };
+    if !matches!(tokio::time::timeout(Duration::from_secs(1), sent).await, Ok(Ok(status)) if status.success()) {
+        tracing::debug!("no signal could be sent to the process group {pid}");
+    }
+}

@@ -1,0 +1,98 @@
+//! A dump beside our own schema changes: while it runs, none that it would not survive begins, in this database, in any
+//! daemon. One that is under way is waited for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::Instant;
+
+use tokio_postgres::Client;
+
+use crate::kinds::{Context, StopReason};
+use crate::period::human;
+use crate::pg::session::settle_link;
+use crate::pg::{Conninfo, Link, connect as connect_to, exclusion};
+
+const LOOK: Duration = Duration::from_millis(250);
+const AWAKE: Duration = Duration::from_secs(30);
+
+/// A connection that does nothing but hold the key: one of the pool's would be missed there for as long as the dump takes.
+/// Also how `pg_dump` is to connect: so that the server notices within a second that it is gone, unless a pooler in between
+/// refuses to hand that on.
+///
+/// # Errors
+/// The database cannot be reached.
+pub async fn connect(cx: &Context, version_num: i32) -> Result<(Link, Conninfo)> {
+    let database = cx.pg.database();
+    database.refuse_transaction_pooler().await?;
+    let name = format!("pgtend/{} (beside the dump)", cx.job);
+    let mut conninfo = database.conninfo.clone();
+    if version_num >= 140_000 {
+        conninfo = conninfo.with_setting("client_connection_check_interval", "1000");
+    }
+    let link = match connect_to(&conninfo, &name).await {
+        Ok(link) => link,
+        Err(_) => {
+            conninfo = database.conninfo.clone();
+            connect_to(&conninfo, &name).await.with_context(|| format!("database {}", database.name))?
+        }
+    };
+    settle_link(&link.client, AWAKE, cx.lock_timeout).await?;
+    Ok((link, conninfo))
+}
+
+/// Waits until no such change is under way, and lets none begin for as long as the connection lives.
+///
+/// # Errors
+/// One did not end within `patience`, or the server does not answer.
+pub async fn keep_out_changes(cx: &Context, client: &Client, patience: Duration) -> Result<Option<StopReason>> {
+    let key = exclusion::key();
+    let until = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        let had: bool = client
+            .query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key])
+            .await
+            .context("make sure that no table is being detached or dropped")?
+            .get(0);
+        if had {
+            return Ok(None);
+        }
+        let holder = exclusion::holder(client, key).await;
+        if Instant::now() >= until {
+            bail!("a change of the schema by pgtend has been under way for {}: it is {holder}", human(patience));
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!(job = %cx.job, "the dump waits for a change of the schema by pgtend, {holder}");
+        }
+        if let Some(reason) = cx.pause(LOOK).await {
+            return Ok(Some(reason));
+        }
+    }
+}
+
+/// Keeps an idle connection from being forgotten by a firewall; comes back only when it is lost.
+pub async fn keep_awake(client: &Client) {
+    loop {
+        tokio::time::sleep(AWAKE).await;
+        if client.simple_query("").await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends what the server is still doing for the dump: a `pg_dump` that was killed has told it nothing. Best effort.
+pub async fn end_backend(client: &Client, application_name: &str) {
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&application_name];
+    let ended = client.query_one(
+        "SELECT count(pg_catalog.pg_terminate_backend(a.pid)) FROM pg_catalog.pg_stat_activity a
+         WHERE a.datname = current_database() AND a.usename = CURRENT_USER AND a.application_name = $1
+           AND a.pid <> pg_catalog.pg_backend_pid()",
+        &parameters,
+    );
+    match tokio::time::timeout(Duration::from_millis(500), ended).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!("the dump's session was left to end by itself: {error}"),
+        Err(_) => tracing::debug!("the dump's session was left to end by itself: no answer from the server"),
+    }
+}

@@ -1,0 +1,292 @@
+//! The config of `backup`: what is dumped, how it is packed, where it goes, and what is kept there.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::Spanned;
+
+use crate::period::Span;
+use crate::pg::{Ident, TableName};
+use crate::run::Finding;
+
+/// Dumps the database to stores, and reads each dump back.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// The stores that it goes to, each with what is kept there.
+    #[schemars(with = "Vec<To>")]
+    pub to: Vec<Spanned<To>>,
+    /// The format of the dump: "custom" (the default), for pg_restore, or "plain", for psql.
+    #[schemars(with = "Option<Format>")]
+    pub format: Option<Spanned<Format>>,
+    /// "zstd:1" to "zstd:19", "gzip:1" to "gzip:9", or "none". Default: "zstd:1".
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub compression: Compression,
+    /// Only these schemas. Such a dump has neither extensions nor large objects.
+    #[serde(default)]
+    pub schemas: Vec<Ident>,
+    /// All schemas but these.
+    #[serde(default)]
+    pub exclude_schemas: Vec<Ident>,
+    /// Only these tables, their partitions included. Such a dump lacks what the tables need: sequences, types, functions.
+    #[serde(default)]
+    pub tables: Vec<TableName>,
+    /// All tables but these and their partitions.
+    #[serde(default)]
+    pub exclude_tables: Vec<TableName>,
+    /// Tables that are dumped without their rows, and their partitions likewise.
+    #[serde(default)]
+    pub exclude_table_data: Vec<TableName>,
+    /// Whether roles and tablespaces, which are in no dump of a database, are dumped beside it. Default: true.
+    #[serde(default = "yes")]
+    pub globals: bool,
+    /// The folder of pg_dump and pg_restore. Default: the installation that fits the server, in the usual places, then
+    /// the PATH.
+    pub pg_bin: Option<PathBuf>,
+    /// How long the dump waits for a table that is locked, before it gives up. Default: 5m.
+    #[serde(default = "five_minutes")]
+    pub lock_wait: Span,
+    /// Not yet there.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub encrypt_to: Option<Spanned<Vec<String>>>,
+    /// Not yet there.
+    #[schemars(with = "Option<PathBuf>")]
+    pub identity_file: Option<Spanned<PathBuf>>,
+    /// Not yet there.
+    #[schemars(with = "Option<bool>")]
+    pub row_counts: Option<Spanned<bool>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn five_minutes() -> Span {
+    Span(Duration::from_secs(300))
+}
+
+/// A store that backups go to.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct To {
+    /// The name under `[stores]`.
+    pub store: String,
+    /// What is kept there. Without it nothing is ever deleted.
+    #[schemars(with = "Option<Keep>")]
+    pub keep: Option<Spanned<Keep>>,
+}
+
+/// Which backups are kept; each that one of these rules asks for is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// So many of the newest.
+    pub last: Option<u32>,
+    /// Those begun within so many days (of 24 hours) before the newest.
+    pub days: Option<u32>,
+    /// The newest of each day, for so many days that have one.
+    pub daily: Option<u32>,
+    /// The newest of each week (Monday to Sunday), for so many weeks that have one.
+    pub weekly: Option<u32>,
+    /// The newest of each month, for so many months that have one.
+    pub monthly: Option<u32>,
+    /// The newest of each year, for so many years that have one.
+    pub yearly: Option<u32>,
+}
+
+/// The format of a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Custom,
+    Plain,
+    Directory,
+}
+
+impl Format {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Format::Custom => "custom",
+            Format::Plain => "plain",
+            Format::Directory => "directory",
+        }
+    }
+}
+
+/// How a dump is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Zstd(u8),
+    Gzip(u8),
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Compression::Zstd(1)
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no compression; write \"zstd:1\" to \"zstd:19\", \"gzip:1\" to \"gzip:9\", or \"none\""
+            )
+        };
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level.parse::<u8>().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        match (name, level) {
+            ("none", None) => Ok(Compression::None),
+            ("zstd", level) if (1..=19).contains(&level.unwrap_or(1)) => Ok(Compression::Zstd(level.unwrap_or(1))),
+            ("gzip", level) if (1..=9).contains(&level.unwrap_or(6)) => Ok(Compression::Gzip(level.unwrap_or(6))),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Compression::None => f.write_str("none"),
+            Compression::Zstd(level) => write!(f, "zstd:{level}"),
+            Compression::Gzip(level) => write!(f, "gzip:{level}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Compression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Compression {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Backup {
+    pub fn format(&self) -> Format {
+        self.format.as_ref().map_or_else(Format::default, |format| *format.get_ref())
+    }
+
+    /// Whether all of the database is in the dump.
+    pub fn is_whole(&self) -> bool {
+        self.schemas.is_empty() && self.exclude_schemas.is_empty() && self.takes_all_tables()
+    }
+
+    fn takes_all_tables(&self) -> bool {
+        self.tables.is_empty() && self.exclude_tables.is_empty() && self.exclude_table_data.is_empty()
+    }
+
+    pub(super) fn resolve_paths(&mut self, folder: &Path) {
+        self.pg_bin = self.pg_bin.take().map(|path| folder.join(path));
+    }
+
+    /// What the config cannot mean.
+    pub(super) fn mistakes(&self) -> Vec<Finding> {
+        let mut found = Vec::new();
+        if self.to.is_empty() {
+            found.push(Finding::error("`to` is empty: the backup goes nowhere", "name a store of [stores]"));
+        }
+        for (at, to) in self.to.iter().enumerate() {
+            let name = &to.get_ref().store;
+            if self.to[..at].iter().any(|other| other.get_ref().store == *name) {
+                let finding = Finding::error(format!("store `{name}` is named twice"), "name each store once");
+                found.push(finding.at(to.span()));
+            }
+            let Some(keep) = &to.get_ref().keep else { continue };
+            if keep.get_ref().rules().iter().all(|(_, count)| count.unwrap_or(0) == 0) {
+                let mend =
+                    "give at least one of last, days, daily, weekly, monthly, yearly, or leave `keep` out to keep all";
+                found.push(Finding::error("this `keep` keeps nothing", mend).at(keep.span()));
+            }
+        }
+        let later = |span: std::ops::Range<usize>, what: &str, mend: &str| {
+            Finding::error(format!("{what} is not there yet in this version of pgtend"), mend.to_owned()).at(span)
+        };
+        if let Some(format) = self.format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
+            found.push(later(format.span(), "the directory format", "use \"custom\" or \"plain\""));
+        }
+        if let Some(key) = &self.encrypt_to {
+            found.push(later(key.span(), "encryption", "leave `encrypt_to` out, or let the store encrypt"));
+        }
+        if let Some(key) = &self.identity_file {
+            found.push(later(key.span(), "encryption", "leave `identity_file` out"));
+        }
+        if let Some(key) = self.row_counts.as_ref().filter(|key| *key.get_ref()) {
+            found.push(later(key.span(), "counting rows", "leave `row_counts` out"));
+        }
+        found
+    }
+}
+
+impl Keep {
+    /// The rules by their names in the config.
+    pub fn rules(&self) -> [(&'static str, Option<u32>); 6] {
+        [
+            ("last", self.last),
+            ("days", self.days),
+            ("daily", self.daily),
+            ("weekly", self.weekly),
+            ("monthly", self.monthly),
+            ("yearly", self.yearly),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(toml: &str, expect: &str) {
+        let said = match toml::from_str::<Backup>(toml) {
+            Ok(backup) => {
+                backup.mistakes().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+            }
+            Err(error) => error.message().to_owned(),
+        };
+        if expect.is_empty() {
+            assert_eq!(said, "", "{toml}");
+        }
+        assert!(said.contains(expect), "{toml}\n{said}");
+    }
+
+    #[test]
+    fn mistakes_are_seen_before_anything_connects() {
+        check("to = [{ store = 'a' }]", "");
+        check("to = [{ store = 'a', keep = { last = 3 } }, { store = 'b' }]\ncompression = 'gzip:6'", "");
+        check("to = []", "goes nowhere");
+        check("to = [{ store = 'a' }, { store = 'a' }]", "named twice");
+        check("to = [{ store = 'a', keep = {} }]", "keeps nothing");
+        check("to = [{ store = 'a', keep = { daily = 0 } }]", "keeps nothing");
+        check("to = [{ store = 'a' }]\nformat = 'directory'", "not there yet");
+        check("to = [{ store = 'a' }]\nencrypt_to = ['age1x']", "not there yet");
+        check("to = [{ store = 'a' }]\nrow_counts = true", "not there yet");
+        check("to = [{ store = 'a' }]\nrow_counts = false", "");
+        for wrong in ["zstd:0", "zstd:20", "gzip:10", "lz4", "none:1", "gzip:fast"] {
+            check(&format!("to = [{{ store = 'a' }}]\ncompression = '{wrong}'"), "is no compression");
+        }
+    }
+
+    #[test]
+    fn a_compression_is_written_as_it_is_read() {
+        for text in ["zstd:1", "zstd:19", "gzip:6", "none"] {
+            assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
+        }
+        assert_eq!("zstd".parse(), Ok(Compression::Zstd(1)));
+        assert_eq!("gzip".parse(), Ok(Compression::Gzip(6)));
+    }
+}

@@ -1,0 +1,368 @@
+//! One dump, from its beginning to its manifests. Nothing is complete before `pg_dump` has ended well and its archive was
+//! seen to the end; the manifest is written last; on any other end the uploads are taken back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future;
+use tokio::io::AsyncReadExt as _;
+
+use super::child::{Pipe, Program};
+use super::company;
+use super::config::{Backup, Format};
+use super::manifest::Stored;
+use super::pg_dump;
+use super::pipeline::{self, Outlet, Poured, Progress, compress, hex};
+use super::plan::{Dump, Leavings, Target};
+use super::verify::{DUMP_END, GLOBALS_END, ends_with};
+use super::{naming, publish, words};
+use crate::kinds::{Applied, Context};
+use crate::pg::libpq::LibpqEnv;
+use crate::pg::{Link, explain};
+use crate::store::{Deleted, Parts, Store, Upload};
+use crate::testpoint;
+
+/// How long a store is waited for when an upload is given up, within the time that a run has to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Roles and tablespaces: kilobytes, and never so much.
+const GLOBALS_MOST: u64 = 64 << 20;
+
+/// A store that the dump goes to, for as long as nothing has gone wrong there.
+pub struct Live<'a> {
+    pub target: &'a Target,
+    pub store: Arc<Store>,
+    pub upload: Option<Upload>,
+    pub failed: Option<anyhow::Error>,
+}
+
+impl Live<'_> {
+    fn fail(&mut self, error: anyhow::Error) {
+        self.failed.get_or_insert(error);
+    }
+
+    pub fn is_well(&self) -> bool {
+        self.failed.is_none()
+    }
+}
+
+/// What is known once the dump is in the stores, but not yet a backup.
+pub struct Dumped {
+    pub objects: Vec<Stored>,
+    pub globals: Option<Vec<u8>>,
+    pub options: Vec<String>,
+}
+
+/// The database's time, which the manifests go by, as it passes.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    now: DateTime<Utc>,
+    began: Instant,
+}
+
+impl Watch {
+    pub fn time(&self) -> DateTime<Utc> {
+        self.now + TimeDelta::from_std(self.began.elapsed()).unwrap_or_default()
+    }
+}
+
+/// # Errors
+/// There is no backup in any store.
+pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied> {
+    let watch = Watch { now: cx.now, began: Instant::now() };
+    let mut live = Vec::new();
+    for target in &dump.targets {
+        let store = Arc::clone(cx.stores.get(&target.store).with_context(|| format!("no store {:?}", target.store))?);
+        let failed = target.trouble.as_ref().map(|trouble| anyhow!("{trouble}"));
+        live.push(Live { target, store, upload: None, failed });
+    }
+    let (beside, conninfo) = company::connect(cx, dump.server.version_num).await?;
+    if let Some(reason) = company::keep_out_changes(cx, &beside.client, backup.lock_wait.0).await? {
+        return Ok(Applied::Stopped(reason));
+    }
+    let name = application_name(cx);
+    let for_libpq = name.clone();
+    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq));
+    let env = env.await.context("look up how to connect")??;
+    let dumped = tokio::select! {
+        dumped = begin_and_pour(backup, cx, dump, &mut live, &env) => dumped,
+        () = too_late(cx) => Err(anyhow!("it did not end when it was told to")),
+        never = guard(&beside, cx) => match never {},
+    };
+    let dumped = match dumped {
+        Ok(dumped) if cx.stop.requested().is_none() => dumped,
+        other => {
+            company::end_backend(&beside.client, &name).await;
+            take_back(&mut live).await;
+            // Also where it just came to its end: what is not yet complete is not worth the time that is not there.
+            return match (cx.stop.requested(), other) {
+                (Some(reason), _) => Ok(Applied::Stopped(reason)),
+                (None, Err(error)) => Err(nowhere(error, &live, dump)),
+                (None, Ok(_)) => unreachable!("a dump that went well and is not stopped goes on"),
+            };
+        }
+    };
+    // From here on the database is not needed, nor kept waiting.
+    drop(beside);
+    let published = tokio::select! {
+        published = publish::publish(backup, cx, dump, &mut live, dumped, watch) => published,
+        reason = cx.stop.requested_at_last() => Ok(Applied::Stopped(reason)),
+    };
+    take_back(&mut live).await;
+    published
+}
+
+/// Comes back when the run was told to end a while ago, so that what can end by itself has done so.
+async fn too_late(cx: &Context) {
+    cx.stop.requested_at_last().await;
+    tokio::time::sleep(Duration::from_millis(1800)).await;
+}
+
+/// What `pg_stat_activity` calls the dump.
+fn application_name(cx: &Context) -> String {
+    // The server keeps 63 bytes, and the name has to be found there.
+    let mut name = format!("pgtend/{}", cx.job);
+    while name.len() > 63 - " (dump)".len() {
+        name.pop();
+    }
+    format!("{name} (dump)")
+}
+
+/// Keeps the connection that keeps schema changes out, or says once that it is lost.
+async fn guard(beside: &Link, cx: &Context) -> std::convert::Infallible {
+    company::keep_awake(&beside.client).await;
+    tracing::warn!(job = %cx.job, "the connection that keeps schema changes by pgtend away from the dump was lost; the dump goes on");
+    future::pending().await
+}
+
+async fn begin_and_pour(
+    backup: &Backup,
+    cx: &Context,
+    dump: &Dump,
+    live: &mut [Live<'_>],
+    env: &LibpqEnv,
+) -> Result<Dumped> {
+    let globals = if backup.globals { Some(globals(dump, env).await?) } else { None };
+    future::join_all(live.iter_mut().map(|live| begin(backup, cx, dump, live))).await;
+    if !live.iter().any(Live::is_well) {
+        bail!("no store takes it");
+    }
+    let mut options = pg_dump::arguments(backup, &dump.names);
+    let poured = pour(backup, cx, dump, live, env, &options).await?;
+    let mut objects = vec![Stored {
+        name: naming::dump(backup.format(), backup.compression),
+        size: poured.stored,
+        sha256: poured.sha256,
+        raw_size: poured.raw,
+    }];
+    let mut packed_globals = None;
+    if let Some(globals) = globals {
+        let compression = backup.compression;
+        let raw_size = globals.len() as u64;
+        let packed = tokio::task::spawn_blocking(move || compress::packed(compression, &globals));
+        let packed = packed.await.context("pack the globals")?.context("pack the globals")?;
+        objects.push(Stored {
+            name: naming::globals(compression),
+            size: packed.len() as u64,
+            sha256: hex(&<sha2::Sha256 as sha2::Digest>::digest(&packed)),
+            raw_size,
+        });
+        packed_globals = Some(packed);
+    }
+    options.sort();
+    Ok(Dumped { objects, globals: packed_globals, options })
+}
+
+/// Roles and tablespaces, as SQL.
+async fn globals(dump: &Dump, env: &LibpqEnv) -> Result<Vec<u8>> {
+    let args = pg_dump::globals_arguments(&dump.server);
+    let conninfo = format!("--dbname={}", env.conninfo);
+    let args = args.iter().map(String::as_str).chain([conninfo.as_str()]);
+    let mut program = Program::start(&dump.tools.program("pg_dumpall"), args, env.variables(), Pipe::Out)?;
+    let mut sql = Vec::new();
+    let mut stdout = program.stdout()?.take(GLOBALS_MOST);
+    let (read, ended) = future::join(stdout.read_to_end(&mut sql), program.finished()).await;
+    ended.context("dump roles and tablespaces (`globals`)")?;
+    read.context("read from pg_dumpall")?;
+    if !ends_with(&sql[sql.len().saturating_sub(1024)..], GLOBALS_END) {
+        bail!("dump roles and tablespaces: pg_dumpall did not write its end");
+    }
+    Ok(sql)
+}
+
+/// Clears away what dead runs have left, and begins the upload.
+async fn begin(backup: &Backup, cx: &Context, dump: &Dump, live: &mut Live<'_>) {
+    if !live.is_well() {
+        return;
+    }
+    if let Err(error) = clear(cx, live).await {
+        cx.report.warn(format!(
+            "{}: what a dead run has left could not be cleared away: {}",
+            live.target.place,
+            explain(&error)
+        ));
+    }
+    let key = naming::folder(cx.job.as_str()).join(&dump.id).join(&naming::dump(backup.format(), backup.compression));
+    let parts = Parts { size: dump.part_size, most: live.target.most_parts };
+    match live.store.begin(&key, parts).await {
+        Ok(upload) => live.upload = Some(upload),
+        Err(error) => live.fail(error.context("begin the upload")),
+    }
+}
+
+async fn clear(cx: &Context, live: &Live<'_>) -> Result<()> {
+    let leavings = match &live.target.leavings {
+        Leavings::Clear(leavings) => leavings,
+        Leavings::Leave(why) => {
+            cx.report.warn(format!("{}: {why}", live.target.place));
+            return Ok(());
+        }
+    };
+    for key in leavings {
+        if let Deleted::Refused(why) = live.store.delete(key).await? {
+            bail!("{why}");
+        }
+    }
+    let swept = live.store.sweep(&naming::folder(cx.job.as_str()), cx.now).await?;
+    if swept > 0 || !leavings.is_empty() {
+        tracing::info!(job = %cx.job, store = live.target.store, uploads = swept, objects = leavings.len(), "cleared away what dead runs had left");
+    }
+    Ok(())
+}
+
+async fn pour(
+    backup: &Backup,
+    cx: &Context,
+    dump: &Dump,
+    live: &mut [Live<'_>],
+    env: &LibpqEnv,
+    options: &[String],
+) -> Result<Poured> {
+    let conninfo = format!("--dbname={}", env.conninfo);
+    let args = options.iter().map(String::as_str).chain([conninfo.as_str()]);
+    testpoint::reach_in("backup.begun", cx.job.as_str()).await;
+    let mut program = Program::start(&dump.tools.program("pg_dump"), args, env.variables(), Pipe::Out)?;
+    let stdout = program.stdout()?;
+    let progress = Arc::new(Progress::default());
+    let outlets: Vec<Outlet<'_>> = live
+        .iter()
+        .filter_map(|live| Some(Outlet { upload: live.upload.as_ref()?, in_flight: live.target.in_flight }))
+        .collect();
+    let give_up = Arc::clone(&program.give_up);
+    let pouring = async {
+        let (poured, outcomes) =
+            pipeline::pour(stdout, backup.compression, dump.part_size, &outlets, &progress, cx.job.as_str()).await;
+        if poured.is_err() {
+            give_up.notify_one();
+        }
+        (poured, outcomes)
+    };
+    let working = future::join(pouring, program.finished());
+    let stopping = async {
+        cx.stop.requested_at_last().await;
+        give_up.notify_one();
+        future::pending().await
+    };
+    let done = tokio::select! {
+        done = working => done,
+        never = stopping => match never {},
+        never = tell(cx, dump, &progress) => match never {},
+    };
+    cx.report.lock().progress = None;
+    let ((poured, outcomes), ended) = done;
+    let mut outcomes = outcomes.into_iter();
+    for live in live.iter_mut().filter(|live| live.upload.is_some()) {
+        if let Some(Err(error)) = outcomes.next() {
+            let limit = dump.part_size as u64 * u64::from(live.target.most_parts);
+            let full = progress.stored.load(Ordering::Relaxed) > limit;
+            live.fail(if full { too_large(live, limit) } else { error.context("upload the dump") });
+        }
+    }
+    let poured = match (poured, ended) {
+        (Ok(poured), Ok(())) => poured,
+        // A store's failure is the reason, and pg_dump was only given up.
+        (Err(error), _) if !live.iter().any(Live::is_well) => return Err(error),
+        (_, Err(error)) => return Err(explained(error, dump)),
+        (Err(error), Ok(())) => return Err(error),
+    };
+    whole(backup, &poured)?;
+    Ok(poured)
+}
+
+fn too_large(live: &Live<'_>, limit: u64) -> anyhow::Error {
+    anyhow!(
+        "the dump is larger than the {} that {} parts can hold: raise `part_size` of store {}, or `max_parts` if it takes more",
+        words::size(limit),
+        live.target.most_parts,
+        live.target.store
+    )
+}
+
+fn explained(error: anyhow::Error, dump: &Dump) -> anyhow::Error {
+    if dump.server.standby {
+        let hint = "on a standby, the replay of changes can cancel a dump: set hot_standby_feedback = on there, or raise \
+                    max_standby_streaming_delay, and give the job a `retry`";
+        return error.context(hint);
+    }
+    error
+}
+
+/// Whether the archive was seen to its end.
+fn whole(backup: &Backup, poured: &Poured) -> Result<()> {
+    let is_whole = match backup.format() {
+        Format::Plain => ends_with(&poured.tail, DUMP_END),
+        _ => poured.head.starts_with(b"PGDMP"),
+    };
+    if !is_whole {
+        bail!("pg_dump ended well, but what it wrote ({}) is no whole dump", words::size(poured.raw));
+    }
+    Ok(())
+}
+
+/// How far it is: each second for whoever looks, each minute for logs.
+async fn tell(cx: &Context, dump: &Dump, progress: &Progress) -> std::convert::Infallible {
+    let mut minute = tokio::time::interval(testpoint::patience(Duration::from_secs(60)));
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    minute.tick().await;
+    loop {
+        let for_logs = tokio::select! {
+            _ = minute.tick() => true,
+            _ = second.tick() => false,
+        };
+        let (raw, stored) = (progress.raw.load(Ordering::Relaxed), progress.stored.load(Ordering::Relaxed));
+        let of = match dump.last_raw.filter(|last| *last > 0) {
+            Some(last) => format!("{}% of about {}", (raw.saturating_mul(100) / last).min(99), words::size(last)),
+            None => words::size(raw),
+        };
+        let line = format!("{of} read, {} stored", words::size(stored));
+        if for_logs {
+            tracing::info!(job = %cx.job, raw_bytes = raw, stored_bytes = stored, "dumping: {line}");
+        }
+        cx.report.lock().progress = Some(line);
+    }
+}
+
+/// Takes back what did not become a backup. What cannot be taken back is swept by the next run.
+async fn take_back(live: &mut [Live<'_>]) {
+    let aborting = live.iter_mut().filter_map(|live| Some((live.target.store.as_str(), live.upload.take()?)));
+    future::join_all(aborting.map(async |(store, upload)| {
+        if let Err(error) = upload.abort(PATIENCE).await {
+            tracing::warn!(store, "an upload that was given up is left for the next run to sweep: {}", explain(&error));
+        }
+    }))
+    .await;
+}
+
+/// Why there is no backup at all.
+fn nowhere(error: anyhow::Error, live: &[Live<'_>], dump: &Dump) -> anyhow::Error {
+    if live.iter().any(Live::is_well) {
+        return error.context(format!("dump {}", dump.server.database));
+    }
+    let why: Vec<_> = live
+        .iter()
+        .filter_map(|live| Some(format!("{}: {}", live.target.place, explain(live.failed.as_ref()?))))
+        .collect();
+    anyhow!("{}", why.join("; "))
+}

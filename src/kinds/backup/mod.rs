@@ -1,0 +1,153 @@
+//! `backup`: dumps of the database in stores, each read back.
+//!
+//! | step | where |
+//! |---|---|
+//! | the config's table | `config` |
+//! | what there is to dump, and what the stores have | `survey`, `shelf` |
+//! | what will be done, and which backups go | `plan`, `retain` |
+//! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
+//! | from its pipe to the stores | `pipeline` |
+//! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
+//! | reading it back | `verify` |
+//! | beside schema changes of our own | `company` |
+
+mod check;
+mod child;
+mod company;
+pub mod config;
+mod delete;
+mod dump;
+mod gauges;
+pub mod manifest;
+pub mod naming;
+mod pg_dump;
+mod pipeline;
+pub mod plan;
+mod publish;
+pub mod retain;
+pub mod shelf;
+mod survey;
+pub mod verify;
+mod words;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures_util::future;
+
+pub use self::config::Backup;
+use self::plan::{Action, Facts, Seen};
+use self::survey::{Names, Server};
+use super::{Applied, Context, Kind, StopStyle, StoreUse};
+use crate::pg::{Session, explain};
+use crate::run::{Finding, Gauge, Plan, Step};
+use crate::store::Store;
+
+impl Kind for Backup {
+    type Action = Action;
+
+    const STOP: StopStyle = StopStyle::AtOnce;
+    // It reads, and so works on a standby too, where its run leaves no row in the history.
+    const WRITES: bool = false;
+    // Nothing is deleted where the dump failed.
+    const IN_ORDER: bool = true;
+    const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+    const OBSERVES: bool = true;
+
+    fn resolve(&mut self, folder: &Path) {
+        self.resolve_paths(folder);
+    }
+
+    fn validate(&self) -> Vec<Finding> {
+        self.mistakes()
+    }
+
+    fn stores(&self) -> Vec<StoreUse> {
+        let use_of = |to: &toml::Spanned<config::To>| StoreUse {
+            store: to.get_ref().store.clone(),
+            span: to.span(),
+            deletes: to.get_ref().keep.is_some(),
+        };
+        self.to.iter().map(use_of).collect()
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+        let stores: Vec<&str> = self.to.iter().map(|to| to.get_ref().store.as_str()).collect();
+        gauges::observe(cx, &stores).await
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
+        let session = cx.session().await?;
+        let (server, names) = self.survey(&session).await?;
+        session.close().await;
+        Ok(plan::plan(Box::pin(self.facts(cx, server, names)).await?))
+    }
+
+    fn step(&self, action: &Action) -> Step {
+        match action {
+            Action::Dump(dump) => dump.step(self),
+            Action::Delete(delete) => delete.step(),
+        }
+    }
+
+    async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
+        match action {
+            // Boxed: the whole path from a command to a store is a type too deep for the compiler.
+            Action::Dump(dump) => Box::pin(dump::apply(self, cx, dump)).await,
+            Action::Delete(delete) => Box::pin(delete::apply(cx, delete)).await,
+        }
+    }
+
+    async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
+        let session = cx.session().await?;
+        let (server, names) = self.survey(&session).await?;
+        let mut found = check::privileges(&session, self, &names).await?;
+        session.close().await;
+        match Box::pin(self.facts(cx, server, names)).await {
+            Ok(facts) => found.extend(check::prospects(self, facts)),
+            Err(error) => {
+                found.push(Finding::error(explain(&error), "install the package, and run `pgtend check` again"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Backup {
+    async fn survey(&self, session: &Session) -> Result<(Server, Names)> {
+        Ok((survey::server(session).await?, survey::names(session, self).await?))
+    }
+
+    /// A store that cannot be asked is told as it is: the others get their backup.
+    ///
+    /// # Errors
+    /// There is no `pg_dump` for the server.
+    async fn facts(&self, cx: &Context, server: Server, names: Names) -> Result<Facts> {
+        let tools = pg_dump::look_for(&server, self.pg_bin.as_deref()).await?;
+        let mut stores: Vec<(&config::To, Arc<Store>)> = Vec::new();
+        for to in &self.to {
+            let to = to.get_ref();
+            let store = cx.stores.get(&to.store).with_context(|| format!("no store {:?} in the config", to.store))?;
+            stores.push((to, Arc::clone(store)));
+        }
+        let shelves = future::join_all(
+            stores
+                .iter()
+                .map(async |(_, store)| shelf::look(store, cx.job.as_str()).await.map_err(|error| explain(&error))),
+        )
+        .await;
+        let expected = plan::expected(&server, shelves.iter().filter_map(|shelf| shelf.as_ref().ok()));
+        let seen = stores.into_iter().zip(shelves).map(|((to, store), shelf)| Seen {
+            store: to.store.clone(),
+            place: store.place(),
+            keep: to.keep.as_ref().map(|keep| keep.get_ref().clone()),
+            in_flight: store.parts_in_flight().max(1),
+            shelf,
+            parts: store.parts(expected),
+        });
+        let seen = seen.collect();
+        Ok(Facts { server, tools, names, now: cx.now, zone: cx.timezone, seen })
+    }
+}

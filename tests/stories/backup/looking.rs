@@ -1,0 +1,155 @@
+//! What `plan`, `check` and the metrics say of backups.
+
+use super::{bin, fill, setting};
+use crate::support::{Cluster, Pgtend, majors, newest_major, on_each_major};
+
+#[tokio::test]
+async fn a_plan_says_what_it_takes_and_changes_nothing() {
+    on_each_major(async |db| {
+        fill(&db, 500).await;
+        let setting = setting(&db, "");
+        let plan = setting.program.run(["plan", "--json"]).await.exits(0).json();
+        assert_eq!((plan.len(), plan[0]["action"].as_str()), (1, Some("backup")), "{plan:?}");
+        let detail = &plan[0]["detail"];
+        assert_eq!(detail["memory_bytes"].as_u64(), Some(3 * (8 << 20) + (32 << 20)), "{detail}");
+        assert_eq!(detail["part_size"].as_u64(), Some(8 << 20), "{detail}");
+        assert!(plan[0]["target"].as_str().unwrap().ends_with("/store"), "{plan:?}");
+        let size: i64 = db.scalar("select pg_database_size(current_database())").await;
+        assert_eq!(detail["expected_bytes"].as_i64(), Some(size));
+        assert!(!setting.store.exists(), "a plan makes nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pg_dump_that_is_too_old_is_told_with_the_package_to_install() {
+    let (oldest, newest) = (majors::majors()[0], newest_major());
+    let (old, new) = (Cluster::shared(oldest).database().await, Cluster::shared(newest).database().await);
+    let jobs = super::jobs(&old, "to = [{ store = \"local\" }]");
+    let program = Pgtend::tending(&new, &jobs);
+    let run = program.run(["run", "nightly", "--json"]).await.exits(1).json().remove(0);
+    let said = [run["error"].as_str().unwrap().to_owned(), program.run(["check"]).await.exits(1).stdout];
+    for said in said {
+        for words in
+            [new.cluster().version(), &format!("postgresql-client-{newest}"), "pg_bin", old.cluster().version()]
+        {
+            assert!(said.contains(words), "{words} in {said}");
+        }
+    }
+    assert!(!program.folder().join("store/nightly").exists());
+    // A newer one than the server is right.
+    let jobs = super::jobs(&new, "to = [{ store = \"local\" }]");
+    Pgtend::tending(&old, &jobs).run(["run", "nightly"]).await.exits(0);
+    // Without `pg_bin` the usual places are looked at, and then the PATH.
+    let path = format!("{}:/usr/bin:/bin", bin(&new).display());
+    let jobs = "[stores.local.directory]\npath = \"store\"\n[jobs.nightly.backup]\nto = [{ store = \"local\" }]\n";
+    let program = Pgtend::tending(&new, jobs).env("PATH", &path);
+    let run = program.run(["run", "nightly", "--json"]).await.exits(0).json().remove(0);
+    assert_eq!(run["details"]["pg_dump"], new.cluster().version(), "{run}");
+}
+
+#[tokio::test]
+async fn check_knows_what_a_dump_would_fail_at() {
+    for major in majors::majors() {
+        let cluster = Cluster::own(major);
+        let db = cluster.database().await;
+        db.execute(
+            "create role keeper login;
+             create schema pgtend authorization keeper;
+             create table secret (n int); create sequence counting; create table hidden (n int);
+             alter table hidden enable row level security; grant select on hidden to keeper;
+             create schema closed; create table closed.inside (n int); grant select on closed.inside to keeper;",
+        )
+        .await;
+        let jobs = super::jobs(&db, "to = [{ store = \"local\" }]\nglobals = false");
+        let config = format!("[databases.main]\nurl = \"{}\"\n{jobs}", db.url_as("keeper"));
+        let program = Pgtend::new(&config);
+        let said = program.run(["check"]).await.exits(1).stdout;
+        for words in
+            ["table public.secret", "sequence public.counting", "table public.hidden", "BYPASSRLS", "schema \"closed\""]
+        {
+            assert!(said.contains(words), "{words} in\n{said}");
+        }
+        // And so it does.
+        program.run(["run", "nightly"]).await.exits(1);
+        db.execute(
+            "grant select on all tables in schema public to keeper; grant select on all sequences in schema public to keeper;
+             grant usage on schema closed to keeper; alter role keeper bypassrls;",
+        )
+        .await;
+        let said = program.run(["check"]).await.exits(0).stdout;
+        assert!(said.contains("dumps ") && said.contains("of memory"), "{said}");
+        program.run(["run", "nightly"]).await.exits(0);
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_read_passwords_dumps_roles_without_them_and_says_so() {
+    for major in majors::majors() {
+        let cluster = Cluster::own(major);
+        let db = cluster.database().await;
+        db.execute("create role keeper login; create schema pgtend authorization keeper").await;
+        let config = format!(
+            "[databases.main]\nurl = \"{}\"\n{}",
+            db.url_as("keeper"),
+            super::jobs(&db, "to = [{ store = \"local\" }]")
+        );
+        let program = Pgtend::new(&config);
+        let run = program.run(["run", "nightly", "--json"]).await.exits(0).json().remove(0);
+        assert!(run["details"]["warnings"].to_string().contains("without their passwords"), "{run}");
+        let id = run["details"]["backup"].as_str().unwrap();
+        let manifest = super::json(&program.folder().join("store/nightly").join(id).join("manifest.json"));
+        assert_eq!(manifest["role_passwords"], false);
+    }
+}
+
+#[tokio::test]
+async fn the_gauges_of_backups_survive_a_restart() {
+    on_each_major(async |db| {
+        fill(&db, 500).await;
+        let setting = setting(&db, "");
+        let daemon = setting.program.daemon().ready().await;
+        let has = async |daemon: &crate::support::Daemon, line: &str| {
+            daemon.http_get("/metrics").await.body.lines().any(|known| known.starts_with(line))
+        };
+        let name =
+            |gauge: &str| format!("{gauge}{{database=\"main\",job=\"nightly\",kind=\"backup\",store=\"local\"}}");
+        let never = format!("{} 0", name("pgtend_backup_last_success_timestamp_seconds"));
+        crate::support::wait_until("a gauge that says never", async || has(&daemon, &never).await).await;
+        daemon.stop().await.exits(0);
+
+        let run = setting.run(0).await;
+        let daemon = setting.program.daemon().ready().await;
+        let bytes = run["details"]["bytes"].as_u64().unwrap();
+        let size = format!("{} {bytes}", name("pgtend_backup_size_bytes"));
+        crate::support::wait_until("the size of the last backup", async || has(&daemon, &size).await).await;
+        let text = daemon.http_get("/metrics").await.body;
+        for gauge in ["pgtend_backup_last_success_timestamp_seconds", "pgtend_backup_verified_timestamp_seconds"] {
+            let line =
+                text.lines().find(|line| line.starts_with(&name(gauge))).unwrap_or_else(|| panic!("{gauge} in {text}"));
+            assert!(!line.ends_with(" 0"), "{line}");
+        }
+        assert!(text.contains(&format!("{} 1", name("pgtend_backups"))), "{text}");
+        daemon.stop().await.exits(0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dump_says_how_far_it_is_by_what_the_last_one_had() {
+    on_each_major(async |db| {
+        fill(&db, 24_000).await;
+        let setting = setting(&db, "");
+        setting.run(0).await;
+        let (program, hold) = setting.program.env("PGTEND_HURRY", "30").holding("backup.middle");
+        let process = program.start(["run", "nightly", "--json"]);
+        hold.reached().await;
+        let line = process.wait_for_log("dumping: ").await;
+        let percent: u32 =
+            line.split("dumping: ").nth(1).and_then(|rest| rest.split('%').next()?.parse().ok()).expect(&line);
+        assert!((30..90).contains(&percent), "four of six megabytes: {line}");
+        hold.go_on();
+        process.wait().await.exits(0);
+    })
+    .await;
+}
