@@ -8,6 +8,7 @@ use super::facts::{Going, Stand};
 use super::mark::{self, Mark};
 use crate::kinds::retention::holds;
 use crate::kinds::{Context, StopReason};
+use crate::pg::blockers::{self, Wanted};
 use crate::pg::ddl::{self, Ddl};
 use crate::pg::exclusion::{self, For};
 use crate::pg::{Ident, Session, TableName, explain};
@@ -178,6 +179,15 @@ pub async fn ended<T>(ddl: Ddl<'_>, done: Result<T>) -> Result<T> {
             Err(error)
         }
     }
+}
+
+/// Whom a statement waited for: as it was seen while it waited; where that look came too late, who stands in the way now.
+pub async fn waited_for(session: &Session, going: &Going, by: Option<String>, error: &anyhow::Error) -> Option<String> {
+    if by.is_some() || session.is_closed() || !(ddl::is_locked(error) || ddl::is_over(error)) {
+        return by;
+    }
+    let tables = [going.parent_oid, going.oid].map(|oid| (oid, Wanted::AccessExclusive));
+    blockers::of_tables(session, &tables).await.ok()
 }
 
 /// What an error means. `by`: whom the statement waited for. A transaction whose own time was over is tried again if it is

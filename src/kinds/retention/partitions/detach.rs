@@ -152,6 +152,7 @@ async fn plainly(cx: &Context, session: &Session, going: &Going) -> Result<(), F
         testpoint::reach("retention.detached").await;
         return Ok(());
     };
+    let by = at_work::waited_for(session, going, by, &error).await;
     if cx.stop.requested().is_none() && ddl::is_over(&error) {
         return Err(Failed::Error(too_slow(going, error)));
     }
@@ -217,7 +218,10 @@ async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Result<
         at_work::ended(ddl, done).await
     };
     let (marked, by) = waits::watched(&cx.pg, session, work).await;
-    marked.map_err(|error| at_work::judge(cx, session, error, by, true))?;
+    if let Err(error) = marked {
+        let by = at_work::waited_for(session, going, by, &error).await;
+        return Err(at_work::judge(cx, session, error, by, true));
+    }
     testpoint::reach("retention.marked").await;
 
     let (done, by) = waits::watched(&cx.pg, session, detach_concurrently(session, going)).await;
@@ -228,6 +232,7 @@ async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Result<
     if session.is_closed() {
         return Err(at_work::judge(cx, session, error, by, false));
     }
+    let by = at_work::waited_for(session, going, by, &error).await;
     // What came of it only the catalog can tell.
     match at_work::found(session, going.oid).await.map_err(Failed::Error)?.map(|found| (found.stand(), found)) {
         None => Ok(()),
@@ -316,6 +321,7 @@ async fn finalize(cx: &Context, session: &Session, going: &Going) -> Result<(), 
         testpoint::reach("retention.detached").await;
         return Ok(());
     };
+    let by = at_work::waited_for(session, going, by, &error).await;
     match at_work::judge(cx, session, error, by, true) {
         Failed::Locked(by) => Err(Failed::Locked(format!("its detaching is pending and is to be finished: {by}"))),
         failed => Err(failed),

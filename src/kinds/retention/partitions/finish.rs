@@ -47,6 +47,7 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
         Fate::Detach => "it is detached, and its foreign keys are still there",
         Fate::Archive(_) => "it is detached, and not moved",
     };
+    let by = at_work::waited_for(session, going, by, &error).await;
     let failed = at_work::judge(cx, session, error, by, !reads);
     detach::applied(cx, going, failed)
         .map(|applied| match applied {
