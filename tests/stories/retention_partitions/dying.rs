@@ -201,7 +201,7 @@ async fn the_table_is_locked_before_any_partition() {
         let process = program.start(["run", "retention"]);
         hold.reached().await;
         // A reader that has the partition and wants the table would otherwise be in our way, and we in its.
-        let locked = "SELECT relation::regclass::text FROM pg_locks JOIN pg_stat_activity a USING (pid) WHERE application_name = 'pgtend/retention' AND mode = 'AccessExclusiveLock' AND locktype = 'relation'";
+        let locked = "SELECT relation::regclass::text FROM pg_locks JOIN pg_stat_activity a USING (pid) WHERE datname = current_database() AND application_name = 'pgtend/retention' AND mode = 'AccessExclusiveLock' AND locktype = 'relation'";
         assert_eq!(db.column::<String>(locked).await, ["events"]);
         hold.go_on();
         process.wait().await.exits(0);
