@@ -34,6 +34,7 @@ mod results;
 mod retention_partitions;
 mod retention_policies;
 mod retention_rows;
+mod retention_wire;
 mod scratch;
 mod secrets;
 mod sessions;

@@ -6,6 +6,7 @@
 //! | [`cluster`] | a server of one's own, or the one all stories of a major share; standbys |
 //! | [`database`] | a fresh database for each story |
 //! | [`program`] | `pgtend` with a config, an environment and a clock; what it printed |
+//! | [`proxy`] | a wire that is cut at a chosen message |
 //! | [`daemon`] | `pgtend daemon`: its log, its HTTP, signals |
 //! | [`runs`] | the history, and jobs that a story holds and lets go on |
 //! | [`clock`] | a wall clock that servers and programs share, and that a story sets |
@@ -31,6 +32,7 @@ pub mod past;
 pub mod pgbouncer;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod runs;
 pub mod s3;
 pub mod wait;
@@ -44,6 +46,7 @@ pub use past::{runs, wait_for_runs};
 pub use pgbouncer::PgBouncer;
 pub use process::{Output, Process};
 pub use program::{Pgtend, free_port};
+pub use proxy::{Cut, Proxy};
 pub use runs::{GATED, Hold, Run};
 pub use s3::S3Server;
 pub use wait::{wait_for, wait_until};
