@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::rows::{self, Action, Time, Wanted, Words};
+use super::rows::{self, Action, Time, Unwatched, Wanted, Words};
 use super::{Applied, Context, Kind};
 use crate::period::Period;
 use crate::pg::batch::Batch;
@@ -123,7 +123,7 @@ impl Kind for Expire {
     }
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
-        rows::apply(cx, &self.batch, action).await
+        rows::apply(cx, &self.batch, &Unwatched, action).await
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {

@@ -3,9 +3,10 @@
 //! Holds fail closed: where they cannot be read, where one of them cannot be understood, or where the table is missing and
 //! could not be made, everything is held.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use chrono::{DateTime, Utc};
 
+use crate::kinds::rows::{TableFacts, Watch};
 use crate::pg::{Session, TableName, explain};
 use crate::run::Step;
 
@@ -82,6 +83,31 @@ pub async fn read(session: &Session) -> Result<Result<Holds, String>> {
             ))
         });
     }
+    let mut holds = match rows(session, &role).await? {
+        Ok(Holds(holds)) => holds,
+        Err(why) => return Ok(Err(why)),
+    };
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        holds.iter().map(|hold| (hold.relation.schema.as_str(), hold.relation.name.as_str())).unzip();
+    let there = session
+        .query(
+            "SELECT n.oid IS NOT NULL AND EXISTS (
+                 SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = w.name)
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, place)
+             LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+             ORDER BY w.place",
+            &[&schemas, &names],
+        )
+        .await
+        .context("look up what is held")?;
+    for (hold, row) in holds.iter_mut().zip(there) {
+        hold.exists = row.get(0);
+    }
+    Ok(Ok(Holds(holds)))
+}
+
+/// What stands in the table, which is there; not whether what it names is.
+async fn rows(session: &Session, role: &str) -> Result<Result<Holds, String>> {
     let rows = match session.query(include_str!("holds.sql"), &[]).await {
         Ok(rows) => rows,
         Err(error) if error.as_db_error().is_none() || session.is_closed() => {
@@ -111,23 +137,66 @@ pub async fn read(session: &Session) -> Result<Result<Holds, String>> {
             }
         }
     }
-    let (schemas, names): (Vec<&str>, Vec<&str>) =
-        holds.iter().map(|hold| (hold.relation.schema.as_str(), hold.relation.name.as_str())).unzip();
-    let there = session
-        .query(
-            "SELECT n.oid IS NOT NULL AND EXISTS (
-                 SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = w.name)
-             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w(schema, name, place)
-             LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
-             ORDER BY w.place",
-            &[&schemas, &names],
-        )
-        .await
-        .context("look up what is held")?;
-    for (hold, row) in holds.iter_mut().zip(there) {
-        hold.exists = row.get(0);
-    }
     Ok(Ok(Holds(holds)))
+}
+
+/// A table and all that it is part of: whoever holds one of these holds its rows.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub async fn lineage(session: &Session, oid: u32) -> Result<Vec<TableName>> {
+    let rows = session.query(include_str!("lineage.sql"), &[&oid]).await.context("look at what it is part of")?;
+    rows.iter().map(|row| Ok(TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))?)).collect()
+}
+
+/// Leaves out what is held, leaf by leaf, and says so.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub async fn leave_out(
+    session: &Session,
+    holds: &Holds,
+    facts: &mut TableFacts,
+    now: DateTime<Utc>,
+) -> Result<Vec<Step>> {
+    let mut notes = Vec::new();
+    if holds.0.iter().all(|hold| hold.is_over(now)) {
+        return Ok(notes);
+    }
+    let mut free = Vec::with_capacity(facts.leaves.len());
+    for leaf in facts.leaves.drain(..) {
+        match holds.on_any(&lineage(session, leaf.leaf.oid).await?, now) {
+            None => free.push(leaf),
+            Some((name, hold)) if *name == leaf.leaf.name => {
+                notes.push(Step::keep(leaf.leaf.name.plain(), hold.sentence()));
+            }
+            Some((name, hold)) => {
+                notes.push(Step::keep(leaf.leaf.name.plain(), format!("{} is {}", name.plain(), hold.sentence())));
+            }
+        }
+    }
+    facts.leaves = free;
+    Ok(notes)
+}
+
+/// Looks at the holds while rows go, before each batch: somebody who sees the wrong rows going has a way to stop it.
+#[derive(Debug)]
+pub struct Watcher<'a> {
+    pub now: DateTime<Utc>,
+    /// What the plan knew the table to be part of.
+    pub lineage: &'a [TableName],
+}
+
+impl Watch for Watcher<'_> {
+    async fn held(&self, session: &Session, leaf: u32) -> Result<Option<String>> {
+        let holds = rows(session, "this role").await?.map_err(|why| anyhow!("{why}"))?;
+        if holds.0.iter().all(|hold| hold.is_over(self.now)) {
+            return Ok(None);
+        }
+        let lineage = lineage(session, leaf).await?;
+        let held = holds.on_any(lineage.iter().chain(self.lineage), self.now);
+        Ok(held.map(|(name, hold)| format!("{} is {}", name.plain(), hold.sentence())))
+    }
 }
 
 #[cfg(test)]

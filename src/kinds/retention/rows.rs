@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-use super::holds::{self, Holds};
+use super::holds::{self, Holds, Watcher};
 use super::policy::{Action as Word, AgeFrom};
 use super::{Target, held};
 use crate::kinds::rows::plan::{Refusal, TableFacts};
@@ -34,10 +34,13 @@ pub async fn plan(
             plan.notes.push(note);
             continue;
         }
-        let facts = match wanted(session, cx, target).await? {
+        let mut facts = match wanted(session, cx, target).await? {
             Ok(wanted) => rows::survey(session, cx, &[wanted]).await?,
             Err(Refusal { why, mend }) => vec![TableFacts::refused(&nothing(target, cx), why, mend)],
         };
+        for facts in &mut facts {
+            plan.notes.extend(holds::leave_out(session, holds, facts, cx.now).await?);
+        }
         let rows = rows::plan::decide(facts);
         plan.actions.extend(rows.actions.into_iter().map(|action| (target.policy.table.clone(), action)));
         plan.notes.extend(rows.notes);
@@ -45,20 +48,15 @@ pub async fn plan(
     Ok(plan)
 }
 
+/// A hold that came since the plan counts too: of the table, of the one of its leaves that is meant, or of what either is
+/// part of.
+///
 /// # Errors
 /// What PostgreSQL refuses, or holds that cannot be read: then nothing is touched.
 pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Applied> {
     testpoint::reach("retention.rows").await;
-    // A hold that came since the plan counts too; of the table, or of the one of its leaves that is meant.
-    let session = cx.session().await?;
-    let holds = holds::read(&session).await?;
-    session.close().await;
-    let holds = holds.map_err(|why| anyhow::anyhow!("{why}"))?;
-    if let Some((name, hold)) = holds.on_any(&action.tables(), cx.now) {
-        cx.report.warn(format!("{}: it stays, since it is {}", name.plain(), hold.sentence()));
-        return Ok(Applied::Done);
-    }
-    rows::apply(cx, settings, action).await
+    let lineage = action.tables();
+    rows::apply(cx, settings, &Watcher { now: cx.now, lineage: &lineage }, action).await
 }
 
 /// # Errors

@@ -29,7 +29,7 @@ use self::plan::Follower;
 pub use self::plan::{Action, TableFacts};
 pub use self::survey::Depth;
 use super::{Applied, Context, StopReason};
-use crate::pg::batch::{self, Batch, Into};
+use crate::pg::batch::{self, Batch, Deletion, Into};
 use crate::pg::{Ident, Session, TableName, blockers, catalog, explain};
 use crate::run::{Counted, Plan};
 
@@ -139,6 +139,22 @@ impl Words {
     }
 }
 
+/// Who may want rows left alone while they are going.
+pub trait Watch: Sync {
+    /// Why the rows of the leaf with this oid stay from now on, in words; asked before each batch.
+    fn held(&self, session: &Session, leaf: u32) -> impl Future<Output = Result<Option<String>>> + Send;
+}
+
+/// Nobody does.
+#[derive(Debug)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    async fn held(&self, _: &Session, _: u32) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
 /// The facts of each table, in the order asked for. One that cannot be looked at spoils no other.
 ///
 /// # Errors
@@ -174,16 +190,36 @@ pub async fn plan(cx: &Context, all: &[Wanted]) -> Result<Plan<Action>> {
 ///
 /// # Errors
 /// What PostgreSQL refuses. What went before stays gone.
-pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Applied> {
+pub async fn apply(cx: &Context, settings: &Batch, watch: &impl Watch, action: &Action) -> Result<Applied> {
     match action {
         Action::Refuse { why, .. } => Err(anyhow!("{why}")),
-        Action::Delete(delete) => take(cx, settings, delete).await,
-        Action::Referred(referred) => still_referred(cx, referred).await,
-        Action::Wait { wanted, .. } => look_again(cx, settings, wanted).await,
+        Action::Delete(delete) => take(cx, settings, watch, delete).await,
+        Action::Referred(referred) => still_referred(cx, watch, referred).await,
+        Action::Wait { wanted, .. } => look_again(cx, settings, watch, wanted).await,
     }
 }
 
-async fn take(cx: &Context, settings: &Batch, delete: &plan::Delete) -> Result<Applied> {
+/// Whether the rows of a leaf stay because somebody wants them to; says so.
+async fn stays(cx: &Context, watch: &impl Watch, session: &Session, deletion: &Deletion) -> Result<bool> {
+    let held = watch.held(session, deletion.oid).await?;
+    if let Some(why) = &held {
+        warn_of_held(cx, &deletion.leaf, why);
+    }
+    Ok(held.is_some())
+}
+
+fn warn_of_held(cx: &Context, leaf: &TableName, why: &str) {
+    cx.report.warn(format!("{}: its rows stay, since {why}", leaf.plain()));
+}
+
+async fn take(cx: &Context, settings: &Batch, watch: &impl Watch, delete: &plan::Delete) -> Result<Applied> {
+    // Before anything is made for them.
+    let session = cx.session().await?;
+    let stays = stays(cx, watch, &session, &delete.deletion).await;
+    session.close().await;
+    if stays? {
+        return Ok(Applied::Done);
+    }
     if let Some(making) = &delete.making {
         match archive::make(cx, making).await? {
             Applied::Done => {}
@@ -195,20 +231,30 @@ async fn take(cx: &Context, settings: &Batch, delete: &plan::Delete) -> Result<A
         Some(Into::Archive(_)) => Counted::RowsArchived,
         Some(Into::Summary(_)) => Counted::RowsSummarized,
     };
-    let host = Run { cx, table: delete.counted_as.clone(), counted, followers: &delete.followers };
+    let table = delete.counted_as.clone();
+    let host = Run { cx, watch, leaf: delete.deletion.oid, table, counted, followers: &delete.followers };
     Ok(match batch::delete(&host, &cx.pg, &delete.deletion, settings, &delete.progress).await? {
         batch::Ended::Done => Applied::Done,
         batch::Ended::Stayed { why, moved: true } => Applied::Partly(why),
         batch::Ended::Stayed { why, moved: false } => return Err(anyhow!("{why}")),
+        batch::Ended::Held(why) => {
+            warn_of_held(cx, &delete.deletion.leaf, &why);
+            Applied::Done
+        }
         batch::Ended::Locked(by) => Applied::Locked(by),
         batch::Ended::Stopped(reason) => Applied::Stopped(reason),
     })
 }
 
 /// Rows that could not be moved because others refer to them: some have been let go of since, if those went first.
-async fn still_referred(cx: &Context, referred: &plan::Referred) -> Result<Applied> {
+async fn still_referred(cx: &Context, watch: &impl Watch, referred: &plan::Referred) -> Result<Applied> {
     let session = cx.session().await?;
     let plan::Referred { deletion, key } = referred;
+    if watch.held(&session, deletion.oid).await?.is_some() {
+        // They were to stay, which has been said.
+        session.close().await;
+        return Ok(Applied::Done);
+    }
     let condition = format!("{} AND {}", deletion.due(), deletion.referenced(key));
     let sql = format!("SELECT count(*) FROM {} WHERE {condition}", deletion.from());
     let counted = session.query_one(&sql, &[deletion.cutoff.parameter()]).await;
@@ -232,7 +278,7 @@ async fn still_referred(cx: &Context, referred: &plan::Referred) -> Result<Appli
 }
 
 /// The whole of a table that was locked when the plan was made. Every leaf has its turn, whatever came of the others.
-async fn look_again(cx: &Context, settings: &Batch, wanted: &Wanted) -> Result<Applied> {
+async fn look_again(cx: &Context, settings: &Batch, watch: &impl Watch, wanted: &Wanted) -> Result<Applied> {
     let session = cx.session().await?;
     let facts = match survey::table(&session, cx, wanted, Depth::Due).await {
         Err(error) if is_locked(&error) => return Ok(Applied::Locked(who_locks(&session, &wanted.table).await?)),
@@ -246,8 +292,8 @@ async fn look_again(cx: &Context, settings: &Batch, wanted: &Wanted) -> Result<A
     let (mut locked, mut failed, mut any) = (None, Vec::new(), false);
     for action in &plan.actions {
         let done = match action {
-            Action::Delete(delete) => take(cx, settings, delete).await,
-            Action::Referred(referred) => still_referred(cx, referred).await,
+            Action::Delete(delete) => take(cx, settings, watch, delete).await,
+            Action::Referred(referred) => still_referred(cx, watch, referred).await,
             Action::Refuse { why, .. } => Err(anyhow!("{why}")),
             Action::Wait { by, .. } => Ok(Applied::Locked(by.clone())),
         };
@@ -283,15 +329,21 @@ fn is_locked(error: &anyhow::Error) -> bool {
 
 /// The run, as the batch engine sees it. What is counted goes under the name in the config, so that metrics do not grow
 /// a label for each partition.
-struct Run<'a> {
+struct Run<'a, W> {
     cx: &'a Context,
+    watch: &'a W,
+    leaf: u32,
     table: String,
     counted: Counted,
     followers: &'a [Follower],
 }
 
-impl batch::Host for Run<'_> {
+impl<W: Watch> batch::Host for Run<'_, W> {
     type Reason = StopReason;
+
+    fn held(&self, session: &Session) -> impl Future<Output = Result<Option<String>>> + Send {
+        self.watch.held(session, self.leaf)
+    }
 
     fn requested(&self) -> Option<StopReason> {
         self.cx.stop.requested()

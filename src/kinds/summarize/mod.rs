@@ -21,7 +21,7 @@ use toml::Spanned;
 
 use self::facts::Facts;
 use super::rows::plan::{Action, Refusal};
-use super::rows::{self, Time, Wanted, Words};
+use super::rows::{self, Time, Unwatched, Wanted, Words};
 use super::{Applied, Context, Kind};
 use crate::period::Period;
 use crate::pg::batch::{Batch, Into};
@@ -109,7 +109,7 @@ impl Kind for Summarize {
     }
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
-        rows::apply(cx, &self.batch, action).await
+        rows::apply(cx, &self.batch, &Unwatched, action).await
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {

@@ -87,6 +87,8 @@ pub trait Host: Sync {
     fn requested(&self) -> Option<Self::Reason>;
     /// Waits, or gives the reason to stop.
     fn pause(&self, length: Duration) -> impl Future<Output = Option<Self::Reason>> + Send;
+    /// Why the rows are to stay from now on, in words; asked before each batch.
+    fn held(&self, session: &Session) -> impl Future<Output = Result<Option<String>>> + Send;
     /// A batch was committed: rows deleted, and for each of [`Deletion::followed_by`] the rows that went with them.
     fn deleted(&self, rows: u64, followers: &[u64]);
     /// Something a person should know.
@@ -103,6 +105,8 @@ pub enum Ended<R> {
         why: String,
         moved: bool,
     },
+    /// Somebody wants the rows left alone; the text says who.
+    Held(String),
     /// A lock was not had in time; the text says whose it is. The work goes on where it was if it is called again.
     Locked(String),
     Stopped(R),

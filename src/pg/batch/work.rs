@@ -192,8 +192,8 @@ impl<H: Host> Work<'_, H> {
         let mut careful = form == Form::Eager && self.deletion.guarded;
         let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
-            if let Some(reason) = self.breathe().await? {
-                return Ok(Some(Ended::Stopped(reason)));
+            if let Some(ended) = self.breathe().await? {
+                return Ok(Some(ended));
             }
             let now = if careful { Form::Careful } else { form };
             let begun = Instant::now();
@@ -268,32 +268,42 @@ impl<H: Host> Work<'_, H> {
         Ok(None)
     }
 
-    /// The safe point: a reason to stop, and replicas that are behind.
-    async fn breathe(&mut self) -> Result<Option<H::Reason>> {
+    /// The safe point: a reason to stop, rows that are to stay, and replicas that are behind.
+    async fn breathe(&mut self) -> Result<Option<Ended<H::Reason>>> {
         let mut told = false;
         loop {
             if let Some(reason) = self.host.requested() {
-                return Ok(Some(reason));
+                return Ok(Some(Ended::Stopped(reason)));
             }
-            match self.replicas.look(&self.session).await? {
-                Lag::Fine => return Ok(None),
+            let lag = match self.replicas.look(&self.session).await {
+                // The batch meets with the same, opens another, and comes here again.
+                Err(_) if self.session.is_closed() => return Ok(None),
+                lag => lag?,
+            };
+            match lag {
+                Lag::Fine => break,
                 Lag::Unseen => {
                     self.host.warn(
                         "how far the replicas are behind cannot be seen, so the work does not wait for them: \
                          GRANT pg_monitor to this role, or set max_replica_lag = \"0s\""
                             .into(),
                     );
-                    return Ok(None);
+                    break;
                 }
                 Lag::Behind(words) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::info!(table = %self.deletion.leaf, "waiting: {words}");
                     }
                     if let Some(reason) = self.host.pause(Duration::from_secs(1)).await {
-                        return Ok(Some(reason));
+                        return Ok(Some(Ended::Stopped(reason)));
                     }
                 }
             }
+        }
+        // Last, so that it is of just before the batch.
+        match self.host.held(&self.session).await {
+            Err(_) if self.session.is_closed() => Ok(None),
+            held => Ok(held?.map(Ended::Held)),
         }
     }
 

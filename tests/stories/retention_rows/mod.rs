@@ -2,6 +2,7 @@
 
 mod archives;
 mod conservation;
+mod held;
 mod refused;
 
 use serde_json::Value;

@@ -35,7 +35,7 @@ pub use self::facts::Action;
 use self::facts::{Became, Referring, Refusal, Rows, TableFacts};
 use self::over::OldRows;
 use super::Target;
-use super::holds::Holds;
+use super::holds::{Holds, Watcher};
 use crate::kinds::rows::{self, archive};
 use crate::kinds::{Applied, Context};
 use crate::pg::Session;
@@ -134,16 +134,19 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
         }
         Action::Go(going) => detach::go(cx, going).await,
         Action::Unmark(unmark) => detach::unmark(cx, unmark).await,
-        Action::Rows(rows) => {
+        Action::Rows(old) => {
             let session = cx.own_session().await?;
-            let held = held(cx, &session, rows).await;
+            let held = held(cx, &session, old).await;
             session.close().await;
             match held? {
                 Some(why) => {
-                    cx.report.warn(format!("{}: its rows stay, since {why}", rows.action.step().target));
+                    cx.report.warn(format!("{}: its rows stay, since {why}", old.action.step().target));
                     Ok(Applied::Done)
                 }
-                None => crate::kinds::rows::apply(cx, settings, &rows.action).await,
+                None => {
+                    let watcher = Watcher { now: cx.now, lineage: &old.lineage };
+                    rows::apply(cx, settings, &watcher, &old.action).await
+                }
             }
         }
     }
