@@ -8,7 +8,7 @@
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
 //! | from its pipe to the stores | `pipeline` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
-//! | reading it back | `verify` |
+//! | reading it back | `read`, `verify` |
 //! | beside schema changes of our own | `company` |
 
 mod check;
@@ -20,15 +20,16 @@ mod dump;
 mod gauges;
 pub mod manifest;
 pub mod naming;
-mod pg_dump;
+pub mod pg_dump;
 mod pipeline;
 pub mod plan;
 mod publish;
+pub mod read;
 pub mod retain;
 pub mod shelf;
 mod survey;
 pub mod verify;
-mod words;
+pub mod words;
 
 use std::path::Path;
 use std::sync::Arc;
