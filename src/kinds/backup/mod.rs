@@ -8,11 +8,13 @@
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
 //! | from its pipe to the stores | `pipeline` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
+//! | which one somebody means | `choose` |
 //! | reading it back | `read`, `verify` |
 //! | beside schema changes of our own | `company` |
 
 mod check;
 mod child;
+pub mod choose;
 mod company;
 pub mod config;
 mod delete;

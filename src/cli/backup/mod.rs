@@ -1,0 +1,40 @@
+//! `pgtend backup`: what is in the stores, and how it is had again. None of it needs the database that was dumped.
+
+mod list;
+mod places;
+mod progress;
+mod verify;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    #[command(subcommand)]
+    command: BackupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Show the backups in the stores, newest first
+    #[command(
+        after_help = "Example:\n  pgtend backup list nightly --json\n\nExit status: 1 when a store cannot be asked, or a manifest cannot be read"
+    )]
+    List(list::ListArgs),
+    /// Read a backup back to its end, and write down how it was
+    #[command(
+        after_help = "Example:\n  pgtend backup verify latest --store offsite\n\nExit status: 1 when it is damaged, or cannot be read"
+    )]
+    Verify(verify::VerifyArgs),
+}
+
+/// # Errors
+/// What is asked for is not there, or cannot be had.
+pub async fn backup(config: &Config, args: &BackupArgs) -> Result<u8> {
+    match &args.command {
+        BackupCommand::List(args) => list::list(config, args).await,
+        BackupCommand::Verify(args) => verify::verify(config, args).await,
+    }
+}
