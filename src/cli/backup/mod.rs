@@ -1,5 +1,6 @@
 //! `pgtend backup`: what is in the stores, and how it is had again. None of it needs the database that was dumped.
 
+mod fetch;
 mod list;
 mod places;
 mod progress;
@@ -23,6 +24,12 @@ enum BackupCommand {
         after_help = "Example:\n  pgtend backup list nightly --json\n\nExit status: 1 when a store cannot be asked, or a manifest cannot be read"
     )]
     List(list::ListArgs),
+    /// Write a backup's dump, unpacked, to a file
+    #[command(
+        after_help = "Examples:\n  pgtend backup fetch latest app.dump\n  pgtend backup fetch 2026-11-21T020000Z - --store offsite | pg_restore --list\n\n\
+                      FILE is there only when all of it was right; it is written under another name before."
+    )]
+    Fetch(fetch::FetchArgs),
     /// Read a backup back to its end, and write down how it was
     #[command(
         after_help = "Example:\n  pgtend backup verify latest --store offsite\n\nExit status: 1 when it is damaged, or cannot be read"
@@ -35,6 +42,7 @@ enum BackupCommand {
 pub async fn backup(config: &Config, args: &BackupArgs) -> Result<u8> {
     match &args.command {
         BackupCommand::List(args) => list::list(config, args).await,
+        BackupCommand::Fetch(args) => fetch::fetch(config, args).await,
         BackupCommand::Verify(args) => verify::verify(config, args).await,
     }
 }

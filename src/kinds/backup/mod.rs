@@ -10,6 +10,7 @@
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
 //! | which one somebody means | `choose` |
 //! | reading it back | `read`, `verify` |
+//! | having it again | `fetch`, `restore` |
 //! | beside schema changes of our own | `company` |
 
 mod check;
@@ -19,6 +20,7 @@ mod company;
 pub mod config;
 mod delete;
 mod dump;
+pub mod fetch;
 mod gauges;
 pub mod manifest;
 pub mod naming;
