@@ -4,6 +4,7 @@ mod fetch;
 mod list;
 mod places;
 mod progress;
+mod restore;
 mod verify;
 
 use anyhow::Result;
@@ -35,6 +36,11 @@ enum BackupCommand {
         after_help = "Example:\n  pgtend backup verify latest --store offsite\n\nExit status: 1 when it is damaged, or cannot be read"
     )]
     Verify(verify::VerifyArgs),
+    /// Put a backup into a database that is empty, or not there yet
+    #[command(after_help = "Examples:\n  pgtend backup restore --into postgresql://admin@db.internal/app_again\n  \
+                      pgtend backup restore 2026-11-21T020000Z --job nightly --roles --into postgresql://localhost/app --password-file pw\n\n\
+                      It stops at the first error. A database that holds anything is left as it is.")]
+    Restore(restore::RestoreArgs),
 }
 
 /// # Errors
@@ -44,5 +50,6 @@ pub async fn backup(config: &Config, args: &BackupArgs) -> Result<u8> {
         BackupCommand::List(args) => list::list(config, args).await,
         BackupCommand::Fetch(args) => fetch::fetch(config, args).await,
         BackupCommand::Verify(args) => verify::verify(config, args).await,
+        BackupCommand::Restore(args) => restore::restore(config, args).await,
     }
 }

@@ -29,6 +29,7 @@ mod pipeline;
 pub mod plan;
 mod publish;
 pub mod read;
+pub mod restore;
 pub mod retain;
 pub mod shelf;
 mod survey;

@@ -88,6 +88,7 @@ fn manifest(backup: &Backup, cx: &Context, dump: &Dump, dumped: &Dumped, watch: 
             exclude_table_data: plain(&backup.exclude_table_data),
         },
         extensions: server.extensions.clone(),
+        locale: Some(server.locale.clone()),
         role_passwords: dumped.globals.as_ref().map(|_| server.reads_passwords),
         objects: dumped.objects.clone(),
     }
