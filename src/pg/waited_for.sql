@@ -1,0 +1,11 @@
+-- For how many seconds somebody has been waiting for session $1. If $2, it holds nothing while it waits for transactions to
+-- end, and the locks of the whole server need not be gone through. PostgreSQL 14 or newer.
+SELECT CASE
+           WHEN $2::boolean AND a.wait_event = 'virtualxid' THEN 0
+           ELSE coalesce(
+               (SELECT extract(epoch FROM max(clock_timestamp() - l.waitstart))
+                FROM pg_catalog.pg_locks l
+                WHERE NOT l.granted AND l.pid <> a.pid AND a.pid = ANY (pg_catalog.pg_blocking_pids(l.pid))), 0)
+       END::float8
+FROM pg_catalog.pg_stat_activity a
+WHERE a.pid = $1
