@@ -5,7 +5,11 @@ SELECT CASE
            ELSE coalesce(
                (SELECT extract(epoch FROM max(clock_timestamp() - l.waitstart))
                 FROM pg_catalog.pg_locks l
-                WHERE NOT l.granted AND l.pid <> a.pid AND a.pid = ANY (pg_catalog.pg_blocking_pids(l.pid))), 0)
+                WHERE NOT l.granted AND l.pid <> a.pid
+                  -- A dump of ours, which waits until no change of the schema is under way, is in no hurry: it is worth
+                  -- breaking off only what would wait for the dump in turn.
+                  AND NOT ($2 AND l.locktype = 'advisory')
+                  AND a.pid = ANY (pg_catalog.pg_blocking_pids(l.pid))), 0)
        END::float8
 FROM pg_catalog.pg_stat_activity a
 WHERE a.pid = $1
