@@ -76,6 +76,7 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
         plan.actions.into_iter().map(|action| (action, None)).collect();
     let mut round = 0;
     while !queue.is_empty() {
+        let done_before = ended.done;
         for _ in 0..queue.len() {
             let Some((action, _)) = queue.pop_front() else { break };
             if let Some(reason) = cx.stop.requested() {
@@ -119,7 +120,8 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
         if queue.is_empty() {
             break;
         }
-        round += 1;
+        // What got on will soon get on again: the rests grow only while nothing moves.
+        round = if ended.done > done_before { 1 } else { round + 1 };
         let rest = backoff(round, cx.lock_timeout, cx.job.as_str());
         if Instant::now() + rest >= cx.deadline {
             break;

@@ -27,6 +27,8 @@ pub struct Ddl<'a> {
     limit: Duration,
     /// What the last statement was given, in milliseconds.
     given: AtomicU64,
+    /// For how long it has waited patiently, in milliseconds: that counts for nothing.
+    waited: AtomicU64,
 }
 
 /// The deadline came before the next statement could be sent.
@@ -50,7 +52,8 @@ impl<'a> Ddl<'a> {
     pub async fn within(session: &'a Session, role: &Ident, limit: Duration) -> Result<Self> {
         // READ COMMITTED whatever the role's default is: rows are counted and moved after the lock is had, and must be
         // those of that moment.
-        let ddl = Self { session, until: Instant::now() + limit, limit, given: AtomicU64::new(0) };
+        let ddl =
+            Self { session, until: Instant::now() + limit, limit, given: AtomicU64::new(0), waited: AtomicU64::new(0) };
         // The deadline is kept by us; should this process stand still between two statements, the server ends the session.
         let idle = 2 * limit.as_millis();
         let begin = format!(
@@ -67,7 +70,8 @@ impl<'a> Ddl<'a> {
     /// What gives the server what is left of the time, for each statement that follows in one message. All that can go
     /// in one does: over a slow network the time would otherwise go into waiting for answers.
     fn tick(&self) -> Result<String> {
-        let left = self.until.saturating_duration_since(Instant::now()).as_millis();
+        let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
+        let left = (self.until + waited).saturating_duration_since(Instant::now()).as_millis();
         let left = u64::try_from(left).unwrap_or(u64::MAX);
         self.given.store(left, Ordering::Relaxed);
         if left == 0 {
@@ -87,6 +91,25 @@ impl<'a> Ddl<'a> {
             .batch_execute(&format!("{tick}; SET LOCAL search_path TO DEFAULT; {statements}"))
             .await
             .map_err(Into::into)
+    }
+
+    /// Runs one statement that may wait for locks and for transactions as long as `patience`, which counts for nothing. It
+    /// is for who looks meanwhile whether somebody waits for it; see [`super::waits::patiently`].
+    ///
+    /// # Errors
+    /// What the server says, or [`DeadlineOver`].
+    pub async fn run_patiently(&self, statement: &str, patience: Duration) -> Result<()> {
+        self.tick()?;
+        let began = Instant::now();
+        let (usual, most) = (self.session.lock_timeout.as_millis(), patience.as_millis().max(1));
+        let statements = format!(
+            "SET LOCAL statement_timeout = {most}; SET LOCAL lock_timeout = {most}; SET LOCAL search_path TO DEFAULT; \
+             {statement}; SET LOCAL lock_timeout = {usual}"
+        );
+        let done = self.session.batch_execute(&statements).await;
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.waited.fetch_add(took, Ordering::Relaxed);
+        done.map_err(Into::into)
     }
 
     /// Runs one statement of ours that gives rows.

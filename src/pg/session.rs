@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ pub struct Sessions {
 
 /// The sessions of a run.
 #[derive(Debug, Default)]
-struct Open {
-    cancellers: HashMap<u64, Canceller>,
+pub(super) struct Open {
+    pub(super) cancellers: HashMap<u64, Canceller>,
     /// The run is being made to end: no session is opened any more, and none goes back to the pool.
     cancelled: bool,
 }
@@ -77,8 +77,10 @@ pub struct Session {
     pub lock_timeout: Duration,
     /// When it was last seen that its run has its lock.
     pub(super) sure_since: Option<Instant>,
-    number: u64,
-    open: Arc<Mutex<Open>>,
+    /// It goes back to no pool.
+    pub(super) spoiled: AtomicBool,
+    pub(super) number: u64,
+    pub(super) open: Arc<Mutex<Open>>,
 }
 
 impl Database {
@@ -178,6 +180,7 @@ impl Sessions {
             is_standby: false,
             lock_timeout: self.lock_timeout,
             sure_since: None,
+            spoiled: AtomicBool::new(false),
             number,
             open: Arc::clone(&self.open),
         };
@@ -348,7 +351,7 @@ impl Session {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.cancellers.remove(&self.number);
         // A cancel that is still on its way must not reach whoever has the connection next.
-        if clean.is_ok() && !open.cancelled {
+        if clean.is_ok() && !open.cancelled && !self.spoiled.load(Ordering::Relaxed) {
             // The pool takes it back as it is dropped.
             drop(self.object.take());
         }

@@ -7,13 +7,16 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
 use crate::pg::session::settle_link;
 use crate::pg::{Conninfo, Link, connect as connect_to, exclusion};
 
-const LOOK: Duration = Duration::from_millis(250);
+/// So long it stands in the queue before it looks again who is in its way.
+const QUEUED: Duration = Duration::from_secs(5);
 const AWAKE: Duration = Duration::from_secs(30);
 
 /// A connection that does nothing but hold the key: one of the pool's would be missed there for as long as the dump takes.
@@ -48,15 +51,18 @@ pub async fn connect(cx: &Context, version_num: i32) -> Result<(Link, Conninfo)>
 pub async fn keep_out_changes(cx: &Context, client: &Client, patience: Duration) -> Result<Option<StopReason>> {
     let key = exclusion::key();
     let until = Instant::now() + patience;
+    let parameters: [&(dyn ToSql + Sync); 1] = [&key];
     let mut told = false;
     loop {
-        let had: bool = client
-            .query_one("SELECT pg_catalog.pg_try_advisory_lock_shared($1)", &[&key])
-            .await
-            .context("make sure that no table is being detached or dropped")?
-            .get(0);
-        if had {
-            return Ok(None);
+        // In the queue, and not by trying: a run that detaches many partitions has it nearly all the time.
+        let asked = tokio::select! {
+            asked = client.query("SELECT pg_catalog.pg_advisory_lock_shared($1)", &parameters) => asked,
+            reason = cx.stop.requested_at_last() => return Ok(Some(reason)),
+        };
+        match asked {
+            Ok(_) => return Ok(None),
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {}
+            Err(error) => return Err(error).context("make sure that no table is being detached or dropped"),
         }
         let holder = exclusion::holder(client, key).await;
         if Instant::now() >= until {
@@ -65,9 +71,8 @@ pub async fn keep_out_changes(cx: &Context, client: &Client, patience: Duration)
         if !std::mem::replace(&mut told, true) {
             tracing::info!(job = %cx.job, "the dump waits for a change of the schema by pgtend, {holder}");
         }
-        if let Some(reason) = cx.pause(LOOK).await {
-            return Ok(Some(reason));
-        }
+        let left = until.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), QUEUED);
+        client.batch_execute(&format!("SET lock_timeout = {}", left.as_millis())).await.context("wait for longer")?;
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::support::{Hold, Output, Pgtend, on_each_major, wait_until};
 
 /// Months of 2020, a row in each, and the current one with five.
-fn past() -> String {
+pub fn past() -> String {
     let months: String = (1..=3)
         .map(|m| {
             format!(
@@ -24,7 +24,7 @@ fn past() -> String {
     )
 }
 
-fn tending(db: &Database, action: &str) -> Pgtend {
+pub fn tending(db: &Database, action: &str) -> Pgtend {
     Pgtend::tending(
         db,
         &format!(

@@ -5,6 +5,7 @@ mod dying;
 mod fates;
 mod held;
 mod odd;
+mod patience;
 mod references;
 mod rows;
 

@@ -11,12 +11,11 @@ use tokio_postgres::error::SqlState;
 
 use super::at_work::{self, Failed, Found};
 use super::facts::{Became, Fate, Going, Newest, Stand, Unmark, Way};
-use super::{finish, look, mark, survey};
+use super::{concurrently, finish, look, mark, survey};
 use crate::kinds::{Applied, Context};
 use crate::pg::ddl::{self, Ddl};
 use crate::pg::exclusion::For;
-use crate::pg::session::OWN_PATH;
-use crate::pg::{Session, explain, waits};
+use crate::pg::{Session, waits};
 use crate::testpoint;
 
 /// # Errors
@@ -46,12 +45,12 @@ async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
         (Stand::Attached, Stand::Attached) => match before(cx, session, going).await? {
             Some(applied) => return Ok(applied),
             None => match going.way {
-                Way::Concurrently => concurrently(cx, session, going).await,
+                Way::Concurrently => concurrently::concurrently(cx, session, going).await,
                 Way::Plainly(_) => plainly(cx, session, going).await,
             },
         },
         (Stand::Attached, _) => bail!("it is attached again since the plan was made: it stays"),
-        (Stand::Pending, _) => finalize(cx, session, going).await,
+        (Stand::Pending, _) => concurrently::finalize(cx, session, going).await,
         (Stand::Detached, _) if found.mark(going).is_some() => Ok(()),
         (Stand::Detached, _) => {
             cx.report.warn(format!(
@@ -198,150 +197,12 @@ fn too_slow(going: &Going, error: anyhow::Error) -> anyhow::Error {
     ))
 }
 
-fn still_referred(error: anyhow::Error) -> anyhow::Error {
+pub fn still_referred(error: anyhow::Error) -> anyhow::Error {
     error.context("rows that have come since refer to it: this window waits for them")
 }
 
-/// In its own words: PostgreSQL takes the partition out of sight, waits for whoever still sees it, and finishes.
-async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Result<(), Failed> {
-    let failed = |error: anyhow::Error| at_work::judge(cx, session, error, None, true);
-    at_work::alone(session, For::Session).await.map_err(failed)?;
-    if let Some(other) = other_pending(session, going).await.map_err(failed)? {
-        return Err(Failed::Locked(format!("the detaching of {other} is to be finished first")));
-    }
-    if let Some(by) = long_held(session, going).await.map_err(failed)? {
-        return Err(Failed::Locked(format!("it is not begun while {by}")));
-    }
-    let work = async {
-        let ddl = Ddl::begin(session, &going.leaf_owner).await?;
-        let done = set_mark(&ddl, going).await;
-        at_work::ended(ddl, done).await
-    };
-    let (marked, by) = waits::watched(&cx.pg, session, work).await;
-    if let Err(error) = marked {
-        let by = at_work::waited_for(session, going, by, &error).await;
-        return Err(at_work::judge(cx, session, error, by, true));
-    }
-    testpoint::reach("retention.marked").await;
-
-    let (done, by) = waits::watched(&cx.pg, session, detach_concurrently(session, going)).await;
-    let Err(error) = done else {
-        testpoint::reach("retention.detached").await;
-        return Ok(());
-    };
-    if session.is_closed() {
-        return Err(at_work::judge(cx, session, error, by, false));
-    }
-    let by = at_work::waited_for(session, going, by, &error).await;
-    // What came of it only the catalog can tell.
-    match at_work::found(session, going.oid).await.map_err(Failed::Error)?.map(|found| (found.stand(), found)) {
-        None => Ok(()),
-        Some((Stand::Detached, _)) => Ok(()),
-        Some((Stand::Pending, _)) => {
-            testpoint::reach("retention.pending").await;
-            let waited_for = by.unwrap_or_else(|| "whoever held it up has let go since".into());
-            let pending = format!(
-                "its detaching is pending, out of sight of all but those that saw it before, and is to be finished: {}; \
-                 {waited_for}",
-                explain(&error)
-            );
-            Err(match cx.stop.requested() {
-                Some(reason) => Failed::Stopped(reason),
-                None => Failed::Locked(pending),
-            })
-        }
-        Some((Stand::Attached, found)) => {
-            // It stays, for now at least: a mark on it would mislead.
-            take_mark(session, &unmark_of(going, &found)).await.ok();
-            let error = match ddl::sqlstate(&error) {
-                Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => still_referred(error),
-                _ => error,
-            };
-            Err(at_work::judge(cx, session, error, by, false))
-        }
-    }
-}
-
-/// Whoever has had the table open for long, a report or a dump: they would keep the detaching pending until they end, and
-/// with it the rows out of sight and all further ones waiting.
-async fn long_held(session: &Session, going: &Going) -> Result<Option<String>> {
-    let long = session.lock_timeout.as_secs_f64() * 10.0;
-    let rows = session
-        .query(include_str!("long_held.sql"), &[&going.parent_oid, &long])
-        .await
-        .context("see who has the table open")?;
-    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok((!said.is_empty()).then(|| said.join("; ")))
-}
-
-async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
-    let found = at_work::still(ddl.own().await?, going, Stand::Attached).await?;
-    at_work::comment(ddl, &going.leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await
-}
-
-/// In autocommit, and for as long as the lock time-out lets it wait: a statement time-out would leave it pending by design.
-async fn detach_concurrently(session: &Session, going: &Going) -> Result<()> {
-    let (table, leaf, owner) = (&going.table, &going.leaf, &going.owner);
-    let usual: String = session.query_one("SHOW statement_timeout", &[]).await?.get(0);
-    // What it sets off, an event trigger say, finds what it finds for everybody else.
-    session.batch_execute("SET statement_timeout = 0; SET search_path TO DEFAULT").await?;
-    session.batch_execute(&format!("SET ROLE {owner}")).await.context("act as its owner")?;
-    let done = session.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} CONCURRENTLY")).await;
-    // Where the connection is gone these fail, and the error above is the one to tell.
-    let _ = session.batch_execute(&format!("RESET ROLE; SET search_path TO {OWN_PATH}")).await;
-    let _ = session.query("SELECT pg_catalog.set_config('statement_timeout', $1, false)", &[&usual]).await;
-    done.map_err(anyhow::Error::from).context("detach it concurrently")
-}
-
-/// Another partition of the same table whose detaching is pending: PostgreSQL allows one at a time.
-async fn other_pending(session: &Session, going: &Going) -> Result<Option<String>> {
-    let row = session
-        .query_opt(
-            "SELECT n.nspname::text, c.relname::text
-             FROM pg_catalog.pg_inherits i
-             JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE i.inhparent = $1 AND i.inhrelid <> $2 AND (to_jsonb(i) ->> 'inhdetachpending')::boolean
-             LIMIT 1",
-            &[&going.parent_oid, &going.oid],
-        )
-        .await
-        .context("look for a detaching that is pending")?;
-    row.map(|row| Ok(crate::pg::TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))?.plain())).transpose()
-}
-
-/// Finishes a detaching that is pending.
-async fn finalize(cx: &Context, session: &Session, going: &Going) -> Result<(), Failed> {
-    let work = async {
-        let ddl = Ddl::begin(session, &going.owner).await?;
-        let done = finalize_steps(&ddl, going, cx.now).await;
-        at_work::ended(ddl, done).await
-    };
-    let (done, by) = waits::watched(&cx.pg, session, work).await;
-    let Err(error) = done else {
-        testpoint::reach("retention.detached").await;
-        return Ok(());
-    };
-    let by = at_work::waited_for(session, going, by, &error).await;
-    match at_work::judge(cx, session, error, by, true) {
-        Failed::Locked(by) => Err(Failed::Locked(format!("its detaching is pending and is to be finished: {by}"))),
-        failed => Err(failed),
-    }
-}
-
-async fn finalize_steps(ddl: &Ddl<'_>, going: &Going, now: chrono::DateTime<chrono::Utc>) -> Result<()> {
-    let (table, leaf) = (&going.table, &going.leaf);
-    at_work::alone(ddl.own().await?, For::Transaction).await?;
-    at_work::not_held_in(ddl, going, now, &going.owner).await?;
-    let found = at_work::still(ddl.own().await?, going, Stand::Pending).await?;
-    ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf} FINALIZE")).await.context("finish its detaching")?;
-    if found.mark(going).is_none() {
-        ddl.act_as(&going.leaf_owner).await?;
-        at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
-    }
-    Ok(())
-}
-
-fn unmark_of(going: &Going, found: &Found) -> Unmark {
+/// What takes its mark away.
+pub fn unmark_of(going: &Going, found: &Found) -> Unmark {
     Unmark {
         table: going.table.clone(),
         leaf: going.leaf.clone(),
@@ -371,7 +232,9 @@ pub async fn unmark(cx: &Context, unmark: &Unmark) -> Result<Applied> {
     applied
 }
 
-async fn take_mark(session: &Session, unmark: &Unmark) -> Result<()> {
+/// # Errors
+/// What the server says.
+pub async fn take_mark(session: &Session, unmark: &Unmark) -> Result<()> {
     let ddl = Ddl::begin(session, &unmark.owner).await?;
     let done = async {
         let found = at_work::found(ddl.own().await?, unmark.oid).await?;

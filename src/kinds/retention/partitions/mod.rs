@@ -6,7 +6,7 @@
 //! | how old a partition is, by its bounds; pure | `age` |
 //! | facts, policy, holds, now -> actions and notes; pure | `plan`: all tables; `window`: one of them; `begun`: what earlier runs left |
 //! | rows of the default partition, and of partitions that are too wide; pure | `over`, on `kinds::rows` |
-//! | one partition out of its table, concurrently or under a lock | `detach` |
+//! | one partition out of its table, concurrently or under a lock | `concurrently`, `detach` |
 //! | the detached table: dropped, moved, left | `finish` |
 //! | what lets a later run go on from where a dead one stopped | `mark` |
 //! | what is remembered of an immutable table | `anchor` |
@@ -17,6 +17,7 @@ mod anchor;
 pub mod at_work;
 mod begun;
 mod check;
+mod concurrently;
 pub mod detach;
 pub mod facts;
 mod finish;
