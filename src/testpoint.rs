@@ -40,19 +40,6 @@ pub async fn reach(_: &str) {}
 #[inline]
 pub async fn reach_in(_: &str, _: &str) {}
 
-/// Whether a test wants a part of the program that is not there yet to be taken for done: `PGTEND_PRETEND=export`.
-#[cfg(debug_assertions)]
-pub fn pretends(part: &str) -> bool {
-    std::env::var("PGTEND_PRETEND").is_ok_and(|pretended| pretended == part)
-}
-
-/// Never, in a release build.
-#[cfg(not(debug_assertions))]
-#[inline]
-pub const fn pretends(_: &str) -> bool {
-    false
-}
-
 /// How long to wait where a server may be silent: `usual`, but for a test in a hurry.
 #[cfg(debug_assertions)]
 pub fn patience(usual: Duration) -> Duration {

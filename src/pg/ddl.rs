@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::time::Instant;
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{CopyOutStream, Row};
 
 use super::session::OWN_PATH;
 use super::{Ident, Session};
@@ -144,6 +144,16 @@ impl<'a> Ddl<'a> {
             tokio::join!(biased; self.session.batch_execute(&statements), self.session.ask(question, parameters));
         ran?;
         Ok(rows?)
+    }
+
+    /// Begins a `COPY … TO STDOUT` of ours.
+    ///
+    /// # Errors
+    /// What the server says, or [`DeadlineOver`].
+    pub async fn copy_out(&self, statement: &str) -> Result<CopyOutStream> {
+        let tick = format!("{}; SET LOCAL search_path TO {OWN_PATH}", self.tick()?);
+        self.session.batch_execute(&tick).await?;
+        Ok(self.session.copy_out(statement).await?)
     }
 
     /// Takes back what was done since the savepoint, after an error: until then the server takes nothing else.

@@ -32,6 +32,7 @@ mod partitions_survey;
 mod poolers;
 mod reload;
 mod results;
+mod retention_export;
 mod retention_partitions;
 mod retention_policies;
 mod retention_rows;

@@ -25,14 +25,14 @@ mod gauges;
 pub mod manifest;
 pub mod naming;
 pub mod pg_dump;
-mod pipeline;
+pub mod pipeline;
 pub mod plan;
 mod publish;
 pub mod read;
 pub mod restore;
 pub mod retain;
 pub mod shelf;
-mod survey;
+pub mod survey;
 pub mod verify;
 pub mod words;
 

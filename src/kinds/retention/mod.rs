@@ -5,9 +5,11 @@
 //! | the config's table | `policy` |
 //! | policies that stand in a table of the database; what its rows mean; pure | `policies`, `reading` |
 //! | what must be left alone | `holds` |
+//! | a partition that is written to a store before it goes | `export` |
 //! | partitioned tables: a partition goes when its whole range is over | `partitions` |
 //! | tables without partitions: rows are deleted, or moved to an archive table | `rows`, on `kinds::rows` |
 
+pub mod export;
 pub mod holds;
 pub mod partitions;
 pub mod policies;
@@ -25,7 +27,7 @@ use self::holds::Holds;
 use self::policies::{Record, Tally};
 use self::policy::{Retention, RetentionTable};
 use super::rows::plan::Refusal;
-use super::{Applied, Context, Kind, Word};
+use super::{Applied, Context, Kind, StoreUse, Word};
 use crate::pg::{Session, catalog};
 use crate::run::{Finding, Plan, Step};
 
@@ -75,6 +77,14 @@ impl Kind for Retention {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn stores(&self) -> Vec<StoreUse> {
+        let use_of = |entry: &toml::Spanned<RetentionTable>| {
+            let store = entry.get_ref().export.clone()?;
+            Some(StoreUse { store, span: entry.span(), deletes: false })
+        };
+        self.tables.iter().filter_map(use_of).collect()
     }
 
     fn says(&self, zone: Tz) -> Vec<Word> {

@@ -15,7 +15,6 @@ use crate::period::{Period, Span};
 use crate::pg::batch::Batch;
 use crate::pg::{Ident, TableName};
 use crate::run::Finding;
-use crate::testpoint;
 
 /// Lets go of what is older than its keep.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -263,12 +262,6 @@ impl RetentionTable {
         if self.condition.as_ref().is_some_and(|sql| sql.trim().is_empty()) {
             mistake(format!("where of {name} is empty"), "write SQL, or leave the key out");
         }
-        if let Some(store) = self.export.as_ref().filter(|_| !testpoint::pretends("export")) {
-            mistake(
-                format!("{name} is to be exported to {store}, and this version of pgtend has no stores yet"),
-                "leave it until it has, and do without the rule: a partition that has to be exported must not go before",
-            );
-        }
         if self.immutable.is_some() && self.export.is_none() {
             mistake(
                 format!("{name} is immutable, and export does not say where its partitions are written before they go"),
@@ -400,7 +393,6 @@ mod tests {
         check("tables = [{ table = 'a', keep = '1 year', keep_at_least = 0 }]", "one partition at least");
         check("tables = [{ table = 'a', keep = '1 year', max_partitions = 0 }]", "no partition could ever go");
         check("tables = [{ table = 'a', keep = '1 year', detach_timeout = '1h' }]", "between 100ms and 5m");
-        check("tables = [{ table = 'a', keep = '1 year', export = 'offsite' }]", "no stores yet");
         check("tables = [{ table = 'a', keep = '1 year', immutable = 'drop-after-export' }]", "add export");
         check(
             "tables = [{ table = 'a', keep = '1 year', column = 'x', age_from = { table = 'b', key = 'k', column = 'c' } }]",

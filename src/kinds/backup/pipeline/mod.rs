@@ -136,7 +136,7 @@ async fn read(
     loop {
         let mut chunk = bytes::BytesMut::with_capacity(CHUNK);
         // A pipe gives 64 KiB at most; a few of them make a chunk worth handing on.
-        while chunk.len() < CHUNK && source.read_buf(&mut chunk).await.context("read from pg_dump")? > 0 {}
+        while chunk.len() < CHUNK && source.read_buf(&mut chunk).await.context("read what is to be stored")? > 0 {}
         if chunk.is_empty() {
             return Ok((total, head, tail));
         }

@@ -21,9 +21,7 @@ impl One<'_> {
     pub fn begun_before(&mut self, ages: &Ages<'_>, fate: &Fate) {
         let facts = self.facts;
         let barred = |leaf: &LeafFacts| {
-            forbidden(facts).is_some()
-                || (facts.policy.immutable.is_none() && !leaf.delete_triggers.is_empty())
-                || (*fate == Fate::Drop && facts.policy.export.is_some() && !facts.can_compare)
+            forbidden(facts).is_some() || (facts.policy.immutable.is_none() && !leaf.delete_triggers.is_empty())
         };
         for partition in facts.parent.partitions.iter().filter(|partition| partition.detach_pending) {
             let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
@@ -69,9 +67,6 @@ impl One<'_> {
                     Err(format!("it was to be {}, and the policy says {} now", mark.fate.word(), fate.word()))
                 }
                 Ok((_, to)) if !ages.is_old(*to) => Err(format!("it ends {}, after the cutoff", ages.shown(*to))),
-                Ok(_) if facts.policy.export.is_some() && !facts.can_compare => {
-                    Err("whether what was exported is what it holds cannot be told in this version".into())
-                }
                 Ok((from, to)) => Ok((*from, *to)),
             };
             let held = self.holds.on_any(&leaf.tree, self.now).map(|(_, hold)| hold.sentence());

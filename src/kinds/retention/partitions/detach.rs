@@ -27,7 +27,11 @@ pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
         // Somebody was quicker.
         applied = Ok(Applied::Done);
     }
-    session.close().await;
+    match &applied {
+        // It may be in the middle of what was to be read.
+        Ok(Applied::Stopped(_)) => drop(session),
+        _ => session.close().await,
+    }
     match &applied {
         Ok(Applied::Done) => going.ledger.note(going.oid, Became::Gone),
         Ok(Applied::Locked(_) | Applied::Stopped(_)) => {}

@@ -12,6 +12,7 @@ use chrono_tz::Tz;
 use super::mark::Mark;
 use crate::kinds::partitions::facts as catalog;
 use crate::kinds::partitions::rows::Count;
+use crate::kinds::retention::export::Proof;
 use crate::kinds::retention::policy::{self, RetentionTable};
 use crate::pg::catalog::Reference;
 use crate::pg::{Ident, TableName};
@@ -34,8 +35,6 @@ pub struct TableFacts {
     pub detached: Vec<Detached>,
     /// Rows in the default partition; nothing where there is none, or they cannot be counted.
     pub default_rows: Option<Count>,
-    /// Whether what was exported can be held against what a detached table holds.
-    pub can_compare: bool,
     /// Why nothing of it can go, as far as the catalog tells.
     pub obstacles: Vec<Refusal>,
 }
@@ -286,7 +285,13 @@ pub struct Unmark {
 
 /// What became of the partitions of one plan, so that those that wait for others know.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger(Arc<Mutex<BTreeMap<u32, Became>>>);
+pub struct Ledger(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    became: BTreeMap<u32, Became>,
+    proofs: BTreeMap<u32, Proof>,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Became {
@@ -299,10 +304,26 @@ pub enum Became {
 
 impl Ledger {
     pub fn note(&self, oid: u32, became: Became) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(oid, became);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).became.insert(oid, became);
+    }
+
+    /// It was exported, and this is what it held.
+    pub fn prove(&self, oid: u32, proof: Proof) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.became.insert(oid, Became::Exported);
+        entries.proofs.insert(oid, proof);
+    }
+
+    /// What was exported is no longer what it holds.
+    pub fn forget(&self, oid: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).proofs.remove(&oid);
+    }
+
+    pub fn proof(&self, oid: u32) -> Option<Proof> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).proofs.get(&oid).cloned()
     }
 
     pub fn of(&self, oid: u32) -> Option<Became> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&oid).copied()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).became.get(&oid).copied()
     }
 }

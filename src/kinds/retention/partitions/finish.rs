@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use super::at_work::{self, Found};
 use super::facts::{Fate, Going};
 use super::mark::Mark;
 use super::{anchor, detach, look};
+use crate::kinds::retention::export::{self, Changed, Exported, Proof};
 use crate::kinds::{Applied, Context};
 use crate::pg::batch::Cutoff;
 use crate::pg::ddl::{self, Ddl};
@@ -21,15 +23,49 @@ use crate::testpoint;
 
 /// So long may the rows of a detached table be read before it goes; nobody waits for it meanwhile.
 const READING: Duration = Duration::from_mins(5);
+/// So often a table is exported in one run, whose rows somebody goes on changing.
+const EXPORTS: usize = 3;
 
 /// # Errors
 /// It is no longer what it was, or the server refuses.
 pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
-    let reads = going.fate == Fate::Drop && (going.newest.is_some() || going.immutable);
-    let limit = if reads { READING } else { ddl::LIMIT };
+    if going.fate != Fate::Drop || going.export.is_none() {
+        return transaction(cx, session, going, None).await;
+    }
+    for _ in 0..EXPORTS {
+        let proof = match going.ledger.proof(going.oid) {
+            Some(proof) => proof,
+            None => match export::exported(cx, session, going).await.context("it is detached, and not dropped")? {
+                Exported::Good(proof) => proof,
+                Exported::Stopped(reason) => return Ok(Applied::Stopped(reason)),
+            },
+        };
+        match transaction(cx, session, going, Some(&proof)).await {
+            Err(error) if error.chain().any(|cause| cause.is::<Changed>()) => {
+                cx.report.warn(format!(
+                    "{} was changed after it was exported to {}, and is exported again",
+                    going.leaf.plain(),
+                    proof.place
+                ));
+                going.ledger.forget(going.oid);
+            }
+            done => return done,
+        }
+    }
+    Err(anyhow!("it is detached, and not dropped: it was changed again and again while it was exported"))
+}
+
+async fn transaction(cx: &Context, session: &Session, going: &Going, proof: Option<&Proof>) -> Result<Applied> {
+    let reads = going.fate == Fate::Drop && (going.newest.is_some() || going.immutable || proof.is_some());
+    let limit = match proof {
+        // Nobody waits for a table that was exported, however long it takes to read it.
+        Some(_) => cx.deadline.saturating_duration_since(Instant::now()).max(READING),
+        None if reads => READING,
+        None => ddl::LIMIT,
+    };
     let work = async {
         let ddl = Ddl::within(session, &going.leaf_owner, limit).await?;
-        let done = steps(cx, &ddl, going).await;
+        let done = steps(cx, &ddl, going, proof).await;
         at_work::ended(ddl, done).await
     };
     let (done, by) = waits::watched(&cx.pg, session, work).await;
@@ -57,7 +93,7 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
         .with_context(|| format!("{what} (to take it back: {})", at_work::attach(going)))
 }
 
-async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going, proof: Option<&Proof>) -> Result<()> {
     let leaf = &going.leaf;
     at_work::alone(ddl.own().await?, For::Transaction).await?;
     ddl.run(&format!("LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE")).await.map_err(|error| lockable(error, going))?;
@@ -66,7 +102,7 @@ async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
         at_work::not_held_in(ddl, going, cx.now, &going.leaf_owner).await?;
     }
     match &going.fate {
-        Fate::Drop => drop_it(ddl, going, &mark).await?,
+        Fate::Drop => drop_it(ddl, going, &mark, proof).await?,
         Fate::Detach => {
             if going.ours {
                 without_foreign_keys(ddl, going).await?;
@@ -98,8 +134,13 @@ async fn ours(session: &Session, going: &Going) -> Result<(Found, Mark)> {
     Ok((found, mark))
 }
 
-async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark) -> Result<()> {
+async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark, proof: Option<&Proof>) -> Result<()> {
     let leaf = &going.leaf;
+    match proof {
+        Some(proof) => export::compare(ddl, going, proof).await?,
+        None if going.export.is_some() => bail!("it was not exported: it is not dropped"),
+        None => {}
+    }
     if let Some((column, cutoff)) = &going.newest {
         let kind = look::column_type(ddl.own().await?, leaf, column).await?;
         let kind = kind.ok_or_else(|| anyhow!("it has no column {column} that says time any more"))?;

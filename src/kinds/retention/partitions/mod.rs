@@ -29,20 +29,20 @@ mod steps;
 pub mod survey;
 mod window;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 
 pub use self::check::check;
 pub use self::facts::Action;
-use self::facts::{Became, Referring, Refusal, Rows, TableFacts};
+use self::facts::{Referring, Refusal, Rows, TableFacts};
 use self::over::OldRows;
 use super::Target;
+use super::export;
 use super::holds::{Holds, Watcher};
 use crate::kinds::rows::{self, archive};
 use crate::kinds::{Applied, Context};
 use crate::pg::Session;
 use crate::pg::batch::Batch;
 use crate::run::{Plan, Step};
-use crate::testpoint;
 
 /// What there is to do now.
 ///
@@ -125,14 +125,7 @@ async fn timeless(cx: &Context, facts: &TableFacts, wanted: &rows::Wanted) -> Re
 pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Applied> {
     match action {
         Action::Refuse { refusal, .. } => Err(anyhow!("{}", refusal.sentence())),
-        Action::Export(going) => {
-            if !testpoint::pretends("export") {
-                going.ledger.note(going.oid, Became::Failed);
-                bail!("partitions cannot be exported in this version of pgtend: it stays");
-            }
-            going.ledger.note(going.oid, Became::Exported);
-            Ok(Applied::Done)
-        }
+        Action::Export(going) => Box::pin(export::apply(cx, going)).await,
         Action::Go(going) => detach::go(cx, going).await,
         Action::Unmark(unmark) => detach::unmark(cx, unmark).await,
         Action::Rows(old) => {

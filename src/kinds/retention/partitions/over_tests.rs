@@ -18,7 +18,6 @@ fn made(parent: Parent, keys: &str) -> TableFacts {
         leaves: std::collections::HashMap::new(),
         detached: Vec::new(),
         default_rows: None,
-        can_compare: false,
         obstacles: Vec::new(),
     }
 }

@@ -103,7 +103,6 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
         leaves,
         detached: Vec::new(),
         default_rows: parent.default.as_ref().filter(|d| d.has_rows == Some(true)).map(|_| Count::Exactly(7)),
-        can_compare: false,
         obstacles: Vec::new(),
         parent,
     };

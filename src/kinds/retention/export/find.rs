@@ -1,0 +1,72 @@
+//! The exports that are in a store already.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+
+use super::manifest::{self, Export};
+use crate::kinds::backup::manifest::Verified;
+use crate::kinds::backup::naming::{self, MANIFEST, VERIFIED};
+use crate::kinds::backup::shelf::small;
+use crate::kinds::backup::survey::Server;
+use crate::kinds::retention::partitions::facts::Going;
+use crate::store::{Key, Store};
+
+/// What lies in the folder of a partition.
+#[derive(Debug, Default)]
+pub struct Folder {
+    /// All ids that are taken, by whatever lies there.
+    pub taken: BTreeSet<String>,
+    /// Ids with a manifest.
+    complete: BTreeSet<String>,
+    /// Objects in folders without one: of an export that did not come to its end.
+    pub leavings: Vec<Key>,
+}
+
+/// # Errors
+/// The store cannot be asked.
+pub async fn look(store: &Store, job: &str, partition: &str) -> Result<Folder> {
+    let folder = manifest::folder(job, partition);
+    let mut found = Folder::default();
+    let mut objects = Vec::new();
+    for object in store.list(&folder).await.context("list the exports")? {
+        let segments = object.key.segments();
+        let [.., id, name] = segments.as_slice() else { continue };
+        if object.key != folder.join(id).join(name) || naming::began(id).is_none() {
+            continue;
+        }
+        found.taken.insert(id.clone());
+        if name == MANIFEST {
+            found.complete.insert(id.clone());
+        }
+        objects.push((id.clone(), object.key));
+    }
+    found.leavings = objects.into_iter().filter(|(id, _)| !found.complete.contains(id)).map(|(_, key)| key).collect();
+    Ok(found)
+}
+
+/// The newest export of this very partition that was read back and was good; with its place, for people.
+///
+/// # Errors
+/// The store cannot be asked.
+pub async fn newest(store: &Store, job: &str, server: &Server, going: &Going) -> Result<Option<(String, Export)>> {
+    let partition = going.leaf.plain();
+    let folder = manifest::folder(job, &partition);
+    for id in look(store, job, &partition).await?.complete.iter().rev() {
+        let folder = folder.join(id);
+        let Some(bytes) = small(store, &folder.join(MANIFEST)).await? else { continue };
+        // What cannot be read is none of ours, or not to be relied on: there will be a new one.
+        let Ok(export) = Export::parse(&bytes) else { continue };
+        let verified = small(store, &folder.join(VERIFIED)).await?;
+        let verified: Option<Verified> = verified.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if verified.is_some_and(|verified| verified.good && verified.id == export.id)
+            && export.id == *id
+            && export.identity() == server.identity()
+            && export.partition_oid == going.oid
+            && export.bound == going.bound
+        {
+            return Ok(Some((format!("{}/{folder}", store.place()), export)));
+        }
+    }
+    Ok(None)
+}

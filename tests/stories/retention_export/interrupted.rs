@@ -1,0 +1,103 @@
+//! Runs that are killed, stopped, or overtaken by somebody who writes.
+
+use super::*;
+use crate::support::{Hold, wait_until};
+
+async fn killed(db: &Database, program: Pgtend, point: &str) -> Pgtend {
+    let (program, hold): (Pgtend, Hold) = program.holding(point);
+    let process = program.start(["run", "old"]);
+    hold.reached().await;
+    // A kill -9.
+    drop(process);
+    wait_until("the server to see it", async || {
+        db.count("pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgtend%'").await == 0
+    })
+    .await;
+    program.env("PGTEND_TESTPOINTS", "")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_a_run_is_killed_the_next_one_finishes_and_every_row_is_kept() {
+    on_each_major(async |db| {
+        for (point, written) in [
+            ("retention.export", 0),
+            ("export.rows", 0),
+            ("export.written", 1),
+            ("export.verified", 1),
+            ("retention.detached", 1),
+            ("retention.drop", 1),
+        ] {
+            db.execute("DROP TABLE IF EXISTS events, saved, found, events_1 CASCADE").await;
+            db.execute(&months(1)).await;
+            let program = killed(&db, exporting(&db, ""), point).await;
+            let store = store(&program);
+            assert_eq!(exports(&store).len(), written, "at {point}");
+            let (here, apart) = (db.count("events").await, db.count("events_1").await);
+            assert_eq!(here.max(apart), 3, "in the table or beside it: {here}, {apart}");
+            let record = run(&program, 0).await;
+            assert_eq!(record["details"]["partitions_dropped"], 1, "{point}: {record}");
+            // What had been read back is not written again; what had not cannot be relied on.
+            let expected = if point == "export.written" { 2 } else { 1 };
+            assert_eq!(exports(&store).len(), expected, "after {point}");
+            if expected == 1 {
+                nothing_is_lost(&db, &store).await;
+            }
+            let loose = files(&store).into_iter().filter(|file| file.ends_with("rows.copy.zst")).count();
+            assert_eq!(loose, expected, "nothing is left of what was not finished");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_change_between_export_and_drop_are_exported_again() {
+    on_each_major(async |db| {
+        for change in [
+            "UPDATE events SET note = 'changed' WHERE id = 1",
+            "INSERT INTO events VALUES (1, 99, 'late')",
+            "DELETE FROM events WHERE id = 3",
+        ] {
+            db.execute("DROP TABLE IF EXISTS events, saved, found, events_1 CASCADE").await;
+            db.execute(&months(1)).await;
+            let (program, hold) = exporting(&db, "").holding("export.verified");
+            let running = program.start(["run", "old", "--json"]);
+            hold.reached().await;
+            db.execute(change).await;
+            db.execute("DROP TABLE saved; CREATE TABLE saved AS SELECT * FROM events").await;
+            hold.go_on();
+            let record = running.wait().await.exits(0).json().remove(0);
+            assert!(record["details"]["warnings"].to_string().contains("is exported again"), "{change}: {record}");
+            assert_eq!(record["details"]["partitions_dropped"], 1, "{record}");
+            let store = store(&program);
+            let all = exports(&store);
+            assert_eq!(all.len(), 2, "{all:?}");
+            load(&db, &store, &all[1]);
+            let differs = "(SELECT * FROM saved EXCEPT ALL SELECT * FROM events_1) AS d";
+            assert_eq!((db.count(differs).await, db.count("events_1").await), (0, db.count("saved").await), "{change}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_many_partitions_goes_on_where_it_was_stopped() {
+    on_each_major(async |db| {
+        db.execute(&months(36)).await;
+        let (program, hold) = exporting(&db, "").holding("retention.drop");
+        let running = program.start(["run", "old", "--json"]);
+        hold.reached().await;
+        running.signal(libc::SIGTERM);
+        running.wait_for_log("stop").await;
+        hold.go_on();
+        let record = running.wait().await.exits(1).json().remove(0);
+        assert_eq!(record["outcome"], "cancelled", "{record}");
+        let program = program.env("PGTEND_TESTPOINTS", "");
+        let before = exports(&store(&program)).len();
+        assert!((1..36).contains(&before), "{before}");
+        assert_eq!(run(&program, 0).await["outcome"], "succeeded");
+        assert_eq!(db.count("events").await, 0);
+        assert_eq!(exports(&store(&program)).len(), 36);
+        nothing_is_lost(&db, &store(&program)).await;
+    })
+    .await;
+}
