@@ -1,6 +1,7 @@
 //! The command line: one file a command. Results go to stdout, logs to stderr; exit codes are the interface's.
 
 mod ask;
+mod backup;
 mod check;
 mod man;
 mod output;
@@ -90,6 +91,9 @@ enum Command {
         after_help = "Example:\n  pgtend trigger sessions --wait\n\nExit status: 1 when no daemon took it within 10 s"
     )]
     Trigger(ask::TriggerArgs),
+    /// List, fetch, verify and restore the backups in the stores
+    #[command(after_help = "Example:\n  pgtend backup list")]
+    Backup(backup::BackupArgs),
     /// Print the JSON Schema of the config, for editors
     #[command(after_help = "Example:\n  pgtend schema > pgtend.schema.json")]
     Schema,
@@ -184,6 +188,7 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
         Command::Status { json } => past::status(&config, json).await,
         Command::History(args) => past::history(&config, &args).await,
         Command::Trigger(args) => ask::trigger(&config, &args).await,
+        Command::Backup(args) => backup::backup(&config, &args).await,
         Command::Schema | Command::Completions { .. } | Command::Man => unreachable!("these need no config"),
     };
     match result {
@@ -293,7 +298,9 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example_in_its_help() {
-        for command in Args::command().get_subcommands() {
+        let program = Args::command();
+        let nested = program.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for command in program.get_subcommands().chain(nested) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "{} has no example", command.get_name());
         }

@@ -160,6 +160,16 @@ impl Conninfo {
         })
     }
 
+    /// The database, which is called like the user where the string and `PGDATABASE` name none.
+    pub fn database_name(&self) -> &str {
+        &self.dbname
+    }
+
+    /// Whether the string or `PGDATABASE` names a database.
+    pub fn names_a_database(&self) -> bool {
+        self.said.get("dbname").is_some_and(|name| !name.is_empty())
+    }
+
     /// Where this leads, for messages: `user@host:port/dbname`, several hosts with commas, without any secret.
     pub fn target(&self) -> String {
         let hosts: Vec<String> = self.hosts.iter().map(ToString::to_string).collect();

@@ -46,6 +46,16 @@ impl Conninfo {
         with
     }
 
+    /// The same way to another database.
+    #[must_use]
+    pub fn with_database(&self, name: &str) -> Self {
+        let mut with = self.clone();
+        name.clone_into(&mut with.dbname);
+        with.config.dbname(name);
+        with.said.insert("dbname", name.to_owned());
+        with
+    }
+
     /// For a program that is to be seen as `application_name`. May block: a password file is read.
     ///
     /// # Errors

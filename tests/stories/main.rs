@@ -5,6 +5,7 @@
 mod support;
 
 mod backup;
+mod backup_commands;
 mod bad_company;
 mod catching_up;
 mod chains_and_retries;

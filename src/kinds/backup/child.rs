@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub enum Pipe {
     Out,
     In,
+    /// Both.
+    Through,
 }
 
 /// Dropping it kills it.
@@ -30,6 +32,7 @@ pub struct Program {
     child: Child,
     stderr: Option<ChildStderr>,
     said: VecDeque<String>,
+    discreet: bool,
     /// Told when it is of no use any more.
     pub give_up: Arc<Notify>,
 }
@@ -55,6 +58,7 @@ impl Program {
         let (stdin, stdout) = match pipe {
             Pipe::Out => (Stdio::null(), Stdio::piped()),
             Pipe::In => (Stdio::piped(), Stdio::null()),
+            Pipe::Through => (Stdio::piped(), Stdio::piped()),
         };
         command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         // Ctrl-C is for us, and we pass on what it means.
@@ -63,7 +67,13 @@ impl Program {
         let stderr = child.stderr.take();
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, child, stderr, said: VecDeque::new(), give_up: Arc::default() })
+        Ok(Self { name, child, stderr, said: VecDeque::new(), discreet: false, give_up: Arc::default() })
+    }
+
+    /// It may speak of statements that hold a password, and those words are not passed on.
+    #[must_use]
+    pub fn discreet(self) -> Self {
+        Self { discreet: true, ..self }
     }
 
     /// # Errors
@@ -84,13 +94,16 @@ impl Program {
     /// It ended badly, with its last words.
     pub async fn finished(&mut self) -> Result<()> {
         let stderr = self.stderr.take();
-        let said = &mut self.said;
+        let (said, discreet) = (&mut self.said, self.discreet);
         let listening = async {
             let Some(stderr) = stderr else { return };
             let mut stderr = BufReader::new(stderr);
             let mut line = Vec::new();
             while stderr.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
-                let text: String = String::from_utf8_lossy(&line).trim_end().chars().take(500).collect();
+                let mut text: String = String::from_utf8_lossy(&line).trim_end().chars().take(500).collect();
+                if discreet {
+                    hide(&mut text);
+                }
                 tracing::debug!("{text}");
                 said.push_back(text);
                 if said.len() > LINES {
@@ -133,6 +146,16 @@ impl Program {
     }
 }
 
+/// Cuts a line where a statement in it has a password: from that word on, if a literal follows.
+fn hide(text: &mut String) {
+    // In ASCII letters alone, so that the places are the same.
+    let found = text.to_ascii_lowercase().find("password");
+    if let Some(at) = found.filter(|at| text[*at..].contains('\'')) {
+        text.truncate(at);
+        text.push_str("password …");
+    }
+}
+
 fn how(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
     match (status.code(), status.signal()) {
@@ -165,5 +188,25 @@ async fn signal_group(pid: u32, signal: &str) {
     let sent = async { kill.status().await };
     if !matches!(tokio::time::timeout(Duration::from_secs(1), sent).await, Ok(Ok(status)) if status.success()) {
         tracing::debug!("no signal could be sent to the process group {pid}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_password_in_a_statement_is_cut_off_and_words_about_passwords_stay() {
+        let check = |said: &str, expect: &str| {
+            let mut text = said.to_owned();
+            super::hide(&mut text);
+            assert_eq!(text, expect);
+        };
+        check(
+            "Command was: CREATE USER MAPPING … (password 'geheim', \"user\" 'u')",
+            "Command was: CREATE USER MAPPING … (password …",
+        );
+        check("    PASSWORD 'geheim',", "    password …");
+        check("CONNECTION 'host=h password=geheim'", "CONNECTION 'host=h password …");
+        let plain = "FATAL:  password authentication failed for user \"anna\"";
+        check(plain, plain);
     }
 }

@@ -39,10 +39,26 @@ pub struct Manifest {
     pub filters: Filters,
     #[serde(default)]
     pub extensions: Vec<Extension>,
+    /// What the database has to be made with to be the same; older manifests do not say it.
+    #[serde(default)]
+    pub locale: Option<Locale>,
     /// Whether the roles of `globals.sql` have their passwords; nothing where there is no such object.
     pub role_passwords: Option<bool>,
     /// The dump first.
     pub objects: Vec<Stored>,
+}
+
+/// The encoding and locale of a database, as `pg_database` has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locale {
+    pub encoding: String,
+    pub collate: String,
+    pub ctype: String,
+    /// `c` is libc, `i` ICU, `b` PostgreSQL itself; before 15 there is libc alone.
+    pub provider: Option<String>,
+    /// What the provider calls it, where that is not libc.
+    pub locale: Option<String>,
+    pub rules: Option<String>,
 }
 
 /// What was left out.
@@ -169,6 +185,7 @@ pub(super) mod tests {
             options: vec!["--format=custom".into()],
             filters: Filters::default(),
             extensions: vec![Extension { name: "pgcrypto".into(), version: "1.3".into() }],
+            locale: None,
             role_passwords: Some(true),
             objects: vec![Stored { name: "app.dump.zst".into(), size, sha256: "00".into(), raw_size: size * 4 }],
         }

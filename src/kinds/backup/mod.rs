@@ -8,27 +8,33 @@
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
 //! | from its pipe to the stores | `pipeline` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
-//! | reading it back | `verify` |
+//! | which one somebody means | `choose` |
+//! | reading it back | `read`, `verify` |
+//! | having it again | `fetch`, `restore` |
 //! | beside schema changes of our own | `company` |
 
 mod check;
 mod child;
+pub mod choose;
 mod company;
 pub mod config;
 mod delete;
 mod dump;
+pub mod fetch;
 mod gauges;
 pub mod manifest;
 pub mod naming;
-mod pg_dump;
+pub mod pg_dump;
 mod pipeline;
 pub mod plan;
 mod publish;
+pub mod read;
+pub mod restore;
 pub mod retain;
 pub mod shelf;
 mod survey;
 pub mod verify;
-mod words;
+pub mod words;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -37,17 +37,23 @@ impl Tools {
 /// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
 fn version(said: &str) -> Option<(String, i32)> {
     let version = said.strip_prefix("pg_dump (PostgreSQL) ")?.split_whitespace().next()?.to_owned();
-    let major = version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    let major = major(&version)?;
     Some((version, major))
 }
 
-/// The oldest installation that is no older than the server: in `pg_bin` if the config names it, else in the usual places
-/// and on the PATH. Starts programs, so it may block.
-///
-/// # Errors
-/// There is none, or one of its programs is missing.
-pub fn find(server: &Server, pg_bin: Option<&Path>) -> Result<Tools> {
-    let needed = server.version_num / 10_000;
+/// 15 of `15.18`, 19 of `19beta1`.
+pub fn major(version: &str) -> Option<i32> {
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The oldest installation of `major` or newer, with all of `programs`: in `pg_bin` if the config names it, else in the
+/// usual places and on the PATH. Starts programs, so it may block. `missing` is given what there is.
+fn oldest(
+    major: i32,
+    pg_bin: Option<&Path>,
+    programs: &[&str],
+    missing: impl FnOnce(&[Tools]) -> String,
+) -> Result<Tools> {
     let folders = match pg_bin {
         Some(folder) => vec![folder.to_owned()],
         None => folders(),
@@ -55,10 +61,10 @@ pub fn find(server: &Server, pg_bin: Option<&Path>) -> Result<Tools> {
     let mut found: Vec<Tools> = folders.iter().filter_map(|folder| Tools::ask(folder)).collect();
     // Of two of one major, the one that comes first.
     found.sort_by_key(|tools| tools.major);
-    let Some(tools) = found.iter().find(|tools| tools.major >= needed) else {
-        bail!("{}", missing(server, pg_bin, &found));
+    let Some(tools) = found.iter().find(|tools| tools.major >= major) else {
+        bail!("{}", missing(&found));
     };
-    for program in ["pg_restore", "pg_dumpall"] {
+    for program in programs {
         if !tools.program(program).exists() {
             bail!("{program} is not in {}, where pg_dump is: install the rest of its package", tools.folder.display());
         }
@@ -66,19 +72,51 @@ pub fn find(server: &Server, pg_bin: Option<&Path>) -> Result<Tools> {
     Ok(tools.clone())
 }
 
+/// The programs that dump a server.
+///
+/// # Errors
+/// There is none, or one of its programs is missing.
+pub fn find(server: &Server, pg_bin: Option<&Path>) -> Result<Tools> {
+    let programs = ["pg_restore", "pg_dumpall"];
+    oldest(server.version_num / 10_000, pg_bin, &programs, |found| missing(server, pg_bin, found))
+}
+
+/// The programs that read a dump of `pg_dump_version`: older ones do not know its form.
+///
+/// # Errors
+/// As [`find`].
+pub async fn look_for_reader(pg_dump_version: &str, pg_bin: Option<&Path>) -> Result<Tools> {
+    let (said, pg_bin) = (pg_dump_version.to_owned(), pg_bin.map(Path::to_owned));
+    let finding = move || {
+        let major = major(&said).with_context(|| format!("{said:?} is no version of pg_dump"))?;
+        oldest(major, pg_bin.as_deref(), &["pg_restore", "psql"], |found| {
+            format!(
+                "the dump was made by pg_dump {said}, and only programs of version {major} or newer read it; {}: install \
+                 postgresql-client-{major}, or name the folder of a newer one by the job's `pg_bin`",
+                seen(found, pg_bin.as_deref())
+            )
+        })
+    };
+    tokio::task::spawn_blocking(finding).await.context("look for pg_restore")?
+}
+
 fn missing(server: &Server, pg_bin: Option<&Path>, found: &[Tools]) -> String {
     let needed = server.version_num / 10_000;
+    format!(
+        "the server is PostgreSQL {}, which only a pg_dump of version {needed} or newer can dump; {}: install \
+         postgresql-client-{needed}, or name the folder of a newer one by `pg_bin`",
+        server.version,
+        seen(found, pg_bin)
+    )
+}
+
+fn seen(found: &[Tools], pg_bin: Option<&Path>) -> String {
     let seen: Vec<_> = found.iter().map(|tools| format!("{} in {}", tools.version, tools.folder.display())).collect();
-    let seen = match (seen.as_slice(), pg_bin) {
+    match (seen.as_slice(), pg_bin) {
         ([], Some(folder)) => format!("there is none in {} (pg_bin)", folder.display()),
         ([], None) => "there is none in the usual places, nor on the PATH".into(),
         (seen, _) => format!("found {}", seen.join(", ")),
-    };
-    format!(
-        "the server is PostgreSQL {}, which only a pg_dump of version {needed} or newer can dump; {seen}: install \
-         postgresql-client-{needed}, or name the folder of a newer one by `pg_bin`",
-        server.version
-    )
+    }
 }
 
 fn folders() -> Vec<PathBuf> {

@@ -1,5 +1,7 @@
 //! From a dump in the stores to a backup: complete, globals, manifest, and read back.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use futures_util::future;
 use serde_json::{Value, json};
@@ -7,9 +9,9 @@ use serde_json::{Value, json};
 use super::config::Backup;
 use super::dump::{Dumped, Live, Watch};
 use super::manifest::{Filters, Manifest, VERSION, Verified};
-use super::naming::{self, MANIFEST, VERIFIED};
+use super::naming::{self, MANIFEST};
 use super::plan::{self, Dump};
-use super::verify::verify;
+use super::verify::{verdict, verify, write_down};
 use super::words;
 use crate::kinds::{Applied, Context};
 use crate::pg::explain;
@@ -86,6 +88,7 @@ fn manifest(backup: &Backup, cx: &Context, dump: &Dump, dumped: &Dumped, watch: 
             exclude_table_data: plain(&backup.exclude_table_data),
         },
         extensions: server.extensions.clone(),
+        locale: Some(server.locale.clone()),
         role_passwords: dumped.globals.as_ref().map(|_| server.reads_passwords),
         objects: dumped.objects.clone(),
     }
@@ -115,22 +118,19 @@ async fn read_back(
     manifest: &Manifest,
     watch: Watch,
 ) -> Option<Verified> {
-    let (pg_restore, version) = (dump.tools.program("pg_restore"), &dump.tools.version);
-    let read = verify(&live.store, folder, manifest, &pg_restore, version).await;
-    let verified = Verified {
-        id: manifest.id.clone(),
-        at: watch.time(),
-        good: read.is_ok(),
-        how: read.as_ref().ok().cloned().unwrap_or_default(),
-        error: read.as_ref().err().map(explain),
+    let read = verify(&live.store, folder, manifest, Some(&dump.tools), &Arc::default()).await;
+    // A store that cannot be read just now says nothing of the backup.
+    let verified = verdict(&manifest.id, watch.time(), &read);
+    let written = match &verified {
+        Some(verified) => write_down(&live.store, folder, verified).await,
+        None => Ok(()),
     };
-    let written = live.store.put(&folder.join(VERIFIED), verified.bytes().into()).await;
     live.failed = match (read, written) {
         (Err(error), _) => Some(error.context("the backup was written, and could not be verified")),
         (Ok(_), Err(error)) => Some(error.context("the backup is good, and that could not be written beside it")),
         (Ok(_), Ok(())) => None,
     };
-    live.is_well().then_some(verified)
+    verified.filter(|_| live.is_well())
 }
 
 /// The fields of the report; the gauges are read from them, whoever runs the daemon by then.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::config::Backup;
-use super::manifest::{Extension, Identity};
+use super::manifest::{Extension, Identity, Locale};
 use crate::pg::{Session, TableName};
 
 /// The server and the database.
@@ -22,6 +22,7 @@ pub struct Server {
     /// Whether the role may read the passwords of roles.
     pub reads_passwords: bool,
     pub extensions: Vec<Extension>,
+    pub locale: Locale,
 }
 
 impl Server {
@@ -55,6 +56,14 @@ pub async fn server(session: &Session) -> Result<Server> {
         standby: row.get("standby"),
         reads_passwords: row.get("reads_passwords"),
         extensions: extensions.collect(),
+        locale: Locale {
+            encoding: row.get("encoding"),
+            collate: row.get("collate"),
+            ctype: row.get("ctype"),
+            provider: row.get("provider"),
+            locale: row.get("locale"),
+            rules: row.get("rules"),
+        },
     })
 }
 
@@ -101,6 +110,14 @@ pub(super) mod tests {
             standby: false,
             reads_passwords: true,
             extensions: Vec::new(),
+            locale: Locale {
+                encoding: "UTF8".into(),
+                collate: "C".into(),
+                ctype: "C".into(),
+                provider: Some("c".into()),
+                locale: None,
+                rules: None,
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ mod buckets;
 mod dying;
 mod kept;
 mod looking;
-mod restored;
+pub mod restored;
 mod secrets;
 mod stores;
 

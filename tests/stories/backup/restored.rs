@@ -9,7 +9,7 @@ use super::{bin, setting};
 use crate::support::{Database, on_each_major};
 
 /// What a dump has to bring through: odd names, all kinds of values, partitions, large objects, a view, a function.
-async fn odd_database(db: &Database) {
+pub async fn odd_database(db: &Database) {
     db.execute(
         r#"
         create schema "Größe ""und"" Maß";
@@ -34,7 +34,7 @@ async fn odd_database(db: &Database) {
 }
 
 /// Everything in the database, as one text.
-async fn fingerprint(db: &Database) -> String {
+pub async fn fingerprint(db: &Database) -> String {
     let tables: Vec<String> = db
         .column(
             "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -1,0 +1,121 @@
+//! `pgtend backup list`: the backups in the stores.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use futures_util::future;
+use serde_json::{Value, json};
+
+use super::places::{Place, Where};
+use crate::cli::{DONE, FAILED, output};
+use crate::config::Config;
+use crate::kinds::backup::manifest::Manifest;
+use crate::kinds::backup::shelf::{self, Kept, Shelf};
+use crate::kinds::backup::words;
+use crate::period::human;
+use crate::pg::explain;
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only this job's
+    #[arg(value_name = "JOB", conflicts_with = "job")]
+    named: Option<String>,
+    #[command(flatten)]
+    place: Where,
+    /// One JSON object a backup, a line each
+    #[arg(long)]
+    json: bool,
+}
+
+/// # Errors
+/// There is no such job or store.
+pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
+    let place = Where { job: args.named.clone().or_else(|| args.place.job.clone()), ..args.place.clone() };
+    let places = place.all(config)?;
+    let looked = future::join_all(places.iter().map(async |place| look(config, place).await)).await;
+    let mut code = DONE;
+    let mut found: Vec<(&Place<'_>, &str, &Kept)> = Vec::new();
+    for (place, looked) in places.iter().zip(&looked) {
+        match looked {
+            Ok((at, shelf)) => {
+                for (id, why) in &shelf.unreadable {
+                    eprintln!("{}: {id} cannot be read: {why}", place.said());
+                    code = FAILED;
+                }
+                found.extend(shelf.kept.iter().map(|kept| (place, at.as_str(), kept)));
+            }
+            Err(error) => {
+                eprintln!("{}: {}", place.said(), explain(error));
+                code = FAILED;
+            }
+        }
+    }
+    found.sort_by_key(|(place, _, kept)| {
+        let manifest = &kept.manifest;
+        (std::cmp::Reverse((manifest.started_at, manifest.id.clone())), place.job.name.clone(), place.store)
+    });
+    if args.json {
+        for (place, at, kept) in &found {
+            output::json(&for_programs(place, at, kept));
+        }
+    } else if found.is_empty() {
+        output::line("no backups");
+    } else {
+        let header = ["BACKUP", "JOB", "STORE", "DATABASE", "SIZE", "RAW", "TAKEN", "TOOK", "VERIFIED"];
+        output::table(&header, found.iter().map(|(place, _, kept)| for_people(place, kept)).collect());
+    }
+    Ok(code)
+}
+
+async fn look(config: &Config, place: &Place<'_>) -> Result<(String, Shelf)> {
+    let store = place.open(config)?;
+    Ok((store.place(), shelf::look(&store, place.job.name.as_str()).await?))
+}
+
+fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
+    let manifest = &kept.manifest;
+    let verified = match &kept.verified {
+        None => "not verified".into(),
+        Some(verified) if verified.good => output::stamp(Some(verified.at)),
+        Some(verified) => format!("DAMAGED: {}", output::brief(verified.error.as_deref().unwrap_or("-"))),
+    };
+    vec![
+        manifest.id.clone(),
+        manifest.job.clone(),
+        place.store.to_owned(),
+        manifest.database.clone(),
+        words::size(manifest.size()),
+        words::size(raw_size(manifest)),
+        output::stamp(Some(manifest.started_at)),
+        human(took(manifest)),
+        verified,
+    ]
+}
+
+/// The manifest as it is, and what follows from it.
+fn for_programs(place: &Place<'_>, at: &str, kept: &Kept) -> Value {
+    let manifest = &kept.manifest;
+    let state = match &kept.verified {
+        None => "unverified",
+        Some(verified) if verified.good => "verified",
+        Some(_) => "damaged",
+    };
+    let mut object = json!(manifest);
+    let more = json!({
+        "store": place.store, "place": at, "size": manifest.size(), "raw_size": raw_size(manifest),
+        "duration_seconds": took(manifest).as_secs_f64(), "state": state, "verified": kept.verified,
+    });
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
+}
+
+fn raw_size(manifest: &Manifest) -> u64 {
+    manifest.objects.iter().map(|object| object.raw_size).sum()
+}
+
+fn took(manifest: &Manifest) -> Duration {
+    (manifest.finished_at - manifest.started_at).to_std().unwrap_or_default()
+}

@@ -1,0 +1,55 @@
+//! `pgtend backup`: what is in the stores, and how it is had again. None of it needs the database that was dumped.
+
+mod fetch;
+mod list;
+mod places;
+mod progress;
+mod restore;
+mod verify;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    #[command(subcommand)]
+    command: BackupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Show the backups in the stores, newest first
+    #[command(
+        after_help = "Example:\n  pgtend backup list nightly --json\n\nExit status: 1 when a store cannot be asked, or a manifest cannot be read"
+    )]
+    List(list::ListArgs),
+    /// Write a backup's dump, unpacked, to a file
+    #[command(
+        after_help = "Examples:\n  pgtend backup fetch latest app.dump\n  pgtend backup fetch 2026-11-21T020000Z - --store offsite | pg_restore --list\n\n\
+                      FILE is there only when all of it was right; it is written under another name before."
+    )]
+    Fetch(fetch::FetchArgs),
+    /// Read a backup back to its end, and write down how it was
+    #[command(
+        after_help = "Example:\n  pgtend backup verify latest --store offsite\n\nExit status: 1 when it is damaged, or cannot be read"
+    )]
+    Verify(verify::VerifyArgs),
+    /// Put a backup into a database that is empty, or not there yet
+    #[command(after_help = "Examples:\n  pgtend backup restore --into postgresql://admin@db.internal/app_again\n  \
+                      pgtend backup restore 2026-11-21T020000Z --job nightly --roles --into postgresql://localhost/app --password-file pw\n\n\
+                      It stops at the first error. A database that holds anything is left as it is.")]
+    Restore(restore::RestoreArgs),
+}
+
+/// # Errors
+/// What is asked for is not there, or cannot be had.
+pub async fn backup(config: &Config, args: &BackupArgs) -> Result<u8> {
+    match &args.command {
+        BackupCommand::List(args) => list::list(config, args).await,
+        BackupCommand::Fetch(args) => fetch::fetch(config, args).await,
+        BackupCommand::Verify(args) => verify::verify(config, args).await,
+        BackupCommand::Restore(args) => restore::restore(config, args).await,
+    }
+}

@@ -1,0 +1,173 @@
+//! `pgtend backup restore`: a backup put into a database that is empty, or not there yet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use serde_json::json;
+
+use super::places::{self, Found, Where};
+use super::progress::{shown, unless_ended};
+use crate::cli::{DONE, FAILED, Usage, output};
+use crate::config::Config;
+use crate::kinds::backup::choose::LATEST;
+use crate::kinds::backup::pg_dump::{self, Tools};
+use crate::kinds::backup::read::{Progress, Source, is_damage, read};
+use crate::kinds::backup::restore::{self, Target, roles};
+use crate::kinds::backup::{verify, words};
+use crate::period::human;
+use crate::pg::{Conninfo, explain};
+
+/// Roles are kilobytes.
+const GLOBALS_MOST: u64 = 64 << 20;
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Its id, as `pgtend backup list` has it
+    #[arg(value_name = "BACKUP", default_value = LATEST)]
+    backup: String,
+    /// The database that is filled: made when it is missing, refused when it holds anything
+    #[arg(long, value_name = "URL")]
+    into: String,
+    /// A file with the password, for a URL that has none; as ever, PGPASSWORD, PGPASSFILE and ~/.pgpass serve too
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// First make the roles that the backup has and the server has not, with their passwords
+    #[arg(long)]
+    roles: bool,
+    #[command(flatten)]
+    place: Where,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What has been done so far.
+#[derive(Default)]
+struct Done {
+    roles: roles::Made,
+    tables: Option<i64>,
+}
+
+/// # Errors
+/// There is no such backup, or the target is not to be filled: nothing was touched.
+pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
+    let began = Instant::now();
+    // A URL that is none is told without its words: a password may stand among them.
+    let conninfo = Conninfo::parse(&args.into, args.password_file.as_deref())
+        .map_err(|error| Usage(format!("--into: {error}")))?;
+    if !conninfo.names_a_database() {
+        return Err(Usage(format!(
+            "--into: {} is there because the URL names no database: name one",
+            conninfo.target()
+        ))
+        .into());
+    }
+    let found = places::find(config, &args.place, &args.backup).await?;
+    let manifest = &found.kept.manifest;
+    let (dump, _) = verify::dump_of(manifest)?;
+    let tools = pg_dump::look_for_reader(&manifest.pg_dump_version, found.place.backup.pg_bin.as_deref()).await?;
+    let mut target = Target::look(&conninfo, manifest).await?;
+    if !manifest.filters.schemas.is_empty() || !manifest.filters.tables.is_empty() {
+        tracing::warn!(
+            "the dump is of chosen schemas or tables: extensions, large objects and what else they need is not in it"
+        );
+    }
+    let mut done = Done::default();
+    let restored = unless_ended(fill(&found, args.roles, &tools, &mut target, &mut done)).await;
+    let restored: Result<()> = restored.map_err(|error: anyhow::Error| {
+        let damage = is_damage(&error);
+        let error = error.context(format!("restore {} of {} into {}", manifest.id, found.place.said(), target.place));
+        if damage && target.is_begun() { error.context("what is in the database must not be used") } else { error }
+    });
+    let took = began.elapsed();
+    let left = target.left();
+    if args.json {
+        output::json(&json!({
+            "backup": manifest.id, "job": manifest.job, "store": found.place.store, "database": target.name,
+            "target": target.place, "created": target.was_made(),
+            "roles_created": done.roles.created, "roles_skipped": done.roles.skipped, "tables": done.tables,
+            "bytes": dump.raw_size, "duration_seconds": took.as_secs_f64(),
+            "error": restored.as_ref().err().map(explain),
+            "left": restored.as_ref().err().and(left.as_ref()),
+        }));
+    }
+    match restored {
+        Ok(()) if args.json => Ok(DONE),
+        Ok(()) => {
+            output::line(&said(&found, &target, &done, dump.raw_size, took));
+            Ok(DONE)
+        }
+        Err(error) => {
+            tracing::error!("{}", explain(&error));
+            if !done.roles.created.is_empty() {
+                eprintln!("these roles were made, and stay: {}", done.roles.created.join(", "));
+            }
+            if let Some(left) = left {
+                eprintln!("{left}");
+            }
+            Ok(FAILED)
+        }
+    }
+}
+
+async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut Target, done: &mut Done) -> Result<()> {
+    let manifest = &found.kept.manifest;
+    let (dump, compression) = verify::dump_of(manifest)?;
+    let progress = Arc::new(Progress::default());
+    if with_roles {
+        let object = verify::globals_of(manifest, compression)?;
+        let sql = globals(found.source(object, compression, &progress)).await.with_context(|| object.name.clone())?;
+        done.roles = roles::make(target.client(), &sql).await?;
+    }
+    target.make(manifest).await?;
+    let env = target.for_libpq().await?;
+    let pouring =
+        restore::pour(found.source(dump, compression, &progress), manifest.format, tools, &env, target.version);
+    let title = format!("restore {}", manifest.id);
+    shown(&title, dump.size, &progress, pouring).await?;
+    // All of it is there, whether or not it can be counted.
+    match target.tables().await {
+        Ok(tables) => done.tables = Some(tables),
+        Err(error) => tracing::warn!("{}", explain(&error)),
+    }
+    Ok(())
+}
+
+/// The roles as SQL, once they were seen to be what had been written.
+async fn globals(source: Source<'_>) -> Result<String> {
+    if source.object.raw_size > GLOBALS_MOST {
+        return Err(anyhow!("it has {}, and so is none of pgtend's", words::size(source.object.raw_size)));
+    }
+    let mut sql = Vec::new();
+    read(source, async |raw| {
+        while let Some(chunk) = raw.recv().await {
+            sql.extend_from_slice(&chunk);
+        }
+        Ok(())
+    })
+    .await?;
+    String::from_utf8(sql)
+        .map_err(|_| anyhow!("it is not in UTF-8: `pgtend backup fetch --globals`, then psql, restores it"))
+}
+
+fn said(found: &Found<'_>, target: &Target, done: &Done, bytes: u64, took: Duration) -> String {
+    let manifest = &found.kept.manifest;
+    let made = if target.was_made() { ", which was made" } else { "" };
+    let roles = match (done.roles.created.len(), done.roles.skipped.len()) {
+        (0, 0) => String::new(),
+        (created, skipped) => format!(", {} made, {skipped} there already", output::counted(created, "role")),
+    };
+    let tables = done.tables.and_then(|tables| usize::try_from(tables).ok());
+    let tables = tables.map(|tables| format!("{}, ", output::counted(tables, "table"))).unwrap_or_default();
+    format!(
+        "restored {} of {} into database {:?}{made}: {tables}{}{roles}, in {}",
+        manifest.id,
+        found.place.said(),
+        target.name,
+        words::size(bytes),
+        human(took)
+    )
+}
