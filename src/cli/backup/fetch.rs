@@ -12,7 +12,7 @@ use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, Usage, output};
 use crate::config::Config;
 use crate::kinds::backup::fetch::{self, Place};
-use crate::kinds::backup::read::{Progress, is_damage};
+use crate::kinds::backup::read::Progress;
 use crate::kinds::backup::{verify, words};
 
 #[derive(Debug, Args)]
@@ -56,10 +56,9 @@ pub async fn fetch(config: &Config, args: &FetchArgs) -> Result<u8> {
     let title = format!("fetch {}", manifest.id);
     let written = match file {
         Some(file) => unless_ended(shown(&title, object.size, &progress, fetch::to_file(source, &file))).await,
-        None => unless_ended(shown(&title, object.size, &progress, fetch::to_stdout(source))).await.map_err(|error| {
-            let words = "what was written to stdout is not the dump, and must not be used";
-            if is_damage(&error) { error.context(words) } else { error }
-        }),
+        None => unless_ended(shown(&title, object.size, &progress, fetch::to_stdout(source)))
+            .await
+            .context("what was written to stdout is not what was stored, and must not be used"),
     };
     written.with_context(|| said.clone())?;
     if !to_stdout {

@@ -48,8 +48,6 @@ pub struct RestoreArgs {
 #[derive(Default)]
 struct Done {
     roles: roles::Made,
-    /// The database, once anything in it may be ours.
-    begun: bool,
     tables: Option<i64>,
 }
 
@@ -72,19 +70,24 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
     let (dump, _) = verify::dump_of(manifest)?;
     let tools = pg_dump::look_for_reader(&manifest.pg_dump_version, found.place.backup.pg_bin.as_deref()).await?;
     let mut target = Target::look(&conninfo, manifest).await?;
+    if !manifest.filters.schemas.is_empty() || !manifest.filters.tables.is_empty() {
+        tracing::warn!(
+            "the dump is of chosen schemas or tables: extensions, large objects and what else they need is not in it"
+        );
+    }
     let mut done = Done::default();
     let restored = unless_ended(fill(&found, args.roles, &tools, &mut target, &mut done)).await;
     let restored: Result<()> = restored.map_err(|error: anyhow::Error| {
         let damage = is_damage(&error);
         let error = error.context(format!("restore {} of {} into {}", manifest.id, found.place.said(), target.place));
-        if damage && done.begun { error.context("what is in the database must not be used") } else { error }
+        if damage && target.is_begun() { error.context("what is in the database must not be used") } else { error }
     });
     let took = began.elapsed();
-    let left = done.begun.then(|| target.left());
+    let left = target.left();
     if args.json {
         output::json(&json!({
             "backup": manifest.id, "job": manifest.job, "store": found.place.store, "database": target.name,
-            "target": target.place, "created": target.is_missing() && done.begun,
+            "target": target.place, "created": target.was_made(),
             "roles_created": done.roles.created, "roles_skipped": done.roles.skipped, "tables": done.tables,
             "bytes": dump.raw_size, "duration_seconds": took.as_secs_f64(),
             "error": restored.as_ref().err().map(explain),
@@ -120,13 +123,16 @@ async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut T
         done.roles = roles::make(target.client(), &sql).await?;
     }
     target.make(manifest).await?;
-    done.begun = true;
     let env = target.for_libpq().await?;
     let pouring =
         restore::pour(found.source(dump, compression, &progress), manifest.format, tools, &env, target.version);
     let title = format!("restore {}", manifest.id);
     shown(&title, dump.size, &progress, pouring).await?;
-    done.tables = Some(target.tables().await?);
+    // All of it is there, whether or not it can be counted.
+    match target.tables().await {
+        Ok(tables) => done.tables = Some(tables),
+        Err(error) => tracing::warn!("{}", explain(&error)),
+    }
     Ok(())
 }
 
@@ -149,17 +155,18 @@ async fn globals(source: Source<'_>) -> Result<String> {
 
 fn said(found: &Found<'_>, target: &Target, done: &Done, bytes: u64, took: Duration) -> String {
     let manifest = &found.kept.manifest;
-    let made = if target.is_missing() { ", which was made" } else { "" };
+    let made = if target.was_made() { ", which was made" } else { "" };
     let roles = match (done.roles.created.len(), done.roles.skipped.len()) {
         (0, 0) => String::new(),
         (created, skipped) => format!(", {} made, {skipped} there already", output::counted(created, "role")),
     };
+    let tables = done.tables.and_then(|tables| usize::try_from(tables).ok());
+    let tables = tables.map(|tables| format!("{}, ", output::counted(tables, "table"))).unwrap_or_default();
     format!(
-        "restored {} of {} into database {:?}{made}: {}, {}{roles}, in {}",
+        "restored {} of {} into database {:?}{made}: {tables}{}{roles}, in {}",
         manifest.id,
         found.place.said(),
         target.name,
-        output::counted(usize::try_from(done.tables.unwrap_or_default()).unwrap_or_default(), "table"),
         words::size(bytes),
         human(took)
     )

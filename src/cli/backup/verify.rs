@@ -70,7 +70,7 @@ pub async fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
         }
         Ok(_) => {}
         Err(error) if verdict.is_some() => {
-            eprintln!("{} of {} is DAMAGED: {}", manifest.id, place.said(), explain(error))
+            eprintln!("{} of {} is DAMAGED: {}", manifest.id, place.said(), explain(error));
         }
         Err(error) => {
             eprintln!(

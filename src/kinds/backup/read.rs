@@ -21,6 +21,8 @@ use crate::testpoint;
 
 const CHUNK: usize = 256 << 10;
 const TAIL: usize = 1024;
+/// An object of so many bytes is read to its end also when that is of no use any more: it may show why.
+const SMALL: u64 = 256 << 20;
 
 /// What is in the store is not what was written there; in words that follow the object's name. A store that could not be
 /// read is another error: of the object nothing is known then.
@@ -59,11 +61,19 @@ struct Came {
 }
 
 /// Hands the object to `using`, unpacked, and says by its digest whether it is what was written; its last bytes are the
-/// answer. Where `using` fails before it has taken all, the rest is not read: what it says is the reason.
+/// answer. Where `using` fails before it has taken all of a large one, the rest is not read: what it says is the reason.
 ///
 /// # Errors
 /// The store cannot be read, `using` failed, or there is [`Damage`].
 pub async fn read(
+    source: Source<'_>,
+    using: impl AsyncFnOnce(&mut mpsc::Receiver<Bytes>) -> Result<()>,
+) -> Result<Vec<u8>> {
+    // Boxed: the whole path from a command to a store is a large thing to carry about.
+    Box::pin(read_through(source, using)).await
+}
+
+async fn read_through(
     source: Source<'_>,
     using: impl AsyncFnOnce(&mut mpsc::Receiver<Bytes>) -> Result<()>,
 ) -> Result<Vec<u8>> {
@@ -92,10 +102,10 @@ pub async fn read(
     };
     let using = async {
         let used = using(&mut raw).await;
-        // With all that there was, the digest has more to say of why it failed.
-        let early = used.is_err() && !(raw.is_closed() && raw.is_empty());
-        // The digest is that of all of it, also where not all of it was wanted.
-        while used.is_ok() && raw.recv().await.is_some() {}
+        // Of all that there is, the digest has more to say of why it failed.
+        let early = used.is_err() && object.size > SMALL && !(raw.is_closed() && raw.is_empty());
+        // Also where not all of it was wanted.
+        while !early && raw.recv().await.is_some() {}
         (used, early)
     };
     let (used, early) = {

@@ -38,7 +38,7 @@ async fn missing_roles_are_made_with_their_passwords_and_others_left_alone() {
         assert_eq!((created.len(), created.contains(&"readers"), created.contains(&"Ελένη \"x\"; '1'")), (2, true, true), "{told}");
         assert_eq!(told["roles_skipped"].as_array().unwrap().len(), 2, "{told}");
         assert_eq!(admin.scalar::<String>(secret).await, before, "a role that is there stays as it is");
-        let verifier = r#"select rolpassword from pg_authid where rolname = e'Ελένη "x"; \'1\''"#;
+        let verifier = "select rolpassword from pg_authid where rolname like 'Ελένη%'";
         let there: String = admin.scalar(verifier).await;
         let original: String = source.scalar(verifier).await;
         assert_eq!(there, original, "the password is the same");
@@ -48,11 +48,11 @@ async fn missing_roles_are_made_with_their_passwords_and_others_left_alone() {
         let made = Database::named(to.clone(), "new one");
         let facts: String = made
             .scalar(
-                r#"select tableowner || ' ' || has_table_privilege('readers', 'owned', 'select') || ' ' ||
+                r"select tableowner || ' ' || has_table_privilege('readers', 'owned', 'select') || ' ' ||
                      pg_has_role(tableowner, 'readers', 'member') || ' ' || pg_has_role('there', 'readers', 'member') || ' ' ||
                      (select setconfig::text from pg_db_role_setting where setdatabase = 0 limit 1) || ' ' ||
                      shobj_description('readers'::regrole, 'pg_authid')
-                   from pg_tables where tablename = 'owned'"#,
+                   from pg_tables where tablename = 'owned'",
             )
             .await;
         assert!(facts.starts_with("Ελένη \"x\"; '1' true true true"), "{facts}");

@@ -28,7 +28,19 @@ pub struct Target {
     conninfo: Conninfo,
     /// To the database, or, where that is missing, to another one of the server.
     link: Link,
-    missing: bool,
+    state: State,
+}
+
+/// How far it is; what a restore that ends now has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Missing,
+    /// Asked for, and not yet known to be there.
+    Making,
+    Made,
+    Empty,
+    /// What was empty may not be so any more.
+    Begun,
 }
 
 impl Target {
@@ -64,7 +76,8 @@ impl Target {
             }
         }
         let place = conninfo.target();
-        Ok(Self { name, version: facts.version, place, conninfo: conninfo.clone(), link, missing })
+        let state = if missing { State::Missing } else { State::Empty };
+        Ok(Self { name, version: facts.version, place, conninfo: conninfo.clone(), link, state })
     }
 
     /// Over a connection to its server; whether to the database itself is left open.
@@ -72,8 +85,14 @@ impl Target {
         &self.link.client
     }
 
-    pub fn is_missing(&self) -> bool {
-        self.missing
+    /// Whether this command has made it.
+    pub fn was_made(&self) -> bool {
+        self.state == State::Made
+    }
+
+    /// Whether anything in it may be of the dump.
+    pub fn is_begun(&self) -> bool {
+        matches!(self.state, State::Made | State::Begun)
     }
 
     /// Makes it where it is missing, as its manifest says that the one was.
@@ -81,25 +100,24 @@ impl Target {
     /// # Errors
     /// The role may not, or the server does not have its locale.
     pub async fn make(&mut self, manifest: &Manifest) -> Result<()> {
-        if !self.missing {
+        if self.state != State::Missing {
+            self.state = State::Begun;
             return Ok(());
         }
         let name = Ident::new(self.name.as_str())?;
         let like = manifest.locale.as_ref().map(|locale| like(locale, self.version)).unwrap_or_default();
-        // template1 may hold what the dump brings too.
-        let made = self.link.client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0{like}")).await;
-        made.with_context(|| {
-            let hint = if like.is_empty() {
-                ""
-            } else {
-                ", or make it yourself with a locale that this server has, and restore into it"
-            };
-            format!(
-                "make database {name} as it was ({}){hint}",
-                if like.is_empty() { "template0" } else { like.trim() }
-            )
-        })?;
-        Ok(())
+        // Not template1, which may hold what the dump brings too.
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0{like}");
+        self.state = State::Making;
+        let made = self.link.client.batch_execute(&sql).await;
+        self.state = if made.is_ok() { State::Made } else { State::Missing };
+        made.with_context(|| match like.trim() {
+            "" => format!("make database {name}"),
+            like => format!(
+                "make database {name} as the one was that was dumped ({like}); where this server has no such locale, make it \
+                 yourself, and restore into it"
+            ),
+        })
     }
 
     /// How the programs are to connect to it, once it is there. Where the server can, it notices within a second that they
@@ -128,21 +146,17 @@ impl Target {
         Ok(link.client.query_one(include_str!("tables.sql"), &[]).await.context("count the tables")?.get(0))
     }
 
-    /// How to be rid of what a restore that failed has left.
-    pub fn left(&self) -> String {
+    /// What a restore that failed has left, and how to be rid of it; nothing where it has left nothing.
+    pub fn left(&self) -> Option<String> {
         let drop =
             Ident::new(self.name.as_str()).map_or_else(|_| String::new(), |name| format!("DROP DATABASE {name}"));
-        if self.missing {
-            format!(
-                "database {:?} was made by this command, and what is in it is not the whole dump; `{drop}` takes it away",
-                self.name
-            )
-        } else {
-            format!(
-                "database {:?} was empty, and what is in it now is not the whole dump; `{drop}` takes it away",
-                self.name
-            )
-        }
+        let was = match self.state {
+            State::Missing | State::Empty => return None,
+            State::Making => "may have been made by this command, and is empty",
+            State::Made => "was made by this command, and what is in it is not the whole dump",
+            State::Begun => "was empty, and what is in it now is not the whole dump",
+        };
+        Some(format!("database {:?} {was}; `{drop}` takes it away", self.name))
     }
 }
 
