@@ -7,6 +7,7 @@ use clap::Args;
 use futures_util::future;
 use serde_json::{Value, json};
 
+use super::exports;
 use super::places::{Place, Where};
 use crate::cli::{DONE, FAILED, output};
 use crate::config::Config;
@@ -32,7 +33,12 @@ pub struct ListArgs {
 /// There is no such job or store.
 pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
     let place = Where { job: args.named.clone().or_else(|| args.place.job.clone()), ..args.place.clone() };
-    let places = place.all(config)?;
+    let with_exports = exports::any(config, &place);
+    let places = match place.all(config) {
+        // There is something to show all the same.
+        Err(_) if with_exports => Vec::new(),
+        places => places?,
+    };
     let looked = future::join_all(places.iter().map(async |place| look(config, place).await)).await;
     let mut code = DONE;
     let mut found: Vec<(&Place<'_>, &str, &Kept)> = Vec::new();
@@ -60,12 +66,14 @@ pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
             output::json(&for_programs(place, at, kept));
         }
     } else if found.is_empty() {
-        output::line("no backups");
+        if !places.is_empty() || !with_exports {
+            output::line("no backups");
+        }
     } else {
         let header = ["BACKUP", "JOB", "STORE", "DATABASE", "SIZE", "RAW", "TAKEN", "TOOK", "VERIFIED"];
         output::table(&header, found.iter().map(|(place, _, kept)| for_people(place, kept)).collect());
     }
-    Ok(code)
+    Ok(code.max(exports::list(config, &place, args.json).await?))
 }
 
 async fn look(config: &Config, place: &Place<'_>) -> Result<(String, Shelf)> {

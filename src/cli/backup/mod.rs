@@ -1,5 +1,6 @@
 //! `pgtend backup`: what is in the stores, and how it is had again. None of it needs the database that was dumped.
 
+mod exports;
 mod fetch;
 mod list;
 mod places;
@@ -20,7 +21,7 @@ pub struct BackupArgs {
 
 #[derive(Debug, Subcommand)]
 enum BackupCommand {
-    /// Show the backups in the stores, newest first
+    /// Show the backups and the exported partitions in the stores, newest first
     #[command(
         after_help = "Example:\n  pgtend backup list nightly --json\n\nExit status: 1 when a store cannot be asked, or a manifest cannot be read"
     )]
@@ -36,10 +37,12 @@ enum BackupCommand {
         after_help = "Example:\n  pgtend backup verify latest --store offsite\n\nExit status: 1 when it is damaged, or cannot be read"
     )]
     Verify(verify::VerifyArgs),
-    /// Put a backup into a database that is empty, or not there yet
+    /// Put a backup into a database that is empty, or not there yet; or an exported partition into a table
     #[command(after_help = "Examples:\n  pgtend backup restore --into postgresql://admin@db.internal/app_again\n  \
                       pgtend backup restore 2026-11-21T020000Z --job nightly --roles --into postgresql://localhost/app --password-file pw\n\n\
-                      It stops at the first error. A database that holds anything is left as it is.")]
+                      It stops at the first error. A database that holds anything is left as it is.\n\n\
+                      An exported partition is named as `pgtend backup list` has it, and goes into a new table of its old name:\n  \
+                      pgtend backup restore public.events_2024_01/2026-11-21T020000Z --into postgresql://localhost/app")]
     Restore(restore::RestoreArgs),
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde_json::json;
 
+use super::exports;
 use super::places::{self, Found, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, FAILED, Usage, output};
@@ -27,21 +28,21 @@ const GLOBALS_MOST: u64 = 64 << 20;
 pub struct RestoreArgs {
     /// Its id, as `pgtend backup list` has it
     #[arg(value_name = "BACKUP", default_value = LATEST)]
-    backup: String,
+    pub(super) backup: String,
     /// The database that is filled: made when it is missing, refused when it holds anything
     #[arg(long, value_name = "URL")]
-    into: String,
+    pub(super) into: String,
     /// A file with the password, for a URL that has none; as ever, PGPASSWORD, PGPASSFILE and ~/.pgpass serve too
     #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
     /// First make the roles that the backup has and the server has not, with their passwords
     #[arg(long)]
-    roles: bool,
+    pub(super) roles: bool,
     #[command(flatten)]
-    place: Where,
+    pub(super) place: Where,
     /// One JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What has been done so far.
@@ -54,6 +55,9 @@ struct Done {
 /// # Errors
 /// There is no such backup, or the target is not to be filled: nothing was touched.
 pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
+    if exports::is_export(&args.backup) {
+        return Box::pin(exports::restore(config, args)).await;
+    }
     let began = Instant::now();
     // A URL that is none is told without its words: a password may stand among them.
     let conninfo = Conninfo::parse(&args.into, args.password_file.as_deref())

@@ -131,3 +131,36 @@ async fn rows_that_row_security_hides_are_not_left_out_without_a_word() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_export_is_listed_and_restored_into_a_table() {
+    on_each_major(async |db| {
+        db.execute(&months(2)).await;
+        let program = exporting(&db, "");
+        run(&program, 0).await;
+        let listed = program.run(["backup", "list", "--json"]).await.exits(0).json();
+        assert_eq!(listed.len(), 2, "{listed:?}");
+        let text = program.run(["backup", "list", "old"]).await.exits(0).stdout;
+        assert!(text.contains("public.events_1/") && !text.contains("no backups"), "{text}");
+        let name =
+            listed.iter().find(|line| line["partition"] == "public.events_1").unwrap()["export"].as_str().unwrap();
+        let restore = ["backup", "restore", name, "--into", &db.url()];
+        let said = program.run(restore).await.exits(0).stdout;
+        assert!(said.contains("3 rows"), "{said}");
+        let differs = "(SELECT * FROM saved WHERE at = 1 EXCEPT ALL SELECT * FROM events_1) AS d";
+        assert_eq!((db.count(differs).await, db.count("events_1").await), (0, 3));
+        // What is there is not added to, and a damaged one leaves nothing.
+        program.run(restore).await.exits(1);
+        assert_eq!(db.count("events_1").await, 3);
+        db.execute("DROP TABLE events_1").await;
+        let rows = store(&program).join("old/exports").join(name).join("rows.copy.zst");
+        let mut bytes = std::fs::read(&rows).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&rows, bytes).unwrap();
+        program.run(restore).await.exits(1);
+        assert!(db.scalar::<bool>("SELECT to_regclass('events_1') IS NULL").await);
+        let unknown = ["backup", "restore", "public.events_9/2026-01-01T000000Z", "--into", &db.url()];
+        assert!(program.run(unknown).await.exits(1).stderr.contains("there is no export"));
+    })
+    .await;
+}

@@ -10,6 +10,7 @@ use crate::kinds::backup::naming::{self, MANIFEST, VERIFIED};
 use crate::kinds::backup::shelf::small;
 use crate::kinds::backup::survey::Server;
 use crate::kinds::retention::partitions::facts::Going;
+use crate::pg::explain;
 use crate::store::{Key, Store};
 
 /// What lies in the folder of a partition.
@@ -43,6 +44,50 @@ pub async fn look(store: &Store, job: &str, partition: &str) -> Result<Folder> {
     }
     found.leavings = objects.into_iter().filter(|(id, _)| !found.complete.contains(id)).map(|(_, key)| key).collect();
     Ok(found)
+}
+
+/// An export that is whole.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub export: Export,
+    pub folder: Key,
+    /// How it was when it was read back.
+    pub verified: Option<Verified>,
+}
+
+impl Kept {
+    /// What a person calls it: `public.events_1/2026-11-21T020000Z`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.export.partition, self.export.id)
+    }
+}
+
+/// All exports of a job, in the order in which they were made; and the folders whose manifest cannot be read, and why.
+///
+/// # Errors
+/// The store cannot be asked.
+pub async fn all(store: &Store, job: &str) -> Result<(Vec<Kept>, Vec<(String, String)>)> {
+    let above = manifest::exports(job);
+    let (mut kept, mut unreadable) = (Vec::new(), Vec::new());
+    for object in store.list(&above).await.context("list the exports")? {
+        let segments = object.key.segments();
+        let [.., partition, id, name] = segments.as_slice() else { continue };
+        let folder = above.join(partition).join(id);
+        if name != MANIFEST || object.key != folder.join(MANIFEST) {
+            continue;
+        }
+        let Some(bytes) = small(store, &object.key).await? else { continue };
+        match Export::parse(&bytes) {
+            Ok(export) => {
+                let verified = small(store, &folder.join(VERIFIED)).await?;
+                let verified = verified.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+                kept.push(Kept { export, folder, verified });
+            }
+            Err(error) => unreadable.push((format!("{partition}/{id}"), explain(&error))),
+        }
+    }
+    kept.sort_by(|a, b| (a.export.started_at, &a.export.partition).cmp(&(b.export.started_at, &b.export.partition)));
+    Ok((kept, unreadable))
 }
 
 /// The newest export of this very partition that was read back and was good; with its place, for people.

@@ -8,6 +8,7 @@
 //! | what an export says of itself, and where it lies | `manifest` |
 //! | rows -> store, manifest, read back | `write` |
 //! | exports of earlier runs | `find` |
+//! | store -> table | `load` |
 //!
 //! An export is written while the partition is still attached, so that a failure leaves everything as it was. It is held
 //! against the table once more under the lock under which that is dropped: what was changed in between is exported again.
@@ -16,6 +17,7 @@ mod content;
 mod copy;
 mod definition;
 pub mod find;
+pub mod load;
 pub mod manifest;
 mod write;
 
