@@ -35,10 +35,12 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
     for _ in 0..EXPORTS {
         let proof = match going.ledger.proof(going.oid) {
             Some(proof) => proof,
-            None => match export::exported(cx, session, going).await.context("it is detached, and not dropped")? {
-                Exported::Good(proof) => proof,
-                Exported::Stopped(reason) => return Ok(Applied::Stopped(reason)),
-            },
+            None => {
+                match Box::pin(export::exported(cx, session, going)).await.context("it is detached, and not dropped")? {
+                    Exported::Good(proof) => proof,
+                    Exported::Stopped(reason) => return Ok(Applied::Stopped(reason)),
+                }
+            }
         };
         match transaction(cx, session, going, Some(&proof)).await {
             Err(error) if error.chain().any(|cause| cause.is::<Changed>()) => {
