@@ -126,7 +126,7 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
     match action {
         Action::Refuse { refusal, .. } => Err(anyhow!("{}", refusal.sentence())),
         Action::Export(going) => Box::pin(export::apply(cx, going)).await,
-        Action::Go(going) => detach::go(cx, going).await,
+        Action::Go(going) => Box::pin(detach::go(cx, going)).await,
         Action::Unmark(unmark) => detach::unmark(cx, unmark).await,
         Action::Rows(old) => {
             let session = cx.own_session().await?;
