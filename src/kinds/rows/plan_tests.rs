@@ -15,6 +15,7 @@ fn key(on_delete: OnDelete) -> Reference {
         on_delete,
         columns: vec![ident("session")],
         referenced: vec![ident("id")],
+        operators: vec!["OPERATOR(pg_catalog.=)".into()],
         indexed: true,
         readable: true,
     }

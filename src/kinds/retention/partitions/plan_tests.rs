@@ -46,6 +46,7 @@ fn reference(from: &str) -> Reference {
         on_delete: OnDelete::Refuse,
         columns: vec![ident("a")],
         referenced: vec![ident("b")],
+        operators: vec!["OPERATOR(pg_catalog.=)".into()],
         indexed: false,
         readable: true,
     }
