@@ -188,12 +188,13 @@ impl Deletion {
         self.batch(&self.matching_by_index(), "(SELECT max(ends)::text FROM matching)", form)
     }
 
-    /// The rows of a batch by the time's index, with the parameters of [`Deletion::by_index`].
+    /// The rows of a batch by the time's index, with the parameters of [`Deletion::by_index`]. Sorted by place: a name would
+    /// be taken for one of those given here, also where a column is called so.
     pub(super) fn matching_by_index(&self) -> String {
         let Self { time, time_type, .. } = self;
         format!(
             "SELECT ctid AS tid, {time} AS ends FROM {} WHERE {} AND {time} >= CAST($2::text AS {time_type})\n  \
-             AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY {time} LIMIT $3::bigint",
+             AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY 2 LIMIT $3::bigint",
             self.from(),
             self.goes(self.own()),
         )

@@ -81,12 +81,12 @@ async fn an_archive_that_somebody_else_makes_meanwhile_must_fit_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_written_anew_meanwhile_is_gone_through_again() {
     on_each_major(async |db| {
-        for anew in ["VACUUM FULL log", "CLUSTER log USING log_pkey"] {
+        for anew in ["VACUUM FULL log", "CLUSTER log USING backwards"] {
             db.execute("DROP SCHEMA IF EXISTS archive CASCADE; DROP TABLE IF EXISTS log").await;
             db.execute(&log(0)).await;
             db.execute(
-                "DROP INDEX log_created_at; INSERT INTO log (kind, created_at)
-                     SELECT 'note', now() - interval '40 days' FROM generate_series(1, 1000) n",
+                "DROP INDEX log_created_at; CREATE INDEX backwards ON log (size); INSERT INTO log (kind, size, created_at)
+                     SELECT 'note', -n, now() - interval '40 days' FROM generate_series(1, 1000) n",
             )
             .await;
             let jobs = format!("{}batch = {{ rows = 100, pause = '0s' }}\n", keeping(TO_ARCHIVE));
@@ -146,6 +146,48 @@ async fn a_role_whose_triggers_are_off_has_them_on_here_or_does_nothing() {
         assert_eq!((db.count("log").await, db.count("queue").await), (60, 1));
         run(&Pgtend::tending(&db, &jobs), 0).await;
         assert_eq!((db.count("log").await, db.count("queue").await), (30, 0), "no row refers to none");
+    })
+    .await;
+}
+
+/// The first would be taken for the condition that it is not: what is `b` would go, however young.
+#[tokio::test]
+async fn a_condition_with_a_parenthesis_too_many_is_refused() {
+    on_each_major(async |db| {
+        db.execute(&log(60)).await;
+        for condition in ["kind = 'note') OR (kind = 'other'", "(kind = 'note'"] {
+            let keys = format!("keep = '30 days', column = 'created_at', where = \"{condition}\"");
+            let program = Pgtend::tending(&db, &keeping(&keys));
+            let said = program.run(["check"]).await.exits(1).stdout;
+            assert!(said.contains("where of public.log: a parenthesis in it"), "{said}");
+            run(&program, 1).await;
+            assert_eq!(db.count("log").await, 60);
+        }
+        let keys = "keep = '30 days', column = 'created_at', where = \"kind = ')' OR kind = 'note' -- (\"";
+        assert_eq!(run(&Pgtend::tending(&db, &keeping(keys)), 0).await["details"]["rows_deleted"], 15);
+    })
+    .await;
+}
+
+/// In SQL of ours a row's place has a name too.
+#[tokio::test]
+async fn a_column_may_be_called_what_something_in_our_sql_is_called() {
+    on_each_major(async |db| {
+        for name in ["tid", "ends", "matching", "locked", "gone", "kept_0", "key_0", "pgtend child"] {
+            db.execute(&format!(
+                "DROP SCHEMA IF EXISTS archive CASCADE; CREATE SCHEMA archive; DROP TABLE IF EXISTS log;
+                 CREATE TABLE log (\"{name}\" timestamptz, n int);
+                 INSERT INTO log SELECT now() - interval '40 days' - n * interval '1 hour', n FROM generate_series(1, 300) n;
+                 CREATE INDEX ON log (\"{name}\"); ANALYZE log"
+            ))
+            .await;
+            for keys in ["", ", action = 'archive', to = 'archive.log'"] {
+                let keys = format!("keep = '30 days', column = '\"{name}\"', where = \"n % 2 = {}\"{keys}", i32::from(keys.is_empty()));
+                let jobs = format!("{}batch = {{ rows = 20, pause = '0s' }}\n", keeping(&keys));
+                run(&Pgtend::tending(&db, &jobs), 0).await;
+            }
+            assert_eq!(places(&db).await, (0, 150), "{name}");
+        }
     })
     .await;
 }
