@@ -50,6 +50,7 @@ pub struct Place {
 
 /// A relation that has the archive's name.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct There {
     pub oid: u32,
     pub kind: char,

@@ -32,7 +32,7 @@ pub async fn survey(session: &Session, cx: &Context, targets: &[Target], holds: 
             Err(refusal) => Err((refusal.table, Refusal::new(refusal.why, refusal.mend))),
             Ok(parent) => match Fate::of(&target.policy).and_then(|_| by_its_key(&target.policy, &parent)) {
                 Err(refusal) => Err((parent.table, refusal)),
-                Ok(_) => Ok(TableFacts {
+                Ok(()) => Ok(TableFacts {
                     lineage: vec![parent.table.clone()],
                     parent,
                     policy: target.policy.clone(),
