@@ -45,6 +45,8 @@ pub struct Reference {
     /// The key in the referencing table, and what it points at, in the same order.
     pub columns: Vec<Ident>,
     pub referenced: Vec<Ident>,
+    /// By which operator each value there is the same as that here, as SQL: the key's own, whatever the search path.
+    pub operators: Vec<String>,
     /// Whether a usable index of the referencing table begins with the key.
     pub indexed: bool,
     /// Whether the session's role can read the referencing table, whole.
@@ -185,8 +187,9 @@ pub async fn references(client: &Client, oid: u32) -> Result<Vec<Reference>> {
                 },
                 columns: idents(row.get(4))?,
                 referenced: idents(row.get(5))?,
-                indexed: row.get(6),
-                readable: row.get(7),
+                operators: row.get(6),
+                indexed: row.get(7),
+                readable: row.get(8),
             })
         })
         .collect()

@@ -16,6 +16,13 @@ SELECT f.conname::text,
            JOIN pg_catalog.pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum
            ORDER BY k.place
        ),
+       ARRAY(
+           SELECT format('OPERATOR(%I.%s)', o.nspname, p.oprname)
+           FROM unnest(f.conpfeqop) WITH ORDINALITY AS k(operator, place)
+           JOIN pg_catalog.pg_operator p ON p.oid = k.operator
+           JOIN pg_catalog.pg_namespace o ON o.oid = p.oprnamespace
+           ORDER BY k.place
+       ),
        -- A whole, valid index whose first columns are those of the key, in any order.
        EXISTS (
            SELECT FROM pg_catalog.pg_index i

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
@@ -189,7 +190,7 @@ impl Sessions {
         session.pid = facts.pid;
         session.is_standby = facts.is_standby;
         session.lock_timeout = self.lock_timeout.min(facts.deadlock_timeout / 2).max(Duration::from_millis(1));
-        self.settle(&session, search_path).await?;
+        self.settle(&session, facts, search_path).await?;
         if let Some(fence) = self.fence {
             fence.enter(&mut session).await?;
         }
@@ -211,7 +212,7 @@ impl Sessions {
     }
 
     /// Our settings, whatever the role or the database has as its own.
-    async fn settle(&self, session: &Session, search_path: Option<&str>) -> Result<()> {
+    async fn settle(&self, session: &Session, facts: Facts, search_path: Option<&str>) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // The runner cancels at the deadline; the server's own limit is for the case that we are no longer there to do it.
         let statement_timeout = left.saturating_add(Duration::from_secs(2)).as_millis().min(i32::MAX as u128);
@@ -224,7 +225,7 @@ impl Sessions {
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
         settings.extend(search_path.map(|path| ("search_path", path.to_string())));
-        set(session, session.version, &settings).await
+        set(session, facts, &settings).await
     }
 
     /// Cancels what any session of the run has the server doing, and lets it open no other. A statement that begins
@@ -254,13 +255,16 @@ pub struct Facts {
     pub pid: i32,
     pub is_standby: bool,
     pub deadlock_timeout: Duration,
+    /// `session_replication_role` is `replica`: the role's or the database's own setting.
+    triggers_off: bool,
 }
 
 async fn facts(client: &Client) -> Result<Facts> {
     let row = client
         .query_one(
             "SELECT current_setting('server_version_num')::int, pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
-                    (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000)::bigint",
+                    (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 1000)::bigint,
+                    current_setting('session_replication_role') = 'replica'",
             &[],
         )
         .await
@@ -274,19 +278,28 @@ async fn facts(client: &Client) -> Result<Facts> {
         );
     }
     let deadlock_timeout = Duration::from_millis(u64::try_from(row.get::<_, i64>(3)).unwrap_or(1000));
-    Ok(Facts { version, pid: row.get(1), is_standby: row.get(2), deadlock_timeout })
+    Ok(Facts { version, pid: row.get(1), is_standby: row.get(2), deadlock_timeout, triggers_off: row.get(4) })
 }
 
 /// Settings by name, for the session, with those that every session of ours has.
-async fn set(client: &Client, version: i32, settings: &[(&str, String)]) -> Result<()> {
+async fn set(client: &Client, facts: Facts, settings: &[(&str, String)]) -> Result<()> {
     let mut names = vec!["TimeZone", "DateStyle", "IntervalStyle", "row_security", "standard_conforming_strings"];
     // row_security: a row that is hidden from us becomes an error (42501) instead of a silence. The strings: so that a
     // backslash in a literal is a backslash, in those we write and in those of the catalog that we read.
     let mut values = vec!["UTC".into(), "ISO, MDY".into(), "postgres".into(), "off".into(), "on".into()];
-    if version >= 140_000 {
+    if facts.version >= 140_000 {
         // A statement whose client was killed ends within a second; and the role's own idle limit is not for us.
         names.extend(["client_connection_check_interval", "idle_session_timeout"]);
         values.extend(["1000".into(), "0".into()]);
+    }
+    if facts.version >= 170_000 {
+        names.push("transaction_timeout");
+        values.push("0".into());
+    }
+    if facts.triggers_off {
+        // Foreign keys would not be looked at, and triggers that keep rows would not be asked.
+        names.push("session_replication_role");
+        values.push("origin".into());
     }
     for (name, value) in settings {
         names.push(name);
@@ -298,7 +311,14 @@ async fn set(client: &Client, version: i32, settings: &[(&str, String)]) -> Resu
             &[&names, &values],
         )
         .await
-        .context("set up the session")?;
+        .map_err(|error| match error.code() {
+            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && facts.triggers_off => anyhow!(error).context(
+                "session_replication_role is set to replica for this role or database, so that no trigger and no foreign \
+                 key is looked at, and the role may not set it back: ALTER ROLE … RESET session_replication_role, or GRANT \
+                 SET ON PARAMETER session_replication_role",
+            ),
+            _ => anyhow!(error).context("set up the session"),
+        })?;
     Ok(())
 }
 
@@ -315,7 +335,7 @@ pub async fn settle_link(client: &Client, statement_timeout: Duration, lock_time
         // No SQL but ours goes over it: nobody's function in schema public is to be taken for the server's own.
         ("search_path", OWN_PATH.into()),
     ];
-    set(client, facts.version, &settings).await?;
+    set(client, facts, &settings).await?;
     Ok(facts)
 }
 

@@ -53,6 +53,24 @@ pub fn first_word(statement: &str) -> String {
     }
 }
 
+/// Whether each bracket is closed after it was opened: a piece of SQL that is not whole says something else between others.
+pub fn is_whole(sql: &str) -> bool {
+    let mut lexer = Lexer { text: sql, at: 0 };
+    let (mut start, mut open) = (0, Vec::new());
+    while let Some(token) = lexer.next() {
+        if matches!(token, Token::Other) {
+            match &sql[start..lexer.at] {
+                "(" => open.push(")"),
+                "[" => open.push("]"),
+                close @ (")" | "]") if open.pop() != Some(close) => return false,
+                _ => {}
+            }
+        }
+        start = lexer.at;
+    }
+    open.is_empty()
+}
+
 enum Token<'a> {
     /// White space or a comment.
     Blank,
@@ -173,6 +191,18 @@ mod tests {
     fn the_first_word_is_found_behind_comments() {
         assert_eq!(first_word("/* x */ -- y\n  vacuum (analyze) t"), "VACUUM");
         assert_eq!(first_word("(SELECT 1)"), "");
+    }
+
+    #[test]
+    fn a_bracket_in_a_text_or_a_comment_is_none() {
+        for whole in
+            ["", "a = 1", "(a) or (b)", "a[1] = f(x)", "a = ')' -- )", "\"(\" = $$)$$ /* ) */", "E'\\')' = 'x'"]
+        {
+            assert!(is_whole(whole), "{whole}");
+        }
+        for broken in ["a) or (b", "(a", "a)", "a[1)", "(a]", "a = '(') --("] {
+            assert!(!is_whole(broken), "{broken}");
+        }
     }
 
     proptest! {

@@ -191,3 +191,31 @@ async fn a_role_that_may_not_write_the_time_is_told_the_grant_and_does_the_work(
     })
     .await;
 }
+
+/// A partition goes whole, with the rows that `where` would have kept, and by its bounds, not by another column.
+#[tokio::test]
+async fn an_exception_about_single_rows_of_a_partitioned_table_is_refused_and_not_passed_over() {
+    on_each_major(async |db| {
+        prepare(&db).await;
+        db.execute("ALTER TABLE months ADD closed_at timestamptz").await;
+        let partitions = "pg_inherits WHERE inhparent = 'months'::regclass";
+        policy(&db, "('months', 40, false, true)").await;
+        let with = |exception: &str| {
+            let jobs = JOB.replace("except = [", &format!("except = [{{ table = 'months', {exception} }}, "));
+            Pgtend::tending(&db, &jobs)
+        };
+        for (exception, expect) in [
+            ("where = 'id <> 59'", "where and age_from are about single rows"),
+            ("age_from = { table = 'suites', key = 'id', column = 'created_at' }", "about single rows"),
+            ("column = 'closed_at'", "is not its key"),
+        ] {
+            let record = run(&with(exception), 1).await;
+            let failures = record["details"]["failures"].to_string();
+            assert!(failures.contains(expect), "{failures}");
+            assert_eq!(db.count(partitions).await, 6, "{exception}");
+        }
+        run(&with("column = 'created_at'"), 0).await;
+        assert!(db.count(partitions).await < 6);
+    })
+    .await;
+}

@@ -153,12 +153,14 @@ fn carry(policies: &Policies, row: &Reading, found: &There) -> Result<Verdict, R
         let to = TableName { schema: schema.clone(), name: table.name.clone() };
         policy.to = Some(if partitioned { schema.to_string() } else { to.plain() });
     }
-    if partitioned {
-        return Ok(Verdict::Carry(Box::new(policy)));
-    }
     let exception = policies.except.iter().find(|exception| exception.table == table);
     policy.condition = exception.and_then(|exception| exception.condition.clone());
     policy.age_from = exception.and_then(|exception| exception.age_from.clone());
+    if partitioned {
+        // What is about single rows is refused where partitions are looked at.
+        policy.column = exception.and_then(|exception| exception.column.clone());
+        return Ok(Verdict::Carry(Box::new(policy)));
+    }
     if policy.age_from.is_none() {
         let column =
             exception.and_then(|exception| exception.column.clone()).unwrap_or_else(|| policies.column.clone());

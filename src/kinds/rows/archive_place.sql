@@ -1,4 +1,19 @@
 -- What there is under the name $2.$3, to which rows of table $1 are to move; and who could make a table there.
+WITH RECURSIVE source AS (
+    SELECT $1::oid AS oid
+  UNION
+    SELECT i.inhrelid FROM source JOIN pg_catalog.pg_inherits i ON i.inhparent = source.oid
+), there AS (
+    SELECT c.oid, c.relkind
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $2 AND c.relname = $3
+  UNION
+    -- What is inserted into a partitioned table goes to its partitions; into any other, to that one alone.
+    SELECT c.oid, c.relkind
+    FROM there
+    JOIN pg_catalog.pg_inherits i ON i.inhparent = there.oid AND there.relkind = 'p'
+    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
+)
 SELECT current_user::text AS role,
        pg_catalog.pg_get_userbyid(s.relowner)::text AS source_owner,
        s.relrowsecurity AS source_row_security,
@@ -19,7 +34,17 @@ SELECT current_user::text AS role,
        t.oid,
        t.relkind,
        coalesce(pg_catalog.has_table_privilege(t.oid, 'INSERT'), false) AS inserts,
-       coalesce(pg_catalog.row_security_active(t.oid), false) AS hidden
+       coalesce(pg_catalog.row_security_active(t.oid), false) AS hidden,
+       EXISTS (SELECT FROM there JOIN source ON source.oid = there.oid) AS is_part,
+       -- Emptied by the server after a crash, where the source is not.
+       (SELECT min(format('%I.%I', un.nspname, u.relname))
+        FROM there JOIN pg_catalog.pg_class u ON u.oid = there.oid JOIN pg_catalog.pg_namespace un ON un.oid = u.relnamespace
+        WHERE u.relpersistence <> 'p' AND u.relkind = 'r'
+          AND EXISTS (SELECT FROM source JOIN pg_catalog.pg_class p ON p.oid = source.oid
+                      WHERE p.relpersistence = 'p' AND p.relkind = 'r')) AS unlogged,
+       (SELECT min(f.conname::text) FROM pg_catalog.pg_constraint f
+        WHERE f.contype = 'f' AND f.conrelid IN (SELECT there.oid FROM there)
+          AND f.confrelid IN (SELECT source.oid FROM source)) AS refers
 FROM pg_catalog.pg_class s
 LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $2
 LEFT JOIN pg_catalog.pg_class t ON t.relnamespace = n.oid AND t.relname = $3

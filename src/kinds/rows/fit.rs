@@ -50,6 +50,7 @@ pub struct Place {
 
 /// A relation that has the archive's name.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct There {
     pub oid: u32,
     pub kind: char,
@@ -57,6 +58,12 @@ pub struct There {
     pub inserts: bool,
     /// Row security keeps our role from inserting.
     pub hidden: bool,
+    /// It is a child or a partition of the source, or has one of those tables for a partition.
+    pub is_part: bool,
+    /// The table of it whose rows a crash of the server would take, where it would not take those of the source.
+    pub unlogged: Option<String>,
+    /// The foreign key by which its rows refer to those of the source.
+    pub refers: Option<String>,
     pub columns: Vec<Column>,
 }
 
@@ -147,6 +154,26 @@ pub fn fit(target: &Target, place: &Place) -> Result<(Into, Option<Making>), Ref
     }
     if !matches!(there.kind, 'r' | 'p') {
         return refused(format!("{to} is {}, not a table", kind_name(there.kind)), "name another table with to".into());
+    }
+    if there.is_part {
+        // What leaves would come back, again and again.
+        return refused(
+            format!("{to} and {source} have a table in common, by inheritance or as a partition"),
+            "name another table with to, or take it out: NO INHERIT, or DETACH PARTITION".into(),
+        );
+    }
+    if let Some(unlogged) = &there.unlogged {
+        return refused(
+            format!("{unlogged} is not logged: the server empties it after a crash, and what was moved there is lost"),
+            format!("ALTER TABLE {unlogged} SET LOGGED;"),
+        );
+    }
+    if let Some(constraint) = &there.refers {
+        // ON DELETE CASCADE would take what has just arrived.
+        return refused(
+            format!("rows of {to} refer to rows of {source} (constraint {constraint}), which are to leave"),
+            format!("drop that constraint of {}", target.to),
+        );
     }
     if !place.role_uses {
         let (schema, role) = (&target.to.schema, &place.role);

@@ -48,6 +48,9 @@ fn place(table: Option<&str>) -> Place {
             is_source: false,
             inserts: true,
             hidden: false,
+            is_part: false,
+            unlogged: None,
+            refers: None,
             columns: columns(text),
         }),
     }
@@ -123,6 +126,11 @@ fn an_archive_that_is_none_is_refused() {
     assert!(refusal(|place| place.table.as_mut().unwrap().kind = 'v').contains("archive.log is a view"));
     assert!(refusal(|place| place.table.as_mut().unwrap().inserts = false).contains("lacks INSERT"));
     assert!(refusal(|place| place.table.as_mut().unwrap().hidden = true).contains("row security"));
+    assert!(refusal(|place| place.table.as_mut().unwrap().is_part = true).contains("have a table in common"));
+    assert!(
+        refusal(|place| place.table.as_mut().unwrap().unlogged = Some("archive.log_1".into())).contains("log_1 is not")
+    );
+    assert!(refusal(|place| place.table.as_mut().unwrap().refers = Some("log_fkey".into())).contains("log_fkey"));
 }
 
 #[test]

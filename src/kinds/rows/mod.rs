@@ -19,7 +19,7 @@ pub mod survey;
 use std::future::Future;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tokio_postgres::error::SqlState;
@@ -226,14 +226,15 @@ async fn take(cx: &Context, settings: &Batch, watch: &impl Watch, delete: &plan:
             other => return Ok(other),
         }
     }
-    let counted = match &delete.deletion.into {
+    let deletion = still_fits(cx, delete).await?;
+    let counted = match &deletion.into {
         None => Counted::RowsDeleted,
         Some(Into::Archive(_)) => Counted::RowsArchived,
         Some(Into::Summary(_)) => Counted::RowsSummarized,
     };
     let table = delete.counted_as.clone();
     let host = Run { cx, watch, leaf: delete.deletion.oid, table, counted, followers: &delete.followers };
-    Ok(match batch::delete(&host, &cx.pg, &delete.deletion, settings, &delete.progress).await? {
+    Ok(match batch::delete(&host, &cx.pg, &deletion, settings, &delete.progress).await? {
         batch::Ended::Done => Applied::Done,
         batch::Ended::Stayed { why, moved: true } => Applied::Partly(why),
         batch::Ended::Stayed { why, moved: false } => return Err(anyhow!("{why}")),
@@ -244,6 +245,22 @@ async fn take(cx: &Context, settings: &Batch, watch: &impl Watch, delete: &plan:
         batch::Ended::Locked(by) => Applied::Locked(by),
         batch::Ended::Stopped(reason) => Applied::Stopped(reason),
     })
+}
+
+/// The deletion with the archive as it is now: it may be another than the one that was planned with, or made by somebody
+/// else. A value that does not fit would be rounded or cut without a word.
+async fn still_fits(cx: &Context, delete: &plan::Delete) -> Result<Deletion> {
+    let mut deletion = delete.deletion.clone();
+    let Some(Into::Archive(planned)) = &deletion.into else { return Ok(deletion) };
+    let session = cx.session().await?;
+    let looked = archive::look(&session, &delete.table, &planned.table, None).await?;
+    session.close().await;
+    match looked {
+        Err(refusal) => bail!("{}", refusal.sentence()),
+        Ok((_, Some(_))) => bail!("{} is gone since the plan was made", planned.table.plain()),
+        Ok((into, None)) => deletion.into = Some(into),
+    }
+    Ok(deletion)
 }
 
 /// Rows that could not be moved because others refer to them: some have been let go of since, if those went first.

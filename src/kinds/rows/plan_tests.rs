@@ -15,6 +15,7 @@ fn key(on_delete: OnDelete) -> Reference {
         on_delete,
         columns: vec![ident("session")],
         referenced: vec![ident("id")],
+        operators: vec!["OPERATOR(pg_catalog.=)".into()],
         indexed: true,
         readable: true,
     }
@@ -149,7 +150,7 @@ fn the_operators_sql_cannot_swallow_what_follows_it() {
     assert_eq!(
         facts.condition(),
         "\"expires_at\" < $1::timestamptz AND (a OR b -- or else\n) AND NOT EXISTS (SELECT FROM \"public\".\"device\" AS \
-         \"pgtend child\" WHERE \"pgtend child\".\"session\" = \"sessions\".\"id\")"
+         \"pgtend child\" WHERE \"sessions\".\"id\" OPERATOR(pg_catalog.=) \"pgtend child\".\"session\")"
     );
 }
 

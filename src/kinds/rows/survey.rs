@@ -13,7 +13,7 @@ use super::{Wanted, Words};
 use crate::kinds::Context;
 use crate::pg::batch::{self, Access, Cutoff, Deletion, Into};
 use crate::pg::catalog::{self, Leaf, OnDelete, Relation};
-use crate::pg::{Session, TableName};
+use crate::pg::{Session, TableName, split};
 
 /// So long may counting take, for each leaf and question.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -123,6 +123,9 @@ async fn compile(session: &Session, wanted: &Wanted) -> Result<Result<&'static s
         let refusal = |why: String, mend: &str| {
             Ok(Err(Refusal { why: format!("{said} of {}: {why}", wanted.table.plain()), mend: mend.into() }))
         };
+        if !split::is_whole(&sql[1..sql.len() - 1]) {
+            return refusal("a parenthesis in it is closed that is not open, or stays open".into(), "correct it");
+        }
         match session.prepare(&format!("SELECT {sql} FROM {from}")).await {
             Ok(statement) if !statement.params().is_empty() => {
                 return refusal("it has a parameter".into(), "write the value itself");

@@ -22,6 +22,10 @@ pub struct Facts {
     /// Tables whose name is that of `into` in other letters, or in another schema.
     pub alike: Vec<TableName>,
     pub may_select: bool,
+    /// A table of the summary whose rows a crash of the server would take, where it would not take those of the log.
+    pub unlogged: Option<String>,
+    /// Whether triggers may change, or keep back, what is written to the summary.
+    pub guarded: bool,
     pub columns: Vec<Column>,
     pub unique: Vec<Unique>,
     pub zone: Tz,
@@ -97,6 +101,8 @@ impl Facts {
             .await
             .with_context(context)?
             .get(0);
+        let tables =
+            session.query_one(include_str!("facts_tables.sql"), &[&oid, &log.oid]).await.with_context(context)?;
         let columns = session.query(include_str!("facts.sql"), &[&oid, &log.oid]).await.with_context(context)?;
         let unique = session.query(include_str!("facts_unique.sql"), &[&oid]).await.with_context(context)?;
         let types = session
@@ -117,6 +123,8 @@ impl Facts {
             alike: if into.is_none() { catalog::like_named(session, name).await? } else { Vec::new() },
             into,
             may_select,
+            unlogged: tables.get("unlogged"),
+            guarded: tables.get("guarded"),
             columns: columns.iter().map(column).collect::<Result<_>>()?,
             unique: unique
                 .iter()

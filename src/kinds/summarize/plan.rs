@@ -51,6 +51,7 @@ pub fn summary(kind: &Summarize, facts: &Facts) -> Result<Summary, Refusal> {
         zone: facts.zone.name().into(),
         nulls_apart: !unique.nulls_alike && required.len() < kind.by.len(),
         required,
+        guarded: facts.guarded,
         most,
         wider,
         full: Vec::new(),
@@ -76,6 +77,11 @@ fn usable(kind: &Summarize, facts: &Facts, relation: &Relation) -> Result<(), Re
     if relation.row_security {
         let mend = format!("run as its owner, or ALTER ROLE {role} BYPASSRLS;");
         return refuse(format!("row security hides rows of {name} from role {role}"), &mend);
+    }
+    if let Some(unlogged) = &facts.unlogged {
+        let why =
+            format!("{unlogged} is not logged: the server empties it after a crash, and what was counted is lost");
+        return refuse(why, &format!("ALTER TABLE {unlogged} SET LOGGED;"));
     }
     if facts.leaves.contains(&relation.oid) {
         return refuse(format!("{name} is a part of {}", kind.table.plain()), "name another table with into");

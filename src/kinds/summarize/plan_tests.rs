@@ -63,6 +63,8 @@ fn facts() -> Facts {
         }),
         alike: Vec::new(),
         may_select: true,
+        unlogged: None,
+        guarded: false,
         columns: vec![
             column("day", "date", "date"),
             column("kind", "text", "text"),

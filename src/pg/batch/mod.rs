@@ -5,9 +5,11 @@
 //! looks at the replicas, and listens for a reason to stop: that is its safe point, and the next run goes on from there,
 //! since what is gone is no longer due.
 
+mod children;
 mod full;
 mod into;
 mod lag;
+mod place;
 mod size;
 mod statement;
 mod summary;
@@ -118,6 +120,8 @@ pub struct Progress(Mutex<Left>);
 
 #[derive(Debug, Default, Clone)]
 struct Left {
+    /// The file that what follows is about.
+    file: Option<u32>,
     /// Whether the first pass is over.
     passed: bool,
     /// Blocks with rows that somebody had locked.

@@ -16,13 +16,14 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use tokio_postgres::types::ToSql;
 
 use super::Into;
-use crate::pg::catalog::Reference;
+use crate::pg::catalog::{OnDelete, Reference};
 use crate::pg::{Ident, TableName};
 
 /// What a referencing table is called in our SQL: nothing that the table itself would be called.
 const CHILD: &str = "\"pgtend child\"";
 
-/// The parameters that a batch has of its own, and those of a whole range of blocks; after them come those of [`Into`].
+/// The parameters that a batch has of its own, and those of a whole range of blocks; after them come those of [`Into`]. Where
+/// rows are locked before they are looked at, their ctids are one more.
 pub(super) const BATCH: usize = 4;
 pub(super) const WHOLE: usize = 3;
 
@@ -118,6 +119,14 @@ pub fn parenthesized(sql: &str) -> String {
     format!("({sql}\n)")
 }
 
+/// That a row of the referencing table points at ours, whose columns are called what `of_ours` says.
+fn same(key: &Reference, of_ours: impl Fn(&Ident) -> String) -> String {
+    let columns = key.columns.iter().zip(&key.referenced).zip(&key.operators);
+    let same: Vec<_> =
+        columns.map(|((theirs, ours), operator)| format!("{} {operator} {CHILD}.{theirs}", of_ours(ours))).collect();
+    same.join(" AND ")
+}
+
 impl Deletion {
     /// `ONLY leaf AS table`.
     pub fn from(&self) -> String {
@@ -135,9 +144,8 @@ impl Deletion {
 
     /// Whether `key` points at the row.
     pub fn referenced(&self, key: &Reference) -> String {
-        let pairs = key.columns.iter().zip(&key.referenced);
-        let same: Vec<_> = pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = {}.{theirs}", self.alias)).collect();
-        format!("EXISTS (SELECT FROM {} AS {CHILD} WHERE {})", key.table, same.join(" AND "))
+        let same = same(key, |theirs| format!("{}.{theirs}", self.alias));
+        format!("EXISTS (SELECT FROM {} AS {CHILD} WHERE {same})", key.table)
     }
 
     /// What makes a row go: due, and no foreign key in the way.
@@ -152,6 +160,17 @@ impl Deletion {
     /// What makes a row go with a statement that has so many parameters of its own: the condition, and a place for it there.
     fn goes(&self, own: usize) -> String {
         self.condition() + &self.into.as_ref().map(|into| into.condition(self, own)).unwrap_or_default()
+    }
+
+    /// Whether a key that would delete or change rows with ours leaves ours out: then nobody may come to refer to a row
+    /// between the look at it and its end.
+    pub(super) fn spares(&self) -> bool {
+        self.refused_by.iter().any(|key| key.on_delete != OnDelete::Refuse)
+    }
+
+    /// The parameters that a batch has of its own.
+    pub(super) fn own(&self) -> usize {
+        BATCH + usize::from(self.spares())
     }
 
     /// The deletion as a person would write it, for the plan.
@@ -169,14 +188,15 @@ impl Deletion {
         self.batch(&self.matching_by_index(), "(SELECT max(ends)::text FROM matching)", form)
     }
 
-    /// The rows of a batch by the time's index, with the parameters of [`Deletion::by_index`].
+    /// The rows of a batch by the time's index, with the parameters of [`Deletion::by_index`]. Sorted by place: a name would
+    /// be taken for one of those given here, also where a column is called so.
     pub(super) fn matching_by_index(&self) -> String {
         let Self { time, time_type, .. } = self;
         format!(
             "SELECT ctid AS tid, {time} AS ends FROM {} WHERE {} AND {time} >= CAST($2::text AS {time_type})\n  \
-             AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY {time} LIMIT $3::bigint",
+             AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY 2 LIMIT $3::bigint",
             self.from(),
-            self.goes(BATCH),
+            self.goes(self.own()),
         )
     }
 
@@ -206,7 +226,7 @@ impl Deletion {
         format!(
             "SELECT ctid AS tid FROM {} WHERE {range}\n  AND {} ORDER BY ctid LIMIT $3::bigint",
             self.from(),
-            self.goes(BATCH),
+            self.goes(self.own()),
         )
     }
 
@@ -225,14 +245,27 @@ impl Deletion {
         )
     }
 
+    /// The rows of a batch that could be locked, as ctids, with the parameters of the batch but for these. By a statement of
+    /// its own, so that the next one sees who came to refer to them while this one waited.
+    pub(super) fn lock_first(&self, matching: &str, form: Form) -> String {
+        let (from, condition, alias) = (self.from(), self.goes(self.own()), &self.alias);
+        let how = if form == Form::Waiting { "" } else { " SKIP LOCKED" };
+        format!(
+            "WITH matching AS MATERIALIZED (\n  {matching}\n)\nSELECT ctid::text FROM {from}\n  \
+             WHERE ctid = ANY (ARRAY(SELECT tid FROM matching)) AND {condition} FOR UPDATE OF {alias}{how}"
+        )
+    }
+
     fn batch(&self, matching: &str, last: &str, form: Form) -> String {
-        let (from, condition, alias) = (self.from(), self.goes(BATCH), &self.alias);
+        let (from, condition, alias) = (self.from(), self.goes(self.own()), &self.alias);
         let (returned, followers) = self.followers();
-        let (kept_columns, steps, arrived) = self.handing_over(BATCH);
+        let (kept_columns, steps, arrived) = self.handing_over(self.own());
         let lock = |how: &str| {
+            let before =
+                if self.spares() { format!("AND ctid = ANY (${}::text[]::tid[]) ", BATCH + 1) } else { String::new() };
             format!(
                 "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n  \
-                 AND {condition} FOR UPDATE OF {alias}{how}\n),\n"
+                 {before}AND {condition} FOR UPDATE OF {alias}{how}\n),\n"
             )
         };
         let (step, found) = match form {
@@ -286,10 +319,8 @@ impl Deletion {
             .followed_by
             .iter()
             .map(|key| {
-                let pairs = key.columns.iter().zip(&key.referenced);
-                let same: Vec<_> =
-                    pairs.map(|(ours, theirs)| format!("{CHILD}.{ours} = gone.key_{}", place(theirs))).collect();
-                format!("(SELECT count(*) FROM {} AS {CHILD} JOIN gone ON {})", key.table, same.join(" AND "))
+                let same = same(key, |theirs| format!("gone.key_{}", place(theirs)));
+                format!("(SELECT count(*) FROM {} AS {CHILD} JOIN gone ON {same})", key.table)
             })
             .collect();
         (returned, format!("ARRAY[{}]::bigint[]", counts.join(", ")))

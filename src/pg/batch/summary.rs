@@ -14,6 +14,8 @@ use crate::pg::{Ident, TableName};
 
 /// What the summary is called in our SQL: nothing that a column or a table itself would be called.
 const SUMS: &str = "\"pgtend summary\"";
+/// What it was before.
+const WAS: &str = "\"pgtend summary before\"";
 
 /// A table that keeps the numbers of rows by day and group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Summary {
     pub nulls_apart: bool,
     /// The columns of `by` that cannot be NULL here, and can be where the rows come from.
     pub required: Vec<Ident>,
+    /// Whether a trigger may change, or keep back, what is written to it.
+    pub guarded: bool,
     /// The largest count that its type holds, in digits; nothing: there is none.
     pub most: Option<String>,
     /// The type that `count` could be given to hold more.
@@ -127,13 +131,15 @@ impl Summary {
     }
 
     pub(super) fn steps(&self) -> String {
-        let Self { date, count, table, .. } = self;
+        let Self { count, table, .. } = self;
         let (group, columns) = (self.group(""), self.columns());
+        let more =
+            if self.guarded { format!("{SUMS}.{count} - coalesce({}, 0) AS more", self.was()) } else { "1".into() };
         let groups = format!(",\ngroups AS (\n  SELECT {group}, count(*) AS n FROM gone GROUP BY {group}\n)");
         let add = |which: &str| {
             format!(
                 "added AS (\n  INSERT INTO {table} AS {SUMS} ({columns}, {count})\n  SELECT {group}, n FROM groups{which} ORDER BY {group}\n  \
-                 ON CONFLICT ({columns}) DO UPDATE SET {count} = coalesce({SUMS}.{count}, 0) + excluded.{count} RETURNING 1\n)"
+                 ON CONFLICT ({columns}) DO UPDATE SET {count} = coalesce({SUMS}.{count}, 0) + excluded.{count} RETURNING {more}\n)"
             )
         };
         if !self.nulls_apart {
@@ -147,12 +153,12 @@ impl Summary {
         // place: the one with the most room.
         format!(
             "{groups},\nhad AS MATERIALIZED (\n  \
-             SELECT {of_groups}, groups.n, count(*) AS rows,\n    \
+             SELECT {of_groups}, groups.n, count(*) AS rows, min(coalesce({SUMS}.{count}, 0)) AS least,\n    \
              (array_agg({SUMS}.ctid ORDER BY {SUMS}.{count} NULLS FIRST))[1] AS tid,\n    \
              (array_agg({SUMS}.tableoid ORDER BY {SUMS}.{count} NULLS FIRST))[1] AS leaf\n  \
              FROM groups JOIN {from} ON {same}\n  WHERE {any_null} GROUP BY {of_groups}, groups.n\n),\n\
              topped AS (\n  UPDATE {from} SET {count} = coalesce({SUMS}.{count}, 0) + had.n FROM had WHERE {same_had}\n    \
-             AND (had.rows = 1 OR ({SUMS}.ctid = had.tid AND {SUMS}.tableoid = had.leaf)) RETURNING {SUMS}.{date}\n),\n{add}",
+             AND (had.rows = 1 OR ({SUMS}.ctid = had.tid AND {SUMS}.tableoid = had.leaf))\n    RETURNING {SUMS}.{count} - coalesce(had.least, 0) AS more\n),\n{add}",
             from = self.from(),
             same = self.same("groups"),
             same_had = self.same("had"),
@@ -161,10 +167,30 @@ impl Summary {
         )
     }
 
-    /// Whether each group has come to exactly one row.
+    /// What the row of the summary that was written counted before: by its own group, which a trigger may have changed.
+    fn was(&self) -> String {
+        let by: String = self.by.iter().map(|c| format!(" AND {WAS}.{c} IS NOT DISTINCT FROM {SUMS}.{c}")).collect();
+        let only = if self.partitioned { "" } else { "ONLY " };
+        format!(
+            "(SELECT max({WAS}.{}) FROM {only}{} AS {WAS} WHERE {WAS}.{date} = {SUMS}.{date}{by})",
+            self.count,
+            self.table,
+            date = self.date,
+        )
+    }
+
+    /// Whether each group has come to exactly one row, and has made it count as many more.
     pub(super) fn all_arrived(&self) -> String {
-        let topped = if self.nulls_apart { " + (SELECT count(*) FROM topped)" } else { "" };
-        format!("(SELECT count(*) FROM added){topped} = (SELECT count(*) FROM groups)")
+        let all = |what: &str| {
+            let topped = if self.nulls_apart { format!(" + (SELECT {what} FROM topped)") } else { String::new() };
+            format!("(SELECT {what} FROM added){topped}")
+        };
+        let mut sql = format!("{} = (SELECT count(*) FROM groups)", all("count(*)"));
+        if self.guarded {
+            // Somebody else may have added to it too since the statement began.
+            let _ = write!(sql, " AND {} >= (SELECT coalesce(sum(n), 0) FROM groups)", all("coalesce(sum(more), 0)"));
+        }
+        sql
     }
 
     /// The groups among the rows of a batch whose count would be more than [`Summary::most`]; parameters are those of the

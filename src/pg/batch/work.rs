@@ -35,7 +35,8 @@ pub(super) struct Work<'a, H: Host> {
 
 /// The statements of a walk, by form.
 #[derive(Default)]
-struct Prepared {
+pub(super) struct Prepared {
+    pub first: Option<Statement>,
     whole: Option<Statement>,
     eager: Option<Statement>,
     locking: Option<Statement>,
@@ -43,7 +44,7 @@ struct Prepared {
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     Locked,
     Smaller,
     Again,
@@ -56,7 +57,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    fn of(error: &tokio_postgres::Error, into: Option<&Into>) -> Self {
+    pub(super) fn of(error: &tokio_postgres::Error, into: Option<&Into>) -> Self {
         match error.code() {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
             // A cancelled statement is ours: too long for one batch. A stop has been looked for before.
@@ -88,15 +89,41 @@ impl Trouble {
 }
 
 impl<H: Host> Work<'_, H> {
-    /// Both passes.
+    /// Both passes, and both again where the table was written anew meanwhile.
     pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
-        let mut walk = match &self.deletion.access {
-            Access::Index(_) => Walk::index(self.settings),
-            Access::Blocks => Walk::blocks(0, self.blocks().await?, self.settings),
-        };
-        if !self.left.passed {
-            if let Some(ended) = self.walk(&mut walk, Form::Eager).await? {
+        loop {
+            let file = self.file().await?;
+            if self.left.file != Some(file) {
+                // What is known by ctid is of the file that was.
+                self.left =
+                    Left { file: Some(file), full: self.left.full.clone(), moved: self.left.moved, ..Left::default() };
+            }
+            if let Some(ended) = self.passes().await? {
                 return Ok(ended);
+            }
+            if self.file().await? == file {
+                break;
+            }
+            tracing::info!(table = %self.deletion.leaf, "its rows lie elsewhere since the work began: from the start again");
+        }
+        Ok(match self.stayed().await? {
+            None => Ended::Done,
+            Some(why) => Ended::Stayed { why, moved: self.left.moved },
+        })
+    }
+
+    /// Nothing, once they are through.
+    async fn passes(&mut self) -> Result<Option<Ended<H::Reason>>> {
+        if !self.left.passed {
+            let mut walk = match &self.deletion.access {
+                Access::Index(_) => Walk::index(self.settings),
+                Access::Blocks => match self.blocks().await? {
+                    Some(blocks) => Walk::blocks(0, blocks, self.settings),
+                    None => return self.locked_by(&[]).await.map(Some),
+                },
+            };
+            if let Some(ended) = self.walk(&mut walk, Form::Eager).await? {
+                return Ok(Some(ended));
             }
             self.left.blocks.extend(walk.skipped().iter().filter_map(|ctid| block_of(ctid)));
             self.left.kept.extend(walk.kept().iter().cloned());
@@ -106,7 +133,7 @@ impl<H: Host> Work<'_, H> {
         if self.left.kept.len() <= MOST_LEFT
             && let Some(ended) = self.second_pass().await?
         {
-            return Ok(ended);
+            return Ok(Some(ended));
         }
         if !self.left.kept.is_empty() {
             return Err(anyhow!(
@@ -118,12 +145,10 @@ impl<H: Host> Work<'_, H> {
             ));
         }
         if self.left.passed {
-            return Ok(match self.stayed().await? {
-                None => Ended::Done,
-                Some(why) => Ended::Stayed { why, moved: self.left.moved },
-            });
+            return Ok(None);
         }
-        Ok(Ended::Locked(format!("more than {MOST_LEFT} rows were locked by others; what is beyond them is next")))
+        let why = format!("more than {MOST_LEFT} rows were locked by others; what is beyond them is next");
+        Ok(Some(Ended::Locked(why)))
     }
 
     /// Back to what was passed over: first to what is free by now, then waiting for what is not.
@@ -153,19 +178,7 @@ impl<H: Host> Work<'_, H> {
         Ok(None)
     }
 
-    /// The size of the leaf now, in blocks. Rows that come later are not due.
-    async fn blocks(&self) -> Result<u32> {
-        let row = self
-            .session
-            .query_one(
-                "SELECT pg_catalog.pg_relation_size($1::oid) / current_setting('block_size')::bigint",
-                &[&self.deletion.oid],
-            )
-            .await?;
-        Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
-    }
-
-    async fn locked_by(&self, ctids: &[String]) -> Result<Ended<H::Reason>> {
+    pub(super) async fn locked_by(&self, ctids: &[String]) -> Result<Ended<H::Reason>> {
         if let Some(by) = self.summary_locked_by().await? {
             return Ok(Ended::Locked(by));
         }
@@ -189,7 +202,8 @@ impl<H: Host> Work<'_, H> {
         };
         self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
         let mut prepared = Prepared::default();
-        let mut careful = form == Form::Eager && self.deletion.guarded;
+        let always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
+        let mut careful = always_careful;
         let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
             if let Some(ended) = self.breathe().await? {
@@ -202,7 +216,7 @@ impl<H: Host> Work<'_, H> {
             match tried {
                 Ok((found, followers)) => {
                     failures = 0;
-                    careful = form == Form::Eager && self.deletion.guarded;
+                    careful = always_careful;
                     testpoint::reach("batch.committed").await;
                     if found.gone > 0 {
                         self.left.moved = true;
@@ -254,9 +268,7 @@ impl<H: Host> Work<'_, H> {
                         return Ok(Some(Ended::Stopped(reason)));
                     }
                     if trouble == Trouble::Lost {
-                        // First out of the pool: in a small one there is no room for both.
-                        self.session.give_up();
-                        self.session = ready(self.sessions, &self.deletion.access).await?;
+                        self.renew().await?;
                         prepared = Prepared::default();
                         self.session
                             .batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1)))
@@ -266,6 +278,14 @@ impl<H: Host> Work<'_, H> {
             }
         }
         Ok(None)
+    }
+
+    /// Another session for one that is lost.
+    pub(super) async fn renew(&mut self) -> Result<()> {
+        // First out of the pool: in a small one there is no room for both.
+        self.session.give_up();
+        self.session = ready(self.sessions, &self.deletion.access).await?;
+        Ok(())
     }
 
     /// The safe point: a reason to stop, rows that are to stay, and replicas that are behind.
@@ -312,7 +332,7 @@ impl<H: Host> Work<'_, H> {
         form == Form::Eager && walk.is_whole() && self.session.version >= 140_000
     }
 
-    /// One batch. Its statement is prepared with the first of its form, which may have to wait for the table's lock.
+    /// One batch, committed.
     async fn batch(
         &self,
         prepared: &mut Prepared,
@@ -320,7 +340,31 @@ impl<H: Host> Work<'_, H> {
         form: Form,
     ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
         testpoint::reach("batch.begins").await;
+        let tried = self.statement(prepared, walk, form).await;
+        if self.deletion.spares() { self.end(tried).await } else { tried }
+    }
+
+    /// Its statement is prepared with the first of its form, which may have to wait for the table's lock.
+    async fn statement(
+        &self,
+        prepared: &mut Prepared,
+        walk: &Walk,
+        form: Form,
+    ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
+        let cutoff = self.deletion.cutoff.parameter();
+        let (from, rows, to) = walk.step();
+        let passed_over = walk.passed_over();
         let whole = self.takes_whole(walk, form);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = match &to {
+            Some(to) if whole => vec![cutoff, &from, to],
+            Some(to) => vec![cutoff, &from, &rows, to],
+            None => vec![cutoff, &from, &rows, &passed_over],
+        };
+        let locked;
+        if self.deletion.spares() {
+            locked = self.lock_first(prepared, walk, form, &parameters).await?;
+            parameters.push(&locked);
+        }
         let (place, sql) = match form {
             Form::Eager if whole => (&mut prepared.whole, self.deletion.whole_blocks()),
             Form::Eager => (&mut prepared.eager, walk.sql(&self.deletion, self.session.version, form)),
@@ -331,14 +375,6 @@ impl<H: Host> Work<'_, H> {
         let statement = match place {
             Some(statement) => &*statement,
             None => place.insert(self.session.prepare(&sql).await?),
-        };
-        let cutoff = self.deletion.cutoff.parameter();
-        let (from, rows, to) = walk.step();
-        let passed_over = walk.passed_over();
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = match &to {
-            Some(to) if whole => vec![cutoff, &from, to],
-            Some(to) => vec![cutoff, &from, &rows, to],
-            None => vec![cutoff, &from, &rows, &passed_over],
         };
         parameters.extend(self.deletion.into.iter().flat_map(|into| into.parameters(&self.deletion)));
         let row = self.session.query_one(statement, &parameters).await?;

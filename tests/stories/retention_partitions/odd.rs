@@ -133,6 +133,11 @@ async fn a_stranger_gains_nothing_by_our_mark() {
             succeed(&db, tables_).await;
             assert_eq!(db.count("mine").await, 1, "{bound}");
         }
+        // A copy that was made of the dump of a partition which was on its way out has its comment.
+        let copied = mark(parent, "FOR VALUES FROM ('2020-01-01 00:00:00+00') TO ('2020-02-01 00:00:00+00')");
+        db.execute(&copied.replace("\"schema\"", "\"leaf\":1,\"schema\"")).await;
+        succeed(&db, tables_).await;
+        assert_eq!(db.count("mine").await, 1, "a copy");
     })
     .await;
 }

@@ -4,6 +4,7 @@ mod archives;
 mod conservation;
 mod held;
 mod refused;
+mod traps;
 
 use serde_json::Value;
 

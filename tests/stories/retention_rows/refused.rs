@@ -19,6 +19,23 @@ async fn an_archive_that_does_not_fit_is_an_error_before_anything_moves() {
                 "cannot be NULL, has no default",
             ),
             ("CREATE VIEW archive.log AS SELECT * FROM log", "archive.log is a view"),
+            ("CREATE UNLOGGED TABLE archive.log (LIKE log)", "archive.log is not logged"),
+            (
+                "CREATE TABLE archive.log (LIKE log) PARTITION BY RANGE (created_at);
+                 CREATE UNLOGGED TABLE archive.old PARTITION OF archive.log DEFAULT",
+                "archive.old is not logged",
+            ),
+            ("CREATE TABLE archive.log () INHERITS (log)", "have a table in common"),
+            (
+                "ALTER TABLE log ALTER id DROP IDENTITY;
+                 CREATE TABLE archive.log (LIKE log INCLUDING GENERATED) PARTITION BY RANGE (created_at);
+                 ALTER TABLE archive.log ATTACH PARTITION log DEFAULT",
+                "have a table in common",
+            ),
+            (
+                "CREATE TABLE archive.log (LIKE log, FOREIGN KEY (id) REFERENCES log ON DELETE CASCADE)",
+                "constraint log_id_fkey",
+            ),
         ] {
             db.execute("DROP SCHEMA IF EXISTS archive CASCADE; DROP TABLE IF EXISTS log").await;
             db.execute(&log(60)).await;

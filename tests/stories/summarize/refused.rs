@@ -177,6 +177,61 @@ async fn a_trigger_that_swallows_a_row_of_the_summary_takes_everything_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_leaves_a_count_as_it_was_takes_everything_back() {
+    on_each_major(async |db| {
+        for (nulls, body, counts) in [
+            ("NOT NULL", "RETURN OLD", false),
+            ("NULL", "RETURN OLD", false),
+            ("NOT NULL", "NEW.count := least(NEW.count, 41); RETURN NEW", false),
+            // Of the kind that everybody has, and must not stand in the way.
+            ("NOT NULL", "NEW.seen_at := now(); RETURN NEW", true),
+            ("NULL", "NEW.seen_at := now(); RETURN NEW", true),
+        ] {
+            db.execute(&format!(
+                "DROP TABLE IF EXISTS error_log, error_log_summary; {ERRORS} {} ALTER TABLE error_log ALTER category DROP NOT NULL;
+                 ALTER TABLE error_log_summary ALTER category DROP NOT NULL, ADD seen_at timestamptz;",
+                old(10, 10, "db")
+            ))
+            .await;
+            if nulls == "NULL" {
+                db.execute("UPDATE error_log SET category = NULL").await;
+            }
+            db.execute(&format!(
+                "INSERT INTO error_log_summary (date, category, code, count)
+                     SELECT (created_at AT TIME ZONE 'UTC')::date, category, code, 40 FROM error_log WHERE code = 1 LIMIT 1;
+                 CREATE OR REPLACE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$;
+                 CREATE TRIGGER touch BEFORE UPDATE ON error_log_summary FOR EACH ROW EXECUTE FUNCTION touch();"
+            ))
+            .await;
+            let program = tending(&db, SUMMARIZE);
+            let record = run(&program, i32::from(!counts)).await;
+            if counts {
+                assert_eq!(counted(&db).await, (50, 0), "{nulls} {body}");
+                continue;
+            }
+            assert!(failure(&record).contains("fewer rows arrived than were sent"), "{}", failure(&record));
+            assert_eq!(counted(&db).await, (40, 10), "{nulls} {body}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_that_a_crash_would_empty_is_refused() {
+    on_each_major(async |db| {
+        let why = "public.error_log_summary is not logged: the server empties it after a crash";
+        let mend = "ALTER TABLE public.error_log_summary SET LOGGED;";
+        refused(&db, "ALTER TABLE error_log_summary SET UNLOGGED", SUMMARIZE, &[why], mend).await;
+        // A log that is emptied then too has nothing to lose.
+        db.execute(&format!("DROP TABLE error_log, error_log_summary; {ERRORS} {}", old(10, 10, "db"))).await;
+        db.execute("ALTER TABLE error_log_summary SET UNLOGGED; ALTER TABLE error_log SET UNLOGGED").await;
+        run(&tending(&db, SUMMARIZE), 0).await;
+        assert_eq!(counted(&db).await, (10, 0));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_constraint_of_the_summary_that_refuses_a_group_is_named_and_nothing_is_lost() {
     on_each_major(async |db| {
         db.execute(&format!(

@@ -44,6 +44,7 @@ fn deletion() -> Deletion {
             zone: "UTC".into(),
             nulls_apart: true,
             required: vec![],
+            guarded: false,
             most: None,
             wider: "bigint",
             full: vec![],

@@ -36,7 +36,11 @@ impl Found {
     /// Its mark, if it is one for this going.
     pub fn mark(&self, going: &Going) -> Option<Mark> {
         let mark = mark::parse(self.comment.as_deref()?)?;
-        (mark.parent == going.parent_oid && mark.bound == going.bound && mark.fate == going.fate).then_some(mark)
+        (mark.is_of(going.oid)
+            && mark.parent == going.parent_oid
+            && mark.bound == going.bound
+            && mark.fate == going.fate)
+            .then_some(mark)
     }
 }
 
@@ -238,6 +242,7 @@ pub fn mark_of(going: &Going, comment: Option<&str>) -> Mark {
     Mark {
         fate: going.fate.clone(),
         parent: going.parent_oid,
+        leaf: Some(going.oid),
         table: going.table.clone(),
         bound: going.bound.clone(),
         comment: mark::original(comment),

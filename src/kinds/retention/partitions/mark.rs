@@ -19,6 +19,8 @@ pub struct Mark {
     pub fate: Fate,
     /// The oid of the table it was a partition of: names change hands, oids do not.
     pub parent: u32,
+    /// The oid of the partition itself: a copy of it that was made of a dump has the comment too.
+    pub leaf: Option<u32>,
     pub table: TableName,
     /// As `pg_get_expr` gives it in a session of ours.
     pub bound: String,
@@ -30,6 +32,8 @@ pub struct Mark {
 #[serde(deny_unknown_fields)]
 struct Written {
     parent: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaf: Option<u32>,
     schema: String,
     table: String,
     bound: String,
@@ -54,6 +58,7 @@ impl Mark {
     pub fn text(&self) -> String {
         let written = Written {
             parent: self.parent,
+            leaf: self.leaf,
             schema: self.table.schema.as_str().into(),
             table: self.table.name.as_str().into(),
             bound: self.bound.clone(),
@@ -66,6 +71,11 @@ impl Mark {
         // Texts and numbers can always be written.
         let json = serde_json::to_string(&written).unwrap_or_default();
         format!("{BEGINNING}{}{MIDDLE}{json}", said(&self.fate))
+    }
+
+    /// Whether it is that of the table with this oid.
+    pub fn is_of(&self, oid: u32) -> bool {
+        self.leaf.is_none_or(|leaf| leaf == oid)
     }
 
     /// What is said of a table that lives on, so that it remembers where it belongs; with the comment it had before.
@@ -89,7 +99,14 @@ pub fn parse(comment: &str) -> Option<Mark> {
     };
     (said(&fate) == said_to_be).then_some(())?;
     let table = TableName::new(written.schema, written.table).ok()?;
-    Some(Mark { fate, parent: written.parent, table, bound: written.bound, comment: written.comment })
+    Some(Mark {
+        fate,
+        parent: written.parent,
+        leaf: written.leaf,
+        table,
+        bound: written.bound,
+        comment: written.comment,
+    })
 }
 
 /// The comment of a partition's owner, out of the comment there is now: a mark that a dead daemon left holds it.
@@ -112,6 +129,7 @@ mod tests {
         Mark {
             fate,
             parent: 16_384,
+            leaf: Some(16_390),
             table: "public.events".parse().unwrap(),
             bound: "FOR VALUES IN ('2025-01')".into(),
             comment: comment.map(Into::into),
@@ -122,7 +140,7 @@ mod tests {
     fn a_mark_is_words_that_a_person_understands() {
         assert_eq!(
             mark(Fate::Drop, Some("it's mine")).text(),
-            "pgtend: to be dropped by retention: {\"parent\":16384,\"schema\":\"public\",\"table\":\"events\",\
+            "pgtend: to be dropped by retention: {\"parent\":16384,\"leaf\":16390,\"schema\":\"public\",\"table\":\"events\",\
              \"bound\":\"FOR VALUES IN ('2025-01')\",\"comment\":\"it's mine\"}"
         );
         assert_eq!(mark(Fate::Detach, None).memory(), "Was a partition of public.events FOR VALUES IN ('2025-01')");
@@ -180,7 +198,7 @@ mod tests {
                 None => Fate::Detach,
             };
             let table = TableName::new(names.clone(), names).unwrap();
-            let mark = Mark { fate, parent, table, bound, comment };
+            let mark = Mark { fate, parent, leaf: dropped.then_some(parent / 2), table, bound, comment };
             prop_assert_eq!(parse(&mark.text()), Some(mark));
         }
 

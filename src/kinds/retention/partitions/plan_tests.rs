@@ -46,6 +46,7 @@ fn reference(from: &str) -> Reference {
         on_delete: OnDelete::Refuse,
         columns: vec![ident("a")],
         referenced: vec![ident("b")],
+        operators: vec!["OPERATOR(pg_catalog.=)".into()],
         indexed: false,
         readable: true,
     }
@@ -133,14 +134,17 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
             ["sub", name, sub] => of(&mut facts, name).tree.push(table(sub)),
             ["mark", name, fate] => {
                 let (bound, fate) = (of(&mut facts, name).bound.clone(), fate_of(fate));
-                of(&mut facts, name).comment =
-                    Some(Mark { fate, parent: 1, table: table("events"), bound, comment: Some("mine".into()) }.text());
+                of(&mut facts, name).comment = Some(
+                    Mark { fate, parent: 1, leaf: None, table: table("events"), bound, comment: Some("mine".into()) }
+                        .text(),
+                );
             }
             ["detached", name, from, to, fate] => {
                 let edge = |value: &str| Edge::Value(format!("{value} 00:00:00+00"));
                 let bound = Bound::Range { from: edge(from), to: edge(to), exact: true };
                 let mark = Mark {
                     fate: fate_of(fate),
+                    leaf: None,
                     parent: 1,
                     table: table("events"),
                     bound: written(&bound),

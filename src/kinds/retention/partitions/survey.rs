@@ -14,6 +14,7 @@ use crate::kinds::Context;
 use crate::kinds::partitions::{self, rows as counts};
 use crate::kinds::retention::Target;
 use crate::kinds::retention::holds::Holds;
+use crate::kinds::retention::policy;
 use crate::pg::{Ident, Session, TableName, catalog};
 
 /// The facts of each table, in the order asked for. One that cannot be looked at spoils no other.
@@ -28,9 +29,9 @@ pub async fn survey(session: &Session, cx: &Context, targets: &[Target], holds: 
         .zip(targets)
         .map(|(found, target)| match found {
             Err(refusal) => Err((refusal.table, Refusal::new(refusal.why, refusal.mend))),
-            Ok(parent) => match Fate::of(&target.policy) {
+            Ok(parent) => match Fate::of(&target.policy).and_then(|_| by_its_key(&target.policy, &parent)) {
                 Err(refusal) => Err((parent.table, refusal)),
-                Ok(_) => Ok(TableFacts {
+                Ok(()) => Ok(TableFacts {
                     lineage: vec![parent.table.clone()],
                     parent,
                     policy: target.policy.clone(),
@@ -53,6 +54,17 @@ pub async fn survey(session: &Session, cx: &Context, targets: &[Target], holds: 
     leaves(session, cx, &mut tables, holds).await?;
     of_rows(session, cx, &mut tables, holds).await?;
     Ok(looked)
+}
+
+/// The bounds say how old a partition is, and would overrule another column without a word.
+fn by_its_key(policy: &policy::RetentionTable, parent: &partitions::facts::TableFacts) -> Result<(), Refusal> {
+    match &policy.column {
+        Some(column) if parent.key.column.as_ref() != Some(column) => Err(Refusal::new(
+            format!("{} is partitioned, and column {column} is not its key", policy.table.plain()),
+            format!("remove it; or write newest = '{column}', if a partition is to stay that has a newer row by it"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 async fn of_tables(session: &Session, tables: &mut [&mut TableFacts]) -> Result<()> {
@@ -142,7 +154,7 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
     let left: Vec<_> = left
         .iter()
         .filter_map(|row| Some((row.get::<_, u32>(0), row, mark::parse(row.get(5))?)))
-        .filter(|(_, _, mark)| parents.contains(&mark.parent))
+        .filter(|(oid, _, mark)| mark.is_of(*oid) && parents.contains(&mark.parent))
         .collect();
     let mut asked: Vec<u32> = left.iter().map(|(oid, ..)| *oid).collect();
     let (mut moving, mut schemas): (Vec<u32>, Vec<String>) = (Vec::new(), Vec::new());
