@@ -170,7 +170,7 @@ async fn killed_while_pending_the_next_run_finishes_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_gets_newer_rows_after_its_detach_is_not_dropped() {
     on_each_major(async |db| {
-        db.execute(&format!("{} ALTER TABLE events ADD made timestamptz;", past())).await;
+        db.execute(&format!("{} ALTER TABLE events ADD made timestamptz; UPDATE events SET made = at;", past())).await;
         let (program, hold) = tending(&db, ", newest = \"made\"").holding("retention.detached");
         let process = program.start(["run", "retention", "--json"]);
         hold.reached().await;

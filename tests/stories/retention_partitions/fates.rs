@@ -190,6 +190,21 @@ async fn what_may_not_be_deleted_is_not_dropped_whatever_the_trigger_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partition_whose_rows_say_no_real_time_stays_and_an_empty_one_goes() {
+    on_each_major(async |db| {
+        db.execute(&format!("{SCHEMA} {} ALTER TABLE events ADD made timestamptz; TRUNCATE events_2", events(1..=6)))
+            .await;
+        let made = "{ table = 'events', keep = '3 months', newest = 'made' }";
+        let steps = job(&db, made).plan().await;
+        let kept = "its newest made is NULL in every row";
+        assert!(steps.iter().any(|step| step.target == "public.events_1" && step.reason.ends_with(kept)), "{steps:#?}");
+        succeed(&db, made).await;
+        assert_eq!(attached(&db).await, ["events_1", "events_3", "events_4", "events_5", "events_6"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_newest_real_time_keeps_a_partition_whatever_its_key_says() {
     on_each_major(async |db| {
         db.execute(

@@ -82,7 +82,7 @@ async fn row_security_hides_no_partition_and_no_reference() {
 async fn a_default_partition_never_goes_whatever_it_holds() {
     on_each_major(async |db| {
         db.execute(&format!(
-            "{} CREATE TABLE events_rest PARTITION OF events DEFAULT; INSERT INTO events (at) VALUES ('2019-01-01Z')",
+            "{SCHEMA} {} CREATE TABLE events_rest PARTITION OF events DEFAULT; INSERT INTO events (at) VALUES ('2019-01-01Z')",
             events(1..=6)
         ))
         .await;
@@ -145,7 +145,7 @@ async fn a_stranger_gains_nothing_by_our_mark() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_go_in_runs_of_max_partitions_and_the_rest_is_said() {
     on_each_major(async |db| {
-        db.execute(&events(1..=6)).await;
+        db.execute(&format!("{SCHEMA} {}", events(1..=6))).await;
         let two = "{ table = 'events', keep = '1 day', max_partitions = 2 }";
         let steps = job(&db, two).plan().await;
         assert!(steps.iter().any(|step| step.reason.starts_with("3 partitions more before the cutoff, and at most 2 go in one run (max_partitions): the next begins with public.events_3")), "{steps:#?}");

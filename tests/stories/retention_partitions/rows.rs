@@ -9,7 +9,7 @@ use crate::support::on_each_major;
 async fn old_rows_of_the_default_partition_are_deleted_and_no_others() {
     on_each_major(async |db| {
         db.execute(&format!(
-            "{} CREATE TABLE events_rest PARTITION OF events DEFAULT;
+            "{SCHEMA} {} CREATE TABLE events_rest PARTITION OF events DEFAULT;
              INSERT INTO events (at) VALUES ('2019-01-01Z'), ('2025-12-31 23:59:59.999999Z'), ('2027-01-01Z'), ('2026-07-02Z');",
             events(1..=6)
         ))
@@ -29,6 +29,7 @@ async fn old_rows_of_the_default_partition_are_deleted_and_no_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_is_too_wide_loses_its_old_rows() {
     on_each_major(async |db| {
+        db.execute(SCHEMA).await;
         db.execute(
             "CREATE TABLE events (id serial, at timestamp) PARTITION BY RANGE (at);
              CREATE TABLE events_early PARTITION OF events FOR VALUES FROM (MINVALUE) TO ('2026-06-01');
@@ -51,7 +52,7 @@ async fn keys_that_are_no_time_are_read_by_their_format_and_what_does_not_fit_st
     on_each_major(async |db| {
         let (v7, v4) = ("018f0000-0000-7000-8000-00000000000", "018f0000-0000-4000-8000-00000000000");
         db.execute(&format!(
-            "CREATE TABLE texts (m text) PARTITION BY LIST (m); CREATE TABLE texts_rest PARTITION OF texts DEFAULT;
+            "{SCHEMA} CREATE TABLE texts (m text) PARTITION BY LIST (m); CREATE TABLE texts_rest PARTITION OF texts DEFAULT;
              INSERT INTO texts VALUES ('2026-03'), ('2025-12'), ('2026-04'), ('2025-1'), ('2025-13'), ('0000-01'), ('2025-01x'), ('none'), (NULL), ('2025-01' || chr(10));
              CREATE TABLE days (d char(12) COLLATE \"C\") PARTITION BY RANGE (d); CREATE TABLE days_rest PARTITION OF days DEFAULT;
              INSERT INTO days VALUES ('2026.04.14'), ('2026.04.15'), ('2025.02.28'), ('2025.02.29'), ('2024.02.29'), ('2025-02-28');
@@ -117,7 +118,7 @@ async fn rows_that_are_held_immutable_or_only_to_be_detached_stay() {
 async fn old_rows_are_archived_where_partitions_are() {
     on_each_major(async |db| {
         db.execute(&format!(
-            "CREATE SCHEMA old; {} CREATE TABLE events_rest PARTITION OF events DEFAULT;
+            "{SCHEMA} CREATE SCHEMA old; {} CREATE TABLE events_rest PARTITION OF events DEFAULT;
              INSERT INTO events (at) VALUES ('2019-01-01Z'), ('2019-01-02Z'), ('2027-01-01Z');",
             events(1..=6)
         ))

@@ -110,7 +110,10 @@ pub fn newest_sql(
     } else {
         format!("max({column}) >= $1::{kind}")
     };
-    let sql = format!("SELECT coalesce(max({column})::text, ''), coalesce({is_new}, false) FROM {leaf}");
+    // Where no row says when it is of, nobody knows that it is old.
+    let sql = format!(
+        "SELECT coalesce(max({column})::text, 'NULL in every row'), coalesce({is_new}, EXISTS (SELECT FROM {leaf})) FROM {leaf}"
+    );
     (sql, time_cutoff(cutoff, kind, zone))
 }
 
