@@ -23,14 +23,17 @@ SELECT f.conname::text,
            JOIN pg_catalog.pg_namespace o ON o.oid = p.oprnamespace
            ORDER BY k.place
        ),
-       -- A whole, valid index whose first columns are those of the key, in any order.
+       -- A whole, valid index that begins with the first column of the key, which is mostly what tells its rows apart, or
+       -- whose first columns are those of the key, in any order.
        EXISTS (
            SELECT FROM pg_catalog.pg_index i
-           WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts >= cardinality(f.conkey)
-             AND NOT EXISTS (
-                 SELECT FROM unnest(f.conkey) AS k(attnum)
-                 WHERE k.attnum <> ALL ((i.indkey::int2[])[0:cardinality(f.conkey) - 1])
-             )
+           WHERE i.indrelid = f.conrelid AND i.indisvalid AND i.indpred IS NULL
+             AND ((i.indkey::int2[])[0] = f.conkey[1]
+                  OR (i.indnkeyatts >= cardinality(f.conkey)
+                      AND NOT EXISTS (
+                          SELECT FROM unnest(f.conkey) AS k(attnum)
+                          WHERE k.attnum <> ALL ((i.indkey::int2[])[0:cardinality(f.conkey) - 1])
+                      )))
        ),
        pg_catalog.has_schema_privilege(n.oid, 'USAGE')
            AND pg_catalog.has_table_privilege(c.oid, 'SELECT')

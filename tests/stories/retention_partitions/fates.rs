@@ -289,6 +289,12 @@ async fn what_check_finds_is_what_a_run_would_refuse() {
             assert!(said.iter().any(|said| said.starts_with(expect)), "{expect}: {said:#?}");
         }
         assert!(found.iter().all(|finding| finding.span.is_some()));
+        // One that begins with the first column of the key finds the rows well enough.
+        for (column, missing) in [("at", true), ("id", false)] {
+            db.execute(&format!("DROP INDEX IF EXISTS one; CREATE INDEX one ON other ({column})")).await;
+            let found = job(&db, "{ table = 'events', keep = '4 months' }").check().await;
+            assert_eq!(found.iter().any(|found| found.message.contains("without an index")), missing, "{column}");
+        }
     })
     .await;
 }
