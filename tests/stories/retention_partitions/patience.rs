@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use pgtend::kinds::StopReason;
 use pgtend::run::Counted;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -121,7 +122,8 @@ async fn waiting(db: &Database, wait: &str) -> Waiting {
     }
     let program = tending(db, "");
     let config = std::fs::read_to_string(program.config()).unwrap();
-    program.configure(&config.replace("20s", "20m"));
+    // So long that nothing but the wait itself ends it before the story's patience does.
+    program.configure(&format!("shutdown_timeout = \"10m\"\n{}", config.replace("20s", "20m")));
     let process = program.start(["run", "retention", "--json"]);
     match wait {
         "pg_locks" => {
@@ -192,7 +194,16 @@ async fn beside_a_transaction_without_end_the_other_tables_get_their_turn() {
         let open = db.client().await;
         open.batch_execute(&format!("BEGIN; {READ}")).await.unwrap();
         let both = "{ table = 'events', keep = '1 month' }, { table = 'others', keep = '1 month' }";
-        let (ended, report) = job_as(&db, "postgres", both, Duration::from_secs(8)).run().await;
+        let (stopper, stop) = Stop::pair();
+        let mut job = job_as(&db, "postgres", both, Duration::from_secs(12));
+        job.cx.stop = stop;
+        // As the runner does.
+        let timeout = async {
+            tokio::time::sleep_until(job.cx.deadline).await;
+            stopper.stop(StopReason::TimedOut);
+            std::future::pending().await
+        };
+        let (ended, report) = tokio::select! { ran = job.run() => ran, never = timeout => never };
         assert_eq!(ended.outcome(), Outcome::Partial, "{report:#?}");
         assert_eq!(report.total(Counted::PartitionsDropped), 4, "{report:#?}");
         assert_eq!(db.count("pg_inherits WHERE inhparent = 'others'::regclass").await, 2);
@@ -225,12 +236,15 @@ async fn who_needs_what_we_hold_while_we_wait_has_it_at_once() {
             reader.batch_execute(&format!("BEGIN; {READ}")).await.unwrap();
             hand.batch_execute("SET lock_timeout = '50ms'").await.unwrap();
             assert!(hand.batch_execute("ALTER TABLE events DETACH PARTITION events_1 CONCURRENTLY").await.is_err());
-            reader.batch_execute("COMMIT").await.unwrap();
+            reader.batch_execute("COMMIT; SET lock_timeout = '1s'").await.unwrap();
             let job = job(&db, TABLES);
             let run = async { job.run().await };
             let others = async {
-                waits_for(&db, "virtualxid", "FINALIZE").await;
-                // In that transaction it would be a deadlock, whose victim is who has waited longer than deadlock_timeout.
+                // So long that in a deadlock it is no more PostgreSQL's choice whom it fails: whoever comes last.
+                wait_until("FINALIZE to have waited for longer than deadlock_timeout", async || {
+                    db.count("pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.datname = current_database() AND a.query LIKE '%FINALIZE%' AND l.locktype = 'virtualxid' AND clock_timestamp() - l.waitstart > '1200ms'").await > 0
+                })
+                .await;
                 let client = if wanted.contains("FROM events") { &old } else { &reader };
                 let wanted = wanted.replace("KEY", &key.to_string());
                 client.batch_execute(&wanted).await.unwrap_or_else(|e| panic!("{wanted}: {e:?}"));

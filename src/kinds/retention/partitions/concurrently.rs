@@ -53,7 +53,8 @@ pub async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Res
     // Whoever has had the table open for that long, a report or a dump, may well have it for as long again: until they end
     // it would be pending, its rows out of sight and all further ones waiting.
     let patience = patience(cx);
-    if let Some(by) = long_held(session, going.parent_oid, patience).await.map_err(failed)? {
+    let long = patience.max(10 * session.lock_timeout);
+    if let Some(by) = long_held(session, going.parent_oid, long).await.map_err(failed)? {
         return Err(Failed::Locked(format!("it is not begun while {by}")));
     }
     let work = async {
@@ -190,9 +191,10 @@ pub async fn finalize(cx: &Context, session: &Session, going: &Going) -> Result<
     let pending = |by: String| Failed::Locked(format!("its detaching is pending and is to be finished: {by}"));
     let failed = |error: anyhow::Error| at_work::judge(cx, session, error, None, true);
     let patience = patience(cx);
-    let until = Instant::now() + patience;
-    // FINALIZE would wait for them with schema changes of the table queued behind it; this keeps nobody waiting.
-    while let Some(by) = long_held(session, going.oid, session.lock_timeout).await.map_err(failed)? {
+    let (began, until) = (Instant::now(), Instant::now() + patience);
+    // Those who have it since before. FINALIZE would wait for them with schema changes of the table queued behind it; this
+    // keeps nobody waiting.
+    while let Some(by) = long_held(session, going.oid, began.elapsed()).await.map_err(failed)? {
         if Instant::now() >= until {
             return Err(pending(by));
         }
