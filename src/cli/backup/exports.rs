@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Value, json};
 
+use super::list::seen;
 use super::places::Where;
 use super::restore::RestoreArgs;
 use crate::cli::{DONE, FAILED, Usage, output};
@@ -100,11 +101,6 @@ pub async fn list(config: &Config, wanted: &Where, as_json: bool) -> Result<u8> 
 
 fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
     let export = &kept.export;
-    let verified = match &kept.verified {
-        None => "not verified".into(),
-        Some(verified) if verified.good => output::stamp(Some(verified.at)),
-        Some(verified) => format!("DAMAGED: {}", output::brief(verified.error.as_deref().unwrap_or("-"))),
-    };
     vec![
         kept.id(),
         export.job.clone(),
@@ -113,7 +109,7 @@ fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
         export.content.rows.to_string(),
         words::size(export.size()),
         output::stamp(Some(export.started_at)),
-        verified,
+        seen(kept.verified.as_ref()),
     ]
 }
 

@@ -11,7 +11,7 @@ use super::exports;
 use super::places::{Place, Where};
 use crate::cli::{DONE, FAILED, output};
 use crate::config::Config;
-use crate::kinds::backup::manifest::Manifest;
+use crate::kinds::backup::manifest::{Manifest, Verified};
 use crate::kinds::backup::shelf::{self, Kept, Shelf};
 use crate::kinds::backup::words;
 use crate::period::human;
@@ -83,11 +83,6 @@ async fn look(config: &Config, place: &Place<'_>) -> Result<(String, Shelf)> {
 
 fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
     let manifest = &kept.manifest;
-    let verified = match &kept.verified {
-        None => "not verified".into(),
-        Some(verified) if verified.good => output::stamp(Some(verified.at)),
-        Some(verified) => format!("DAMAGED: {}", output::brief(verified.error.as_deref().unwrap_or("-"))),
-    };
     vec![
         manifest.id.clone(),
         manifest.job.clone(),
@@ -97,8 +92,17 @@ fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
         words::size(raw_size(manifest)),
         output::stamp(Some(manifest.started_at)),
         human(took(manifest)),
-        verified,
+        seen(kept.verified.as_ref()),
     ]
+}
+
+/// How it was when it was last read back.
+pub(super) fn seen(verified: Option<&Verified>) -> String {
+    match verified {
+        None => "not verified".into(),
+        Some(verified) if verified.good => output::stamp(Some(verified.at)),
+        Some(verified) => format!("DAMAGED: {}", output::brief(verified.error.as_deref().unwrap_or("-"))),
+    }
 }
 
 /// The manifest as it is, and what follows from it.

@@ -24,6 +24,10 @@ async fn a_plan_says_what_it_takes_and_changes_nothing() {
 #[tokio::test]
 async fn a_pg_dump_that_is_too_old_is_told_with_the_package_to_install() {
     let (oldest, newest) = (majors::majors()[0], newest_major());
+    if oldest == newest {
+        println!("there is one major only, and nothing older");
+        return;
+    }
     let (old, new) = (Cluster::shared(oldest).database().await, Cluster::shared(newest).database().await);
     let jobs = super::jobs(&old, "to = [{ store = \"local\" }]");
     let program = Pgtend::tending(&new, &jobs);

@@ -1,20 +1,7 @@
 //! Runs that are killed, stopped, or overtaken by somebody who writes.
 
 use super::*;
-use crate::support::{Hold, wait_until};
-
-async fn killed(db: &Database, program: Pgtend, point: &str) -> Pgtend {
-    let (program, hold): (Pgtend, Hold) = program.holding(point);
-    let process = program.start(["run", "old"]);
-    hold.reached().await;
-    // A kill -9.
-    drop(process);
-    wait_until("the server to see it", async || {
-        db.count("pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgtend%'").await == 0
-    })
-    .await;
-    program.env("PGTEND_TESTPOINTS", "")
-}
+use crate::retention_partitions::dying::killed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_a_run_is_killed_the_next_one_finishes_and_every_row_is_kept() {
@@ -60,7 +47,7 @@ async fn rows_that_change_between_export_and_drop_are_exported_again() {
             db.execute("DROP TABLE IF EXISTS events, saved, found, events_1 CASCADE").await;
             db.execute(&months(1)).await;
             let (program, hold) = exporting(&db, "").holding("export.verified");
-            let running = program.start(["run", "old", "--json"]);
+            let running = program.start(["run", "retention", "--json"]);
             hold.reached().await;
             db.execute(change).await;
             db.execute("DROP TABLE saved; CREATE TABLE saved AS SELECT * FROM events").await;
@@ -84,7 +71,7 @@ async fn an_export_of_many_partitions_goes_on_where_it_was_stopped() {
     on_each_major(async |db| {
         db.execute(&months(36)).await;
         let (program, hold) = exporting(&db, "").holding("retention.drop");
-        let running = program.start(["run", "old", "--json"]);
+        let running = program.start(["run", "retention", "--json"]);
         hold.reached().await;
         running.signal(libc::SIGTERM);
         running.wait_for_log("stop").await;

@@ -35,14 +35,14 @@ pub fn exporting(db: &Database, keys: &str) -> Pgtend {
     Pgtend::tending(
         db,
         &format!(
-            "[stores.offsite.directory]\npath = \"store\"\n[jobs.old]\ntimeout = \"2m\"\n[jobs.old.retention]\n\
+            "[stores.offsite.directory]\npath = \"store\"\n[jobs.retention]\ntimeout = \"2m\"\n[jobs.retention.retention]\n\
              tables = [{{ table = \"events\", keep = \"1 year\", key_format = \"epoch\", max_partitions = 100, export = \"offsite\"{keys} }}]\n"
         ),
     )
 }
 
 pub async fn run(program: &Pgtend, code: i32) -> Value {
-    program.run(["run", "old", "--json"]).await.exits(code).json().remove(0)
+    program.run(["run", "retention", "--json"]).await.exits(code).json().remove(0)
 }
 
 pub fn store(program: &Pgtend) -> PathBuf {
@@ -52,7 +52,8 @@ pub fn store(program: &Pgtend) -> PathBuf {
 /// The folders of the exports that are complete, as `public.events_1/2026-11-21T020000Z`.
 pub fn exports(store: &Path) -> Vec<String> {
     let all = files(store);
-    let folder = |file: &String| Some(file.strip_suffix("/manifest.json")?.strip_prefix("old/exports/")?.to_owned());
+    let folder =
+        |file: &String| Some(file.strip_suffix("/manifest.json")?.strip_prefix("retention/exports/")?.to_owned());
     let mut found: Vec<String> = all.iter().filter_map(folder).collect();
     // Of two in one second the first has no number.
     found.sort();
@@ -61,7 +62,7 @@ pub fn exports(store: &Path) -> Vec<String> {
 
 /// Loads an export by hand, as its `table.sql` says, into a database of its own.
 pub fn load(db: &Database, store: &Path, export: &str) {
-    let folder = store.join("old/exports").join(export);
+    let folder = store.join("retention/exports").join(export);
     let manifest = json(&folder.join("manifest.json"));
     assert_eq!(json(&folder.join("verified.json"))["good"], true, "{export}");
     let rows = zstd::decode_all(&std::fs::read(folder.join("rows.copy.zst")).unwrap()[..]).unwrap();

@@ -9,7 +9,7 @@ async fn partitions_are_in_the_store_row_for_row_before_they_are_gone() {
         db.execute(&months(3)).await;
         let program = exporting(&db, "");
         program.run(["check"]).await.exits(0);
-        let plan = program.run(["plan", "old", "--json"]).await.exits(0).json();
+        let plan = program.run(["plan", "retention", "--json"]).await.exits(0).json();
         let said: Vec<_> = plan.iter().map(|line| format!("{} {}", line["action"], line["target"])).collect();
         assert_eq!(said[..2], ["\"export_partition\" \"public.events_1\"", "\"drop_partition\" \"public.events_1\""]);
         assert!(files(&store(&program)).is_empty(), "a plan writes nothing");
@@ -57,7 +57,7 @@ async fn every_value_comes_back_as_it_was_whatever_the_settings_of_the_role_are(
                END $$"#,
         )
         .await;
-        let config = "[stores.offsite.directory]\npath = \"store\"\n[jobs.old.retention]\n\
+        let config = "[stores.offsite.directory]\npath = \"store\"\n[jobs.retention.retention]\n\
              tables = [{ table = '\"Ωdd \"\"Events\"\"\"', keep = \"1 year\", key_format = \"epoch\", export = \"offsite\" }]\n";
         let program = Pgtend::tending(&db, config);
         let record = run(&program, 0).await;
@@ -87,7 +87,7 @@ async fn a_store_that_does_not_give_back_what_it_got_keeps_the_partition_where_i
         ] {
             let server = S3Server::start();
             let config = format!(
-                "[databases.main]\nurl = \"{}\"\n{}\n[jobs.old.retention]\ntables = [{{ table = \"events\", keep = \"1 year\", \
+                "[databases.main]\nurl = \"{}\"\n{}\n[jobs.retention.retention]\ntables = [{{ table = \"events\", keep = \"1 year\", \
                  key_format = \"epoch\", export = \"offsite\" }}]\n",
                 db.url(),
                 server.config("offsite")
@@ -98,7 +98,7 @@ async fn a_store_that_does_not_give_back_what_it_got_keeps_the_partition_where_i
             }
             let said = format!("{fault:?}");
             server.fail(fault);
-            let record = program.run(["run", "old", "--json"]).await.json().remove(0);
+            let record = program.run(["run", "retention", "--json"]).await.json().remove(0);
             assert!(record["details"]["failures"].to_string().contains("events_1"), "{said}: {record}");
             assert_eq!(db.count("pg_inherits WHERE inhrelid = 'events_1'::regclass").await, 1, "{said}");
             assert_eq!(db.count("events").await, 3, "{said}");
@@ -140,7 +140,7 @@ async fn an_export_is_listed_and_restored_into_a_table() {
         run(&program, 0).await;
         let listed = program.run(["backup", "list", "--json"]).await.exits(0).json();
         assert_eq!(listed.len(), 2, "{listed:?}");
-        let text = program.run(["backup", "list", "old"]).await.exits(0).stdout;
+        let text = program.run(["backup", "list", "retention"]).await.exits(0).stdout;
         assert!(text.contains("public.events_1/") && !text.contains("no backups"), "{text}");
         let name =
             listed.iter().find(|line| line["partition"] == "public.events_1").unwrap()["export"].as_str().unwrap();
@@ -153,7 +153,7 @@ async fn an_export_is_listed_and_restored_into_a_table() {
         program.run(restore).await.exits(1);
         assert_eq!(db.count("events_1").await, 3);
         db.execute("DROP TABLE events_1").await;
-        let rows = store(&program).join("old/exports").join(name).join("rows.copy.zst");
+        let rows = store(&program).join("retention/exports").join(name).join("rows.copy.zst");
         let mut bytes = std::fs::read(&rows).unwrap();
         bytes[20] ^= 1;
         std::fs::write(&rows, bytes).unwrap();

@@ -39,7 +39,8 @@ async fn run(program: &Pgtend) -> (Output, Value) {
     (output, record)
 }
 
-async fn killed(db: &Database, program: Pgtend, point: &str) -> Pgtend {
+/// Runs the one job of the config, and kills the program where it says that it has come to this point.
+pub async fn killed(db: &Database, program: Pgtend, point: &str) -> Pgtend {
     let (program, hold): (Pgtend, Hold) = program.holding(point);
     let process = program.start(["run", "retention"]);
     hold.reached().await;

@@ -1,7 +1,7 @@
 //! The kind `retention` on partitioned tables: what goes, what stays, and beside whom.
 
 mod beside;
-mod dying;
+pub mod dying;
 mod fates;
 mod held;
 mod odd;
