@@ -92,15 +92,22 @@ show psql -X -f old_rows.sql
 
 chapter "What the daemon is to do"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-# The application's own job file, hurried, and without its comments.
+# The application's own job file, hurried but for its backups, and without its comments.
 mkdir jobs
-sed -e '/^#/d' -e '/^$/d' -e 's/^schedule = ".*"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
+sed -e '/^ *#/d' -e '/^$/d' -e '/^\[jobs.lukhas-backup\]/,$!s/^schedule = ".*"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' \
+    "$root/jobs/lukhas.toml" >jobs/lukhas.toml
 cat >pgtend.toml <<CONFIG
-include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour or day
+include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour or day; backups by hand
 shutdown_timeout = "10s"
 
 [databases.main]
 url = "postgresql://postgres@/lukhas_team?host=$sockets&port=5432"
+
+[stores.offsite.directory]
+path = "offsite"
+
+[stores.local.directory]
+path = "backups"
 
 [http]
 listen = "127.0.0.1:$port"
@@ -191,6 +198,9 @@ include = ["$root/jobs/helix.toml"]
 
 [databases.helix]
 url = "postgresql://postgres@/helix?host=$sockets&port=5432"
+
+[stores.local.directory]
+path = "helix"
 CONFIG
 cat >errors.sql <<'SQL'
 SELECT *, in_the_log + counted AS ever FROM
