@@ -2,8 +2,11 @@
 
 mod beside_others;
 mod buckets;
+mod clock_back;
 mod dying;
+mod edges;
 mod kept;
+mod killed;
 mod looking;
 mod restored;
 mod secrets;

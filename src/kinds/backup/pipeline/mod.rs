@@ -148,6 +148,7 @@ async fn read(
             testpoint::reach_in("backup.middle", job).await;
         }
         total += chunk.len() as u64;
+        testpoint::reach_nth("backup.chunk", total / CHUNK as u64, job).await;
         progress.raw.store(total, Ordering::Relaxed);
         tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
         tail.drain(..tail.len().saturating_sub(TAIL));
