@@ -47,26 +47,27 @@ async fn a_name_that_begins_like_another_is_another() {
     let server = S3Server::start();
     let job = |name: &str, databases: &str| {
         format!(
-            "[jobs.{name}]\ndatabases = [{databases}]\n[jobs.{name}.backup]\npg_bin = \"{}\"\n\
+            "[jobs.{name}]\n{databases}\n[jobs.{name}.backup]\npg_bin = \"{}\"\n\
              to = [{{ store = \"offsite\", keep = {{ last = 1 }} }}, {{ store = \"local\", keep = {{ last = 1 }} }}]\n",
             bin(&first).display()
         )
     };
     let config = format!(
-        "[databases.app]\nurl = \"{}\"\n[databases.app-2]\nurl = \"{}\"\n[stores.local.directory]\npath = \"store\"\n{}{}{}",
+        "[databases.app]\nurl = \"{}\"\n[databases.app-2]\nurl = \"{}\"\n[stores.local.directory]\npath = \"store\"\n{}{}{}{}",
         first.url(),
         second.url(),
         server.config("offsite"),
-        job("night", "\"*\""),
-        job("nightly", "\"*\""),
+        job("all", "databases = [\"*\"]"),
+        job("night", "database = \"app\""),
+        job("nightly", "database = \"app\""),
     );
     let mut program = Pgtend::new(&config);
     for (name, value) in server.env() {
         program = program.env(name, value);
     }
-    let instances = ["night@app", "night@app-2", "nightly@app", "nightly@app-2"];
+    let folders = ["all@app", "all@app-2", "night", "nightly"];
     for _ in 0..3 {
-        program.run(["run", "night", "nightly"]).await.exits(0);
+        program.run(["run", "all", "night", "nightly"]).await.exits(0);
     }
     let manifests = || -> Vec<String> {
         let objects = server.objects().into_keys().filter(|key| key.ends_with("/manifest.json"));
@@ -74,17 +75,25 @@ async fn a_name_that_begins_like_another_is_another() {
         objects.map(|key| key["pg/".len()..].to_owned()).chain(files).collect()
     };
     // Two of each in each store: the last, and the one that was the newest verified when the last began.
-    for instance in instances {
-        let own: Vec<_> = manifests().into_iter().filter(|key| key.starts_with(&format!("{instance}/"))).collect();
-        assert_eq!(own.len(), 4, "{instance}: {own:?} of {:?}", manifests());
+    for folder in folders {
+        let own: Vec<_> = manifests().into_iter().filter(|key| key.starts_with(&format!("{folder}/"))).collect();
+        assert_eq!(own.len(), 4, "{folder}: {own:?} of {:?}", manifests());
     }
     // What one of them has left behind is no business of those whose names begin alike.
-    let left = "pg/nightly@app-2/2026-01-01T000000Z/app.dump.zst";
-    server.plant(left, b"half");
-    let before: BTreeSet<String> = manifests().into_iter().filter(|key| !key.starts_with("night@app/")).collect();
-    program.run(["run", "night", "--database", "app"]).await.exits(0);
-    assert!(server.objects().contains_key(left));
-    assert_eq!(manifests().into_iter().filter(|key| !key.starts_with("night@app/")).collect::<BTreeSet<_>>(), before);
-    program.run(["run", "nightly", "--database", "app-2"]).await.exits(0);
-    assert!(!server.objects().contains_key(left), "its own run clears it away");
+    for (job, database, folder, other, of_its) in
+        [("all", "app", "all@app", "all@app-2", "app-2"), ("night", "app", "night", "nightly", "app")]
+    {
+        let left = format!("pg/{other}/2026-01-01T000000Z/app.dump.zst");
+        server.plant(&left, b"half");
+        let others = || -> BTreeSet<String> {
+            manifests().into_iter().filter(|key| !key.starts_with(&format!("{folder}/"))).collect()
+        };
+        let before = others();
+        program.run(["run", job, "--database", database]).await.exits(0);
+        assert!(server.objects().contains_key(&left), "{left}");
+        assert_eq!(others(), before);
+        let owner = other.split('@').next().expect("a job");
+        program.run(["run", owner, "--database", of_its]).await.exits(0);
+        assert!(!server.objects().contains_key(&left), "its own run clears it away");
+    }
 }
