@@ -18,10 +18,11 @@ lint: ## formatting, clippy, shell scripts
 fmt: ## format the Rust sources
 	@cargo fmt
 
-bench: ## measure: prints ratios and versions, asserts nothing; takes an hour and a half, with QUICK=1 ten minutes
+bench: ## measure: prints ratios and versions, asserts nothing; takes two hours, with QUICK=1 a quarter of one
 	@scripts/bench.sh
 	@scripts/bench_partitions.sh
 	@scripts/bench_retention.sh
+	@scripts/bench_backup.sh
 
 deps: ## install what the tests need: Debian packages; newer PostgreSQL majors and an S3 server into .cache
 	@scripts/deps.sh

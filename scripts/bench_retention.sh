@@ -48,6 +48,8 @@ old=$((rows * 9 / 10))
 warm_s=5 tail_s=3
 # shellcheck source=scripts/load.sh
 . scripts/load.sh
+# shellcheck source=scripts/results.sh
+. scripts/results.sh
 
 scripts/deps.sh bench
 build_pgtend release
@@ -133,26 +135,11 @@ timed() {
     took=$(awk "BEGIN { printf \"%.3f\", $to - $from }")
 }
 
-# A line of results: the part, what was done, and numbers.
-result() { printf '%s\n' "$*" | tee -a "$folder/results" | sed 's/^/bench:   /' >&2; }
-
 left_over() { sql -d work -c "SELECT count(*) FROM error_log WHERE created_at < now() - interval '90 days'"; }
 left() {
     local n
     n=$(left_over)
     [ "$n" = 0 ] || die "$1 left $n of $old rows: $(tail -n 3 "$folder/said.txt")"
-}
-
-# The $1 and the $2 take turns at what $3 does, which is given the one of them.
-turns() {
-    local pair how order
-    for ((pair = 0; pair < pairs; pair++)); do
-        # Whoever is second may find another machine than the first did.
-        if ((pair % 2)); then order=("$2" "$1"); else order=("$1" "$2"); fi
-        for how in "${order[@]}"; do
-            "$3" "$how"
-        done
-    done
 }
 
 turn_a() {
@@ -252,7 +239,7 @@ caught_up() { [ "$(sql -c "SELECT count(*) FROM pg_stat_replication WHERE pg_wal
 bench_a() {
     prepare
     say "a, what, seconds, rows/s:"
-    turns retention loop turn_a
+    turns turn_a retention loop
     turn_a sorted
 }
 
@@ -277,18 +264,17 @@ SQL
     rate=$((most / 4))
     say "$most transactions/s at most; beside the deletions $rate/s"
     say "b, what, seconds, rows/s, p99 quiet and during in ms, the most that the replica was behind in seconds and MiB:"
-    turns retention delete turn_b
+    turns turn_b retention delete
     end_last
 }
 
 bench_c() {
     prepare
     say "c, what, seconds, rows/s:"
-    turns summarize statements turn_c
+    turns turn_c summarize statements
 }
 
 bench_d() {
-    local pair
     say "making 53 partitions"
     createdb partitioned
     # Of 48 months ago to 4 months ahead; 36 of them are over a year old. Rows in all of them.
@@ -313,29 +299,12 @@ SQL
         say "without pg_partman, which this server does not have"
     fi
     say "d, what, seconds, longest statement of the load quiet and meanwhile in ms, partitions dropped:"
-    if [ ${#others[@]} -eq 0 ]; then
-        for ((pair = 0; pair < pairs; pair++)); do
-            turn_d drop
-        done
-    else
-        turns drop partman turn_d
-    fi
+    turns turn_d drop "${others[@]}"
 }
 
 for part in $parts; do
     "bench_$part"
 done
-
-# Column $3 of what $2 did in part $1.
-column() { awk -v part="$1" -v how="$2" -v column="$3" '$1 == part && $2 == how { print $column }' "$folder/results"; }
-# How many times column $4 of $3 that of $2 is, round by round.
-ratios() { paste <(column "$1" "$2" "$4") <(column "$1" "$3" "$4") | awk '{ print $1 / $2 }'; }
-# `goal: at least 10, met`
-goal() {
-    middle '%f' | awk -v words="$1" -v least="${2:-}" -v most="${3:-}" '{
-        met = (least == "" || $1 + 0 >= least + 0) && (most == "" || $1 + 0 <= most + 0)
-        printf "%s: %s", words, (met ? "met" : "missed") }'
-}
 
 versions="$("$pgtend" --version), $(postgres --version | awk '{ print $1, $3 }' | sed 's/^postgres/PostgreSQL/')"
 case $parts in *d*)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Shows the daemon at work on a throwaway database, and leaves nothing behind.
 #
-# It installs a PostgreSQL server if there is none (Debian, Ubuntu), builds pgtend, starts a server of its own in a
-# temporary folder, loads the lukhas application, and tells the story from `pgtend check` to SIGTERM. Runs as root or
-# as an ordinary user, from any folder; takes a minute once built.
+# It installs a PostgreSQL server if there is none (Debian, Ubuntu), fetches an S3 server into .cache, builds pgtend, starts
+# servers of its own in a temporary folder, loads the lukhas application, and tells the story from `pgtend check` to a backup
+# that is brought back, and SIGTERM. Runs as root or as an ordinary user, from any folder; takes a minute once built.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -37,6 +37,7 @@ show() {
 
 chapter "What is needed"
 scripts/deps.sh demo
+scripts/moto.sh
 tell "Building pgtend, in the profile that builds quickest."
 build_pgtend dev
 
@@ -50,6 +51,19 @@ export PGTZ=UTC PSQL_PAGER=cat
 createdb lukhas_team
 export PGDATABASE=lukhas_team
 psql -X -q -v rows=20000 -v months_back=15 -v months_ahead=0 -f tests/fixtures/lukhas.sql
+# The bucket of its backups is moto's. It takes any credentials.
+s3_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+PYTHONPATH=$root/.cache/moto python3 -m moto.server -H 127.0.0.1 -p "$s3_port" >"$folder/moto.log" 2>&1 &
+children+=($!)
+export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo
+make_bucket() {
+    python3 - "http://127.0.0.1:$s3_port/lukhas-backups" <<'PY'
+import sys, urllib.request as r
+auth = "AWS4-HMAC-SHA256 Credential=demo/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=any"
+r.urlopen(r.Request(sys.argv[1], method="PUT", headers={"Authorization": auth}))
+PY
+}
+wait_until "the S3 server has a bucket" "${children[-1]}" make_bucket
 psql -X -q -c "CREATE TABLE session_report (at timestamptz DEFAULT now(), sessions bigint, expired bigint)"
 tell "$(psql -X -A -t -c "SELECT 'PostgreSQL ' || current_setting('server_version')") runs in $folder."
 tell "It holds the lukhas application: $(psql -X -A -t -c "SELECT count(*) FROM users") users," \
@@ -92,15 +106,24 @@ show psql -X -f old_rows.sql
 
 chapter "What the daemon is to do"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-# The application's own job file, hurried, and without its comments.
+# The application's own job file, hurried but for its backups, and without its comments.
 mkdir jobs
-sed -e '/^#/d' -e '/^$/d' -e 's/^schedule = ".*"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' "$root/jobs/lukhas.toml" >jobs/lukhas.toml
+sed -e '/^ *#/d' -e '/^$/d' -e '/^\[jobs.lukhas-backup\]/,$!s/^schedule = ".*"/schedule = "*\/2 * * * * *"/' -e '/^jitter = /d' \
+    "$root/jobs/lukhas.toml" >jobs/lukhas.toml
 cat >pgtend.toml <<CONFIG
-include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour or day
+include = ["jobs/lukhas.toml"]     # as shipped, but every two seconds instead of every hour or day; backups by hand
 shutdown_timeout = "10s"
 
 [databases.main]
 url = "postgresql://postgres@/lukhas_team?host=$sockets&port=5432"
+
+[stores.offsite.s3]                # where backups go: an S3 server, of the demo's own
+bucket = "lukhas-backups"
+endpoint = "http://127.0.0.1:$s3_port"
+path_style = true
+
+[stores.local.directory]           # and a directory
+path = "backups"
 
 [http]
 listen = "127.0.0.1:$port"
@@ -191,6 +214,9 @@ include = ["$root/jobs/helix.toml"]
 
 [databases.helix]
 url = "postgresql://postgres@/helix?host=$sockets&port=5432"
+
+[stores.local.directory]
+path = "helix"
 CONFIG
 cat >errors.sql <<'SQL'
 SELECT *, in_the_log + counted AS ever FROM
@@ -206,6 +232,28 @@ chapter "Asked through the database"
 tell "Any pgtend that reaches the database can ask the daemon, wherever it runs:"
 show pgtend trigger analyze-sessions --wait
 show pgtend history analyze-sessions
+
+chapter "A backup"
+tell "The application wants one each night, in its bucket and in a directory. A store that fails would spoil neither the other"
+tell "nor the last good backup. This one is made by hand:"
+show pgtend plan lukhas-backup
+show pgtend run lukhas-backup --log-level warn
+tell "It is one since its manifest is there, and each store was read back, through pg_restore to the last row:"
+show find backups/lukhas-backup -type f -printf '%s\t%p\n'
+show grep -h -E '"(good|how)"' backups/lukhas-backup/*/verified.json
+# >>> HERE, once there are these commands: `show pgtend backup list`; and below, instead of createdb, gzip and pg_restore,
+# >>> `show pgtend backup restore latest --store offsite --into "postgresql://postgres@/restored?host=$sockets&port=5432"`.
+tell "Nothing of pgtend's is needed to bring it back:"
+createdb restored
+printf '\n%s$ gzip -dc app.dump.gz | pg_restore --exit-on-error --dbname restored%s\n' "$dim" "$plain"
+gzip -dc backups/lukhas-backup/*/app.dump.gz | pg_restore --exit-on-error --dbname restored
+# <<< Up to here.
+cat >both.sql <<'SQL'
+SELECT current_database() AS database, (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM test_runs) AS runs,
+    (SELECT count(*) FROM test_results) AS results;
+SQL
+show psql -X -d lukhas_team -f both.sql
+show psql -X -d restored -f both.sql
 
 chapter "The end"
 printf '\n%s$ kill -TERM %s%s\n' "$dim" "$daemon" "$plain"

@@ -2,8 +2,8 @@
 # Installs what the tests and the demo need on Debian or Ubuntu, and nothing when it is all there.
 #
 #   scripts/deps.sh          everything `make test` and `make lint` use
-#   scripts/deps.sh demo     only what `make demo` uses: a PostgreSQL server
-#   scripts/deps.sh bench    that, and pg_partman for it, to be compared with
+#   scripts/deps.sh demo     only what `make demo` uses: a PostgreSQL server, and pip, which an S3 server comes by
+#   scripts/deps.sh bench    a PostgreSQL server, and pg_partman for it and pigz, to be compared with
 #
 # It leaves no server running that was not running before: the main cluster that Debian's packages would create is
 # not created, and services of newly installed packages are neither started now nor at the next boot. pgtend's tests
@@ -44,8 +44,11 @@ missing=()
 have_server || missing+=(postgresql)
 have python3 || missing+=(python3)
 case $what in
-demo) ;;
+demo)
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+    ;;
 bench)
+    have pigz || missing+=(pigz)
     # Where the newest server is not Debian's, there may be none for it.
     major=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1 | cut -d/ -f5)
     if [ ! -e "/usr/share/postgresql/$major/extension/pg_partman.control" ] &&

@@ -13,6 +13,12 @@ pub async fn reach_in(point: &str, job: &str) {
     reach(&format!("{point}@{job}")).await;
 }
 
+/// A run of `job` has come to `point-N`, which it passes again and again.
+#[cfg(debug_assertions)]
+pub async fn reach_nth(point: &str, n: u64, job: &str) {
+    reach_in(&format!("{point}-{n}"), job).await;
+}
+
 /// The program has come to `point`.
 #[cfg(debug_assertions)]
 pub async fn reach(point: &str) {
@@ -39,6 +45,12 @@ pub async fn reach(_: &str) {}
 #[allow(clippy::unused_async, reason = "the same shape as in a debug build")]
 #[inline]
 pub async fn reach_in(_: &str, _: &str) {}
+
+/// Nothing, in a release build.
+#[cfg(not(debug_assertions))]
+#[allow(clippy::unused_async, reason = "the same shape as in a debug build")]
+#[inline]
+pub async fn reach_nth(_: &str, _: u64, _: &str) {}
 
 /// How long to wait where a server may be silent: `usual`, but for a test in a hurry.
 #[cfg(debug_assertions)]

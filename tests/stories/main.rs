@@ -41,6 +41,7 @@ mod scratch;
 mod secrets;
 mod sessions;
 mod shipped;
+mod shipped_backup;
 mod shipped_partitions;
 mod shipped_retention;
 mod shutting_down;

@@ -1,10 +1,10 @@
 //! What is shipped is read by the program that will read it, and does what its comments say.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
+use crate::shipped_partitions::{STORES, shipped};
 use crate::support::{Database, Pgtend, on_each_major};
 
 #[tokio::test]
@@ -13,7 +13,9 @@ async fn every_job_file_is_accepted() {
     let files: Vec<_> = files.map(|file| file.expect("a readable file")).collect();
     assert!(!files.is_empty(), "no job files");
     for file in files {
-        let program = Pgtend::new("include = [\"jobs/*.toml\"]\n[databases.main]\nurl = \"postgresql:///app\"\n");
+        let program = Pgtend::new(&format!(
+            "include = [\"jobs/*.toml\"]\n[databases.main]\nurl = \"postgresql:///app\"\n{STORES}"
+        ));
         program.file("jobs/shipped.toml", &fs::read_to_string(&file).unwrap());
         eprintln!("{}", file.display());
         program.run(["check", "--offline"]).await.exits(0);
@@ -40,8 +42,7 @@ async fn the_lukhas_job_needs_no_index_on_expires_at() {
 
 async fn expire_sessions(db: &Database) {
     db.execute("create table living as select id from sessions where expires_at > now() + interval '1 hour'").await;
-    let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/lukhas.toml");
-    let program = Pgtend::tending(db, &fs::read_to_string(job).unwrap());
+    let program = Pgtend::tending(db, &shipped("lukhas.toml"));
     program.run(["check"]).await.exits(0);
 
     let plan = program.run(["plan", "--json"]).await.exits(0).json();

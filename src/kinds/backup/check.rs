@@ -122,7 +122,7 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
     }
     if backup.globals && !facts.server.reads_passwords {
         found.push(Finding::warning(
-            "globals.sql will have the roles without their passwords, which only a superuser may read",
+            "globals.sql will have the roles without their passwords, which only a superuser or a member of pg_read_all_data may read",
             "have the passwords ready elsewhere, or set `globals = false`",
         ));
     }

@@ -169,7 +169,7 @@ fn ratio(raw: u64, stored: u64) -> f64 {
 fn warn(backup: &Backup, cx: &Context, dump: &Dump, live: &[Live<'_>], manifest: &Manifest) {
     if backup.globals && !dump.server.reads_passwords {
         cx.report.warn(
-            "globals.sql has the roles without their passwords: the role may not read pg_authid, which only a superuser can",
+            "globals.sql has the roles without their passwords: the role may not read pg_authid, which takes a superuser or pg_read_all_data",
         );
     }
     let Some(stored) = manifest.dump() else { return };

@@ -1,6 +1,6 @@
 //! A dump beside schema changes, beside other dumps, and on a standby.
 
-use super::{Setting, bin, fill, setting};
+use super::{Setting, bin, fill, setting, shell};
 use crate::support::{Cluster, PgBouncer, Pgtend, newest_major, on_each_major, wait_until};
 
 /// The key that dumps hold shared and schema changes of ours take alone; the same in every version.
@@ -71,6 +71,61 @@ async fn partitions_are_made_beside_a_dump() {
         hold.go_on();
         process.wait().await.exits(0);
         assert_eq!(setting.backups().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dump_lets_partitions_be_made_and_has_those_that_are_old_wait_for_its_end() {
+    on_each_major(async |db| {
+        fill(&db, 24_000).await;
+        db.execute(
+            "create table events (at timestamptz not null) partition by range (at);
+             create table events_old partition of events for values from ('2020-01-01 00:00Z') to ('2020-02-01 00:00Z');
+             insert into events values ('2020-01-05')",
+        )
+        .await;
+        let jobs = |ahead: u32| {
+            format!(
+                "[jobs.partitions.partitions]\ntables = [{{ table = \"public.events\", every = \"1 month\", ahead = {ahead} }}]\n\
+                 [jobs.old.retention]\ntables = [{{ table = \"public.events\", keep = \"12 months\" }}]\n"
+            )
+        };
+        let others = Pgtend::tending(&db, &jobs(1));
+        others.run(["run", "partitions"]).await.exits(0);
+        others.configure_tending(&db, &jobs(4));
+        let setting = setting(&db, "");
+        let (program, hold) = setting.program.holding("backup.middle");
+        let setting = Setting { program, ..setting };
+        let dump = setting.program.start(["run", "nightly", "--json"]);
+        hold.reached().await;
+        let old = others.start(["run", "old", "--json"]);
+        let said = old.wait_for_log("lock not had in time, trying again later").await;
+        assert!(said.contains("(pgtend/nightly (beside the dump)"), "{said}");
+        // Meanwhile neither the other job nor the application waits, nor does the dump.
+        let made = others.run(["run", "partitions", "--json"]).await.exits(0).json().remove(0);
+        assert_eq!(made["details"]["partitions_created"], 3, "{made}");
+        let application = db.client().await;
+        application
+            .batch_execute(
+                "set lock_timeout = '10ms'; insert into events values (now()), ('2020-01-06'); select * from events",
+            )
+            .await
+            .expect("nobody stands before the application");
+        hold.go_on();
+        dump.wait().await.exits(0);
+        let gone = old.wait().await.exits(0).json().remove(0);
+        assert_eq!(
+            (&gone["outcome"], &gone["details"]["partitions_dropped"]),
+            (&"succeeded".into(), &1.into()),
+            "{gone}"
+        );
+        // What was let go is in the dump: its rows of that time, and none that came later.
+        let scratch = db.cluster().database().await;
+        let folder = setting.folder(&setting.backups()[0]);
+        shell(&scratch, "zstd -dc app.dump.zst | pg_restore --exit-on-error --dbname \"$URL\"", &folder);
+        assert_eq!((scratch.count("events").await, scratch.count("events_old").await), (1, 1));
+        assert_eq!(db.count("events").await, 1);
     })
     .await;
 }

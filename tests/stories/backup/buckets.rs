@@ -7,7 +7,7 @@ use crate::support::s3::{Fault, Harm, Op, S3Server};
 use crate::support::{Cluster, Database, Pgtend, newest_major, on_each_major};
 
 /// The job `nightly`, to a directory and a bucket.
-fn both(db: &Database, server: &S3Server, to: &str, bucket: &str) -> Setting {
+pub fn both(db: &Database, server: &S3Server, to: &str, bucket: &str) -> Setting {
     let config = format!(
         "[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"{{listen}}\"\n[stores.local.directory]\npath = \"store\"\n{}{bucket}\n\
          [jobs.nightly.backup]\nto = {to}\ncompression = \"none\"\npg_bin = \"{}\"\n",
@@ -24,10 +24,10 @@ fn both(db: &Database, server: &S3Server, to: &str, bucket: &str) -> Setting {
 }
 
 const BOTH: &str = "[{ store = \"local\" }, { store = \"offsite\" }]";
-const OFFSITE: &str = "[{ store = \"offsite\" }]";
+pub const OFFSITE: &str = "[{ store = \"offsite\" }]";
 
 /// So many mebibytes that no packing makes smaller.
-async fn bulk(db: &Database, mebibytes: u32) {
+pub async fn bulk(db: &Database, mebibytes: u32) {
     db.execute(&format!(
         "create table bulk (piece text);
          alter table bulk alter piece set storage external;

@@ -1,6 +1,8 @@
 //! What `plan`, `check` and the metrics say of backups.
 
+use super::buckets::both;
 use super::{bin, fill, setting};
+use crate::support::s3::{Fault, Harm, Op, S3Server};
 use crate::support::{Cluster, Pgtend, majors, newest_major, on_each_major};
 
 #[tokio::test]
@@ -85,6 +87,25 @@ async fn check_knows_what_a_dump_would_fail_at() {
         assert!(said.contains("dumps ") && said.contains("of memory"), "{said}");
         program.run(["run", "nightly"]).await.exits(0);
     }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_delete_is_a_warning_unless_something_is_to_be_deleted_there() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let server = S3Server::start();
+    server.fail(Fault::new(Op::Delete, Harm::Refuse(403, "AccessDenied")).always());
+    for (keep, code, severity) in [("", 0, "warning"), (", keep = { last = 3 }", 1, "error")] {
+        let setting = both(&db, &server, &format!("[{{ store = \"offsite\"{keep} }}]"), "");
+        let findings = setting.program.run(["check", "--json"]).await.exits(code).json();
+        let about: Vec<_> = findings.iter().filter(|f| f["message"].to_string().contains("AccessDenied")).collect();
+        assert!(about.len() == 1 && about[0]["severity"] == severity, "{findings:#?}");
+        // Such a run makes its backup, and says of what it could not delete.
+        setting.run(0).await;
+    }
+    let setting = both(&db, &server, "[{ store = \"offsite\", keep = { last = 1 } }]", "");
+    let run = setting.run(1).await;
+    assert!(run["outcome"] == "partial" && run["error"].to_string().contains("was not deleted"), "{run}");
+    assert_eq!(server.objects().keys().filter(|key| key.ends_with("manifest.json")).count(), 3, "{run}");
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 mod beside_others;
 mod buckets;
+mod clock_back;
 mod dying;
+mod edges;
 mod kept;
+mod killed;
 mod looking;
 pub mod restored;
 mod secrets;
@@ -11,6 +14,7 @@ mod stores;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -107,6 +111,16 @@ pub async fn fill(db: &Database, rows: u32) {
          select (select string_agg(md5(random()::text || n || k), '') from generate_series(1, 8) k) from generate_series(1, {rows}) n"
     ))
     .await;
+}
+
+/// Runs a line of shell, as the manual gives it, with this major's programs.
+pub fn shell(db: &Database, line: &str, folder: &Path) {
+    let path = format!("{}:/usr/bin:/bin", bin(db).display());
+    let mut shell = Command::new("bash");
+    shell.args(["-o", "pipefail", "-ec", line]).current_dir(folder).env("PATH", path).env("URL", db.url());
+    let output = shell.output().expect("run a shell");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {}\n{said}", output.status);
 }
 
 /// The children of a process that run this program.

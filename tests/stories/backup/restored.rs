@@ -1,11 +1,8 @@
 //! Each dump opens with the standard tools alone, and brings back every row.
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::json;
 
-use super::{bin, setting};
+use super::{setting, shell};
 use crate::support::{Database, on_each_major};
 
 /// What a dump has to bring through: odd names, all kinds of values, partitions, large objects, a view, a function.
@@ -51,16 +48,6 @@ pub async fn fingerprint(db: &Database) -> String {
         db.scalar("select string_agg(md5(lo_get(oid)), ',' order by oid) from pg_largeobject_metadata").await;
     let sequence: i64 = db.scalar("select last_value from \"Odd seq\"").await;
     format!("{all}{objects:?} {sequence}")
-}
-
-/// Runs a line of shell, as the manual gives it, with this major's programs.
-fn shell(db: &Database, line: &str, folder: &Path) {
-    let path = format!("{}:/usr/bin:/bin", bin(db).display());
-    let mut shell = Command::new("bash");
-    shell.args(["-o", "pipefail", "-ec", line]).current_dir(folder).env("PATH", path).env("URL", db.url());
-    let output = shell.output().expect("run a shell");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {}\n{said}", output.status);
 }
 
 #[tokio::test]

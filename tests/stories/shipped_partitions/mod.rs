@@ -14,8 +14,16 @@ use serde_json::Value;
 
 use crate::support::{Database, Output, Pgtend};
 
-/// A job file as it is shipped.
+/// The stores that job files name, as directories beside the config.
+pub const STORES: &str = "[stores.offsite.directory]\npath = \"offsite\"\n[stores.local.directory]\npath = \"local\"\n";
+
+/// A job file as it is shipped, and the stores it names.
 pub fn shipped(file: &str) -> String {
+    format!("{}\n{STORES}", alone(file))
+}
+
+/// A job file as it is shipped.
+pub fn alone(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs").join(file);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

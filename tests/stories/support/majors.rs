@@ -18,6 +18,11 @@ impl Installation {
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
+
+    /// The folder of its programs.
+    pub fn bin(&self) -> PathBuf {
+        self.bin.clone()
+    }
 }
 
 /// The majors that a story is told on, the oldest first.

@@ -11,6 +11,7 @@ use super::clock::Clock;
 use super::daemon::Daemon;
 use super::database::Database;
 use super::keeper;
+use super::majors;
 use super::process::{Output, Process};
 
 /// The real program, with a folder of its own that holds its config and is its home and working directory.
@@ -111,6 +112,10 @@ impl Pgtend {
                 command.env(name, value);
             }
         }
+        // Programs for each server there is, as on a host that tends them all.
+        let majors = majors::majors().into_iter().map(|major| majors::installation(major).bin());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env("PATH", std::env::join_paths(majors.chain(std::env::split_paths(&path))).expect("a PATH"));
         command.env("HOME", &self.folder).env("PGTEND_CONFIG", self.config()).envs(&self.env);
         Process::start(command)
     }

@@ -23,8 +23,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::compress::Packer;
 use self::parts::Cutter;
@@ -99,8 +98,8 @@ pub async fn pour(
     let (handle, counter) = (Handle::current(), Arc::clone(progress));
     let places = outlets.iter().map(|outlet| outlet.in_flight).max().unwrap_or(1);
     let places = Arc::new(Semaphore::new(places));
-    let packing = spawn_blocking(move || pack(to_pack, packed, &places, &handle, compression, part_size, &counter));
-    let digesting = spawn_blocking(move || {
+    let packing = thread("pack", move || pack(to_pack, packed, &places, &handle, compression, part_size, &counter));
+    let digesting = thread("digest", move || {
         let mut digest = Sha256::new();
         for part in digested {
             digest.update(&part.bytes);
@@ -109,8 +108,8 @@ pub async fn pour(
     });
     let reading = read(&mut source, raw, progress, job);
     let (read, outcomes) = future::join(reading, deliver(parts, to_digest, outlets)).await;
-    let stored = async { packing.await.context("the packing was not finished")?.context("pack the dump") }.await;
-    let sha256 = digesting.await.context("the digest was not finished");
+    let stored = async { packing?.await.context("the packing was not finished")?.context("pack the dump") }.await;
+    let sha256 = async { digesting?.await.context("the digest was not finished") }.await;
     let poured = match (read, stored) {
         (Err(error), _) => Err(error),
         // Nobody takes it: why is each store's own to say.
@@ -119,6 +118,15 @@ pub async fn pour(
         (Ok((raw, head, tail)), Ok(stored)) => sha256.map(|sha256| Poured { raw, stored, sha256, head, tail }),
     };
     (poured, outcomes)
+}
+
+/// Work for as long as the dump takes, on a thread whose name `top -H` shows. Whoever drops the answer does not end it:
+/// it ends with its input.
+fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<T>> {
+    let (answer, answered) = oneshot::channel();
+    let work = move || drop(answer.send(work()));
+    std::thread::Builder::new().name(name.into()).spawn(work).with_context(|| format!("start the thread {name}"))?;
+    Ok(answered)
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -148,6 +156,7 @@ async fn read(
             testpoint::reach_in("backup.middle", job).await;
         }
         total += chunk.len() as u64;
+        testpoint::reach_nth("backup.chunk", total / CHUNK as u64, job).await;
         progress.raw.store(total, Ordering::Relaxed);
         tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
         tail.drain(..tail.len().saturating_sub(TAIL));
