@@ -241,13 +241,9 @@ show pgtend run lukhas-backup --log-level warn
 tell "It is one since its manifest is there, and each store was read back, through pg_restore to the last row:"
 show find backups/lukhas-backup -type f -printf '%s\t%p\n'
 show grep -h -E '"(good|how)"' backups/lukhas-backup/*/verified.json
-# >>> HERE, once there are these commands: `show pgtend backup list`; and below, instead of createdb, gzip and pg_restore,
-# >>> `show pgtend backup restore latest --store offsite --into "postgresql://postgres@/restored?host=$sockets&port=5432"`.
-tell "Nothing of pgtend's is needed to bring it back:"
-createdb restored
-printf '\n%s$ gzip -dc app.dump.gz | pg_restore --exit-on-error --dbname restored%s\n' "$dim" "$plain"
-gzip -dc backups/lukhas-backup/*/app.dump.gz | pg_restore --exit-on-error --dbname restored
-# <<< Up to here.
+show pgtend backup list
+tell "Brought back from the bucket, into a database that is made for it (by hand, gzip and pg_restore would do):"
+show pgtend backup restore latest --store offsite --into "postgresql://postgres@/restored?host=$sockets&port=5432"
 cat >both.sql <<'SQL'
 SELECT current_database() AS database, (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM test_runs) AS runs,
     (SELECT count(*) FROM test_results) AS results;
