@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::config::Format;
+use super::counts::Rows;
 
 /// The manifest's own version; one that is larger is of a newer pgtend, and is left alone.
 pub const VERSION: u32 = 1;
@@ -44,6 +45,9 @@ pub struct Manifest {
     pub locale: Option<Locale>,
     /// Whether the roles of `globals.sql` have their passwords; nothing where there is no such object.
     pub role_passwords: Option<bool>,
+    /// Rows by table in the snapshot that was dumped; nothing where they were not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_counts: Option<Rows>,
     /// The dump first.
     pub objects: Vec<Stored>,
 }
@@ -187,6 +191,7 @@ pub(super) mod tests {
             extensions: vec![Extension { name: "pgcrypto".into(), version: "1.3".into() }],
             locale: None,
             role_passwords: Some(true),
+            row_counts: None,
             objects: vec![Stored { name: "app.dump.zst".into(), size, sha256: "00".into(), raw_size: size * 4 }],
         }
     }

@@ -2,6 +2,7 @@
 
 mod beside_others;
 mod buckets;
+mod counted;
 mod dying;
 mod kept;
 mod looking;

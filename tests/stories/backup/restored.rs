@@ -54,7 +54,7 @@ pub async fn fingerprint(db: &Database) -> String {
 }
 
 /// Runs a line of shell, as the manual gives it, with this major's programs.
-fn shell(db: &Database, line: &str, folder: &Path) {
+pub fn shell(db: &Database, line: &str, folder: &Path) {
     let path = format!("{}:/usr/bin:/bin", bin(db).display());
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-ec", line]).current_dir(folder).env("PATH", path).env("URL", db.url());
