@@ -23,7 +23,7 @@ pub mod counts;
 mod delete;
 mod dump;
 pub mod fetch;
-mod gauges;
+pub mod gauges;
 pub mod manifest;
 pub mod naming;
 pub mod pg_dump;

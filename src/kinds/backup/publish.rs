@@ -89,6 +89,7 @@ fn manifest(backup: &Backup, cx: &Context, dump: &Dump, dumped: &Dumped, watch: 
         },
         extensions: server.extensions.clone(),
         locale: Some(server.locale.clone()),
+        database_size: Some(server.size),
         role_passwords: dumped.globals.as_ref().map(|_| server.reads_passwords),
         row_counts: dumped.rows.clone(),
         objects: dumped.objects.clone(),
