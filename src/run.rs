@@ -224,6 +224,8 @@ words! {
         BackupLastSuccess = "pgtend_backup_last_success_timestamp_seconds",
         BackupVerified = "pgtend_backup_verified_timestamp_seconds",
         Backups = "pgtend_backups",
+        BackupRestoreTested = "pgtend_backup_restore_tested_timestamp_seconds",
+        BackupRestoreDuration = "pgtend_backup_restore_test_duration_seconds",
     }
 }
 
@@ -236,7 +238,9 @@ impl GaugeName {
             | GaugeName::BackupSizeRatio
             | GaugeName::BackupLastSuccess
             | GaugeName::BackupVerified
-            | GaugeName::Backups => "store",
+            | GaugeName::Backups
+            | GaugeName::BackupRestoreTested
+            | GaugeName::BackupRestoreDuration => "store",
         }
     }
 }

@@ -37,12 +37,13 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// The databases of a job, with the names of its instances.
+/// The databases of a job, with the names of its instances. `home` is the one where nothing is said.
 pub fn targets(
     job: &str,
     place: &Origin,
     keys: &Keys,
     databases: &BTreeSet<String>,
+    home: Option<&str>,
     problems: &mut Problems,
 ) -> Vec<(JobName, String)> {
     let known: Vec<&str> = databases.iter().map(String::as_str).collect();
@@ -74,6 +75,11 @@ pub fn targets(
     }
     if let [only] = known.as_slice() {
         return vec![(JobName(job.into()), (*only).into())];
+    }
+    if let Some(home) = home {
+        // One that is not there is told where it is named.
+        let home = if known.contains(&home) { home } else { known[0] };
+        return vec![(JobName(job.into()), home.into())];
     }
     let message = format!(
         "the job `{job}` does not say which database it works in; add `database = \"{}\"` or another of {}",

@@ -179,7 +179,8 @@ pub fn define(
         let after = keys.pick(|keys| &keys.after).map_or_else(Vec::new, |(names, place)| {
             names.iter().map(|name| (name.get_ref().clone(), origin(&place.source, name.span()))).collect()
         });
-        let targets = targets(&name, &job.origin, &keys, databases, problems);
+        let home = job.spec.as_ref().and_then(Spec::home);
+        let targets = targets(&name, &job.origin, &keys, databases, home, problems);
         let timeout = job.spec.as_ref().map_or(Duration::ZERO, Spec::timeout);
         let common = common(&keys, timeout, problems);
         let enabled = common.enabled;

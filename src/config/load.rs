@@ -69,6 +69,9 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     }
     let mut drafts = jobs::define(jobs, &defaults, &names, &store_names, problems);
     neighbours::introduce(&mut drafts);
+    let conninfo = |name: &String| databases.get(name).map(|database: &DatabaseConfig| database.conninfo.clone());
+    let around = names.iter().map(|name| (name.clone(), conninfo(name))).collect();
+    neighbours::look_around(&mut drafts, around, problems);
     let jobs = after::connect(drafts, problems);
     Some(Config {
         sources,

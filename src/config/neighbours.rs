@@ -1,7 +1,42 @@
-//! Jobs that tend the same table of the same database, and have to go by what the others say of it.
+//! Jobs that tend the same table of the same database, and have to go by what the others say of it; and jobs that build on
+//! others.
 
-use super::jobs::Draft;
-use crate::kinds::Word;
+use std::collections::BTreeMap;
+
+use super::errors::{Problems, origin};
+use super::jobs::{Draft, shown};
+use crate::kinds::{Around, Peer, Word};
+use crate::pg::Conninfo;
+
+/// Has each job look up the jobs and databases that it names.
+pub fn look_around(drafts: &mut [Draft], databases: BTreeMap<String, Option<Conninfo>>, problems: &mut Problems) {
+    let peer = |draft: &Draft| Peer {
+        name: draft.name.clone(),
+        instances: draft
+            .instances
+            .iter()
+            .map(|job| (job.name.clone(), job.database.clone(), job.spec.clone()))
+            .collect(),
+    };
+    let around = Around { databases, jobs: drafts.iter().map(peer).collect(), complete: !problems.unread };
+    for draft in drafts {
+        let mut told = Vec::new();
+        for job in &mut draft.instances {
+            for finding in job.spec.look_around(&job.database, &around) {
+                let place = finding.span.map_or_else(|| job.origin.clone(), |span| origin(&job.origin.source, span));
+                let message = if place.has_variables() {
+                    format!("{} names nothing of the config that it can be about", shown(&place, ""))
+                } else {
+                    format!("{}; {}", finding.message, finding.mend)
+                };
+                if !told.contains(&message) {
+                    problems.error(&place, message.clone());
+                    told.push(message);
+                }
+            }
+        }
+    }
+}
 
 /// Has each job hear what the others say.
 pub fn introduce(drafts: &mut [Draft]) {

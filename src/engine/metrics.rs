@@ -113,6 +113,10 @@ impl Metrics {
                 GaugeName::BackupLastSuccess => "When a backup was last made and verified in the store; 0 if never.",
                 GaugeName::BackupVerified => "When a backup was last read back from the store and was good; 0 if never.",
                 GaugeName::Backups => "Backups of the job in the store, after its last run.",
+                GaugeName::BackupRestoreTested => {
+                    "When a backup of the store was last restored by a restore_test and found whole; 0 if never."
+                }
+                GaugeName::BackupRestoreDuration => "Seconds that the last restore which was found whole took.",
             };
             let labels: Vec<&str> = JOB.iter().copied().chain([name.label()]).collect();
             (*name, metric!(GaugeVec, name.as_str(), help, &labels))

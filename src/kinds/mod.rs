@@ -9,11 +9,13 @@ pub mod context;
 pub mod drive;
 pub mod expire;
 pub mod partitions;
+pub mod restore_test;
 pub mod retention;
 pub mod rows;
 pub mod sql;
 pub mod summarize;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -29,8 +31,8 @@ pub use drive::{Ended, Mode};
 
 use self::partitions::format::KeyFormat;
 use crate::period::Period;
-use crate::pg::TableName;
-use crate::run::{Finding, Gauge, Plan, Step};
+use crate::pg::{Conninfo, TableName};
+use crate::run::{Finding, Gauge, JobName, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,28 @@ pub struct StoreUse {
     pub deletes: bool,
 }
 
+/// What else the config has, for a kind that builds on other jobs and databases.
+pub struct Around {
+    /// All databases by name; nothing where one is wrong, which has been said.
+    pub databases: BTreeMap<String, Option<Conninfo>>,
+    pub jobs: Vec<Peer>,
+    /// Whether no job can be missing because its file could not be read.
+    pub complete: bool,
+}
+
+/// A job of the config.
+pub struct Peer {
+    pub name: String,
+    /// Its name, database and work in each of its databases; none where it is wrong, which has been said.
+    pub instances: Vec<(JobName, String, Spec)>,
+}
+
+impl Peer {
+    pub fn makes_backups(&self) -> bool {
+        matches!(self.instances.first(), Some((_, _, Spec::Backup(_))))
+    }
+}
+
 /// The code of a kind of job. `self` is what the config says in the table named after the kind.
 pub trait Kind: DeserializeOwned + Send + Sync {
     type Action: Send + Sync;
@@ -127,6 +151,18 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// Hears what the jobs of the same database say, itself among them.
     fn heed(&mut self, words: &[Word]) {
         let _ = words;
+    }
+
+    /// The database that it works in where neither the job nor the defaults name one.
+    fn home(&self) -> Option<&str> {
+        None
+    }
+
+    /// Looks up the jobs and databases that it names; `database` is the one it works in. What is wrong with them is a
+    /// mistake in the config.
+    fn look_around(&mut self, database: &str, around: &Around) -> Vec<Finding> {
+        let _ = (database, around);
+        Vec::new()
     }
 
     /// The stores it names. Each must be in the config, and is tried by `check`.
@@ -208,6 +244,14 @@ macro_rules! kinds {
                 match self { $(Spec::$variant(kind) => kind.heed(words)),+ }
             }
 
+            pub fn home(&self) -> Option<&str> {
+                match self { $(Spec::$variant(kind) => kind.home()),+ }
+            }
+
+            pub fn look_around(&mut self, database: &str, around: &Around) -> Vec<Finding> {
+                match self { $(Spec::$variant(kind) => kind.look_around(database, around)),+ }
+            }
+
             pub fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
                 match self { $(Spec::$variant(kind) => kind.lasts(at, zone)),+ }
             }
@@ -259,6 +303,7 @@ kinds! {
     "backup" => Backup(backup::Backup),
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
+    "restore_test" => RestoreTest(restore_test::RestoreTest),
     "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
     "summarize" => Summarize(summarize::Summarize),

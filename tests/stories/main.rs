@@ -31,6 +31,7 @@ mod partitions_hazards;
 mod partitions_survey;
 mod poolers;
 mod reload;
+mod restore_test;
 mod results;
 mod retention_export;
 mod retention_partitions;

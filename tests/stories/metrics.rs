@@ -20,6 +20,9 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_job_consecutive_failures", Some("")),
     ("pgtend_rows_deleted_total", Some("table")),
     ("pgtend_lock_timeouts_total", Some("table")),
+    ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
+    ("pgtend_backup_verified_timestamp_seconds", Some("store")),
+    ("pgtend_backup_restore_tested_timestamp_seconds", Some("store")),
     ("pgtend_build_info", None),
     ("pgtend_up", None),
     ("pgtend_config_last_reload_success", None),
@@ -38,6 +41,18 @@ statements = ["lock table busy in access exclusive mode"]
 
 [jobs.broken.sql]
 statements = ["select 1/0"]
+
+[stores.local.directory]
+path = "store"
+[jobs.nightly]
+enabled = false
+[jobs.nightly.backup]
+to = [{ store = "local" }]
+[jobs.prove]
+enabled = false
+[jobs.prove.restore_test]
+backup = "nightly"
+server = "main"
 "#;
 
 /// A daemon in which everything has happened that can be measured.
@@ -60,6 +75,10 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
         db.wait_for_ended(job, 1).await;
         let gauge = "pgtend_job_last_run_timestamp_seconds";
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
+    }
+    // Also of what never ran.
+    for gauge in ["pgtend_backup_verified_timestamp_seconds", "pgtend_backup_restore_tested_timestamp_seconds"] {
+        daemon.wait_until(gauge, async || daemon.metric(gauge, &[]).await == Some(0.0)).await;
     }
     (db, program, daemon)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 
@@ -15,14 +15,11 @@ use crate::cli::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::kinds::backup::choose::LATEST;
 use crate::kinds::backup::pg_dump::{self, Tools};
-use crate::kinds::backup::read::{Progress, Source, is_damage, read};
+use crate::kinds::backup::read::{Progress, is_damage};
 use crate::kinds::backup::restore::{self, Target, roles};
 use crate::kinds::backup::{verify, words};
 use crate::period::human;
 use crate::pg::{Conninfo, explain};
-
-/// Roles are kilobytes.
-const GLOBALS_MOST: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
@@ -123,13 +120,14 @@ async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut T
     let progress = Arc::new(Progress::default());
     if with_roles {
         let object = verify::globals_of(manifest, compression)?;
-        let sql = globals(found.source(object, compression, &progress)).await.with_context(|| object.name.clone())?;
+        let sql =
+            roles::read(found.source(object, compression, &progress)).await.with_context(|| object.name.clone())?;
         done.roles = roles::make(target.client(), &sql).await?;
     }
     target.make(manifest).await?;
     let env = target.for_libpq().await?;
     let pouring =
-        restore::pour(found.source(dump, compression, &progress), manifest.format, tools, &env, target.version);
+        restore::pour(found.source(dump, compression, &progress), manifest.format, tools, &env, target.version, &[]);
     let title = format!("restore {}", manifest.id);
     shown(&title, dump.size, &progress, pouring).await?;
     // All of it is there, whether or not it can be counted.
@@ -138,23 +136,6 @@ async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut T
         Err(error) => tracing::warn!("{}", explain(&error)),
     }
     Ok(())
-}
-
-/// The roles as SQL, once they were seen to be what had been written.
-async fn globals(source: Source<'_>) -> Result<String> {
-    if source.object.raw_size > GLOBALS_MOST {
-        return Err(anyhow!("it has {}, and so is none of pgtend's", words::size(source.object.raw_size)));
-    }
-    let mut sql = Vec::new();
-    read(source, async |raw| {
-        while let Some(chunk) = raw.recv().await {
-            sql.extend_from_slice(&chunk);
-        }
-        Ok(())
-    })
-    .await?;
-    String::from_utf8(sql)
-        .map_err(|_| anyhow!("it is not in UTF-8: `pgtend backup fetch --globals`, then psql, restores it"))
 }
 
 fn said(found: &Found<'_>, target: &Target, done: &Done, bytes: u64, took: Duration) -> String {

@@ -50,7 +50,7 @@ pub async fn privileges(session: &Session, backup: &Backup, names: &Names) -> Re
 }
 
 /// Whether the dump reads it.
-fn takes(backup: &Backup, names: &Names, table: &TableName) -> bool {
+pub fn takes(backup: &Backup, names: &Names, table: &TableName) -> bool {
     (backup.schemas.is_empty() || backup.schemas.contains(&table.schema))
         && !backup.exclude_schemas.contains(&table.schema)
         && (names.tables.is_empty() || names.tables.contains(table))

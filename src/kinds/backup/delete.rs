@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::manifest::Verified;
-use super::naming::{self, MANIFEST, VERIFIED};
+use super::naming::{self, MANIFEST, RESTORED, VERIFIED};
 use super::plan::Delete;
 use super::shelf::small;
 use crate::kinds::{Applied, Context};
@@ -23,7 +23,7 @@ pub async fn apply(cx: &Context, delete: &Delete) -> Result<Applied> {
     }
     let folder = jobs.join(&delete.id);
     let objects = delete.objects.iter().map(String::as_str);
-    for name in [MANIFEST].into_iter().chain(objects).chain([VERIFIED]) {
+    for name in [MANIFEST].into_iter().chain(objects).chain([VERIFIED, RESTORED]) {
         if let Deleted::Refused(why) = store.delete(&folder.join(name)).await? {
             return Ok(Applied::Partly(format!("{name} was not deleted: {why}")));
         }

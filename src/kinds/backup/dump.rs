@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use super::child::{Pipe, Program};
 use super::company;
 use super::config::{Backup, Format};
+use super::counts::{self, Rows};
 use super::manifest::Stored;
 use super::pg_dump;
 use super::pipeline::{self, Outlet, Poured, Progress, compress, hex};
@@ -53,6 +54,7 @@ pub struct Dumped {
     pub objects: Vec<Stored>,
     pub globals: Option<Vec<u8>>,
     pub options: Vec<String>,
+    pub rows: Option<Rows>,
 }
 
 /// The database's time, which the manifests go by, as it passes.
@@ -150,7 +152,11 @@ async fn begin_and_pour(
         bail!("no store takes it");
     }
     let mut options = pg_dump::arguments(backup, &dump.names);
-    let poured = pour(backup, cx, dump, live, env, &options).await?;
+    let counting = if backup.row_counts { Some(counts::begin(backup, cx, &dump.names).await?) } else { None };
+    let snapshot = counting.as_ref().map(|counting| format!("--snapshot={}", counting.snapshot));
+    // No option for anybody who makes the dump again: the snapshot is gone by then.
+    let args: Vec<&str> = options.iter().chain(&snapshot).map(String::as_str).collect();
+    let (poured, rows) = counts::beside(counting, cx, pour(backup, cx, dump, live, env, &args)).await?;
     let mut objects = vec![Stored {
         name: naming::dump(backup.format(), backup.compression),
         size: poured.stored,
@@ -172,7 +178,7 @@ async fn begin_and_pour(
         packed_globals = Some(packed);
     }
     options.sort();
-    Ok(Dumped { objects, globals: packed_globals, options })
+    Ok(Dumped { objects, globals: packed_globals, options, rows })
 }
 
 /// Roles and tablespaces, as SQL.
@@ -238,10 +244,10 @@ async fn pour(
     dump: &Dump,
     live: &mut [Live<'_>],
     env: &LibpqEnv,
-    options: &[String],
+    options: &[&str],
 ) -> Result<Poured> {
     let conninfo = format!("--dbname={}", env.conninfo);
-    let args = options.iter().map(String::as_str).chain([conninfo.as_str()]);
+    let args = options.iter().copied().chain([conninfo.as_str()]);
     testpoint::reach_in("backup.begun", cx.job.as_str()).await;
     let mut program = Program::start(&dump.tools.program("pg_dump"), args, env.variables(), Pipe::Out)?;
     let stdout = program.stdout()?;

@@ -5,13 +5,14 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 
 use crate::kinds::Context;
+use crate::pg::Session;
 use crate::run::{Gauge, GaugeName};
 
+/// By the catalog: `to_regclass` fails where the role may not use the schema.
+///
 /// # Errors
-/// The history cannot be read.
-pub async fn observe(cx: &Context, stores: &[&str]) -> Result<Vec<Gauge>> {
-    let session = cx.session().await?;
-    // By the catalog: to_regclass fails where the role may not use the schema.
+/// The server does not answer.
+pub async fn history_is_there(session: &Session) -> Result<bool> {
     let there = session
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -19,7 +20,14 @@ pub async fn observe(cx: &Context, stores: &[&str]) -> Result<Vec<Gauge>> {
             &[],
         )
         .await?;
-    if !there.get::<_, bool>(0) {
+    Ok(there.get(0))
+}
+
+/// # Errors
+/// The history cannot be read.
+pub async fn observe(cx: &Context, stores: &[&str]) -> Result<Vec<Gauge>> {
+    let session = cx.session().await?;
+    if !history_is_there(&session).await? {
         session.close().await;
         return Ok(Vec::new());
     }

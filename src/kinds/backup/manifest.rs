@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::config::Format;
+use super::counts::Rows;
 
 /// The manifest's own version; one that is larger is of a newer pgtend, and is left alone.
 pub const VERSION: u32 = 1;
@@ -42,8 +43,14 @@ pub struct Manifest {
     /// What the database has to be made with to be the same; older manifests do not say it.
     #[serde(default)]
     pub locale: Option<Locale>,
+    /// Bytes that it had on the server's disk, indexes included; older manifests do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_size: Option<u64>,
     /// Whether the roles of `globals.sql` have their passwords; nothing where there is no such object.
     pub role_passwords: Option<bool>,
+    /// Rows by table in the snapshot that was dumped; nothing where they were not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_counts: Option<Rows>,
     /// The dump first.
     pub objects: Vec<Stored>,
 }
@@ -102,6 +109,28 @@ pub struct Verified {
     pub error: Option<String>,
 }
 
+/// `restored.json`: the last time that the backup was restored into a scratch database, and was whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    pub id: String,
+    pub at: DateTime<Utc>,
+    /// The `restore_test` job.
+    pub job: String,
+    /// Where: `user@host:port/dbname`.
+    pub server: String,
+    pub server_version_num: i32,
+    pub duration_seconds: f64,
+    /// How many there were.
+    pub tables: i64,
+    /// How many tables and rows were held against the manifest; nothing where it has no counts.
+    pub tables_compared: Option<usize>,
+    pub rows_compared: Option<u64>,
+    /// What was asked, and was true.
+    pub queries: Vec<String>,
+    /// Whether owners and grants were restored too.
+    pub owners: bool,
+}
+
 /// Which database a backup is of. Names change hands; these do not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -150,6 +179,12 @@ impl Verified {
     }
 }
 
+impl Restored {
+    pub fn bytes(&self) -> Vec<u8> {
+        pretty(self)
+    }
+}
+
 fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
     bytes.push(b'\n');
@@ -157,7 +192,7 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use chrono::TimeZone;
 
     use super::*;
@@ -186,7 +221,9 @@ pub(super) mod tests {
             filters: Filters::default(),
             extensions: vec![Extension { name: "pgcrypto".into(), version: "1.3".into() }],
             locale: None,
+            database_size: None,
             role_passwords: Some(true),
+            row_counts: None,
             objects: vec![Stored { name: "app.dump.zst".into(), size, sha256: "00".into(), raw_size: size * 4 }],
         }
     }

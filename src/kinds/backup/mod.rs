@@ -7,6 +7,7 @@
 //! | what will be done, and which backups go | `plan`, `retain` |
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
 //! | from its pipe to the stores | `pipeline` |
+//! | its rows, counted in its snapshot | `counts` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
 //! | which one somebody means | `choose` |
 //! | reading it back | `read`, `verify` |
@@ -18,10 +19,11 @@ mod child;
 pub mod choose;
 mod company;
 pub mod config;
+pub mod counts;
 mod delete;
 mod dump;
 pub mod fetch;
-mod gauges;
+pub mod gauges;
 pub mod manifest;
 pub mod naming;
 pub mod pg_dump;

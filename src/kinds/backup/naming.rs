@@ -9,6 +9,7 @@ use crate::store::Key;
 
 pub const MANIFEST: &str = "manifest.json";
 pub const VERIFIED: &str = "verified.json";
+pub const RESTORED: &str = "restored.json";
 
 const STAMP: &str = "%Y-%m-%dT%H%M%SZ";
 
@@ -62,8 +63,7 @@ const fn suffix(compression: Compression) -> &'static str {
 pub fn is_ours(name: &str) -> bool {
     let bases = ["app.dump", "app.sql", "app.dir.tar", "globals.sql"];
     let ends = ["", ".zst", ".gz", ".age", ".zst.age", ".gz.age"];
-    name == MANIFEST
-        || name == VERIFIED
+    [MANIFEST, VERIFIED, RESTORED].contains(&name)
         || bases.iter().filter_map(|base| name.strip_prefix(base)).any(|end| ends.contains(&end))
 }
 
@@ -107,7 +107,8 @@ mod tests {
         assert_eq!(dump(Format::Custom, Compression::Zstd(1)), "app.dump.zst");
         assert_eq!(dump(Format::Plain, Compression::Gzip(6)), "app.sql.gz");
         assert_eq!(globals(Compression::None), "globals.sql");
-        for name in ["app.dump.zst", "app.sql", "globals.sql.gz.age", "manifest.json", "verified.json"] {
+        for name in ["app.dump.zst", "app.sql", "globals.sql.gz.age", "manifest.json", "verified.json", "restored.json"]
+        {
             assert!(is_ours(name), "{name}");
         }
         for name in ["app.dump.zst.old", "notes.txt", "app", "app.dumpling", ""] {

@@ -89,7 +89,9 @@ fn manifest(backup: &Backup, cx: &Context, dump: &Dump, dumped: &Dumped, watch: 
         },
         extensions: server.extensions.clone(),
         locale: Some(server.locale.clone()),
+        database_size: Some(server.size),
         role_passwords: dumped.globals.as_ref().map(|_| server.reads_passwords),
+        row_counts: dumped.rows.clone(),
         objects: dumped.objects.clone(),
     }
 }
@@ -158,6 +160,10 @@ fn report(cx: &Context, live: &[Live<'_>], manifest: &Manifest, verified: &[Opti
     fields.insert("raw_bytes".into(), json!(manifest.objects.iter().map(|object| object.raw_size).sum::<u64>()));
     fields.insert("ratio".into(), json!(ratio(dump.raw_size, dump.size)));
     fields.insert("pg_dump".into(), json!(manifest.pg_dump_version));
+    if let Some(rows) = &manifest.row_counts {
+        fields.insert("tables_counted".into(), json!(rows.len()));
+        fields.insert("rows_counted".into(), json!(rows.values().sum::<u64>()));
+    }
     fields.insert("targets".into(), json!(targets));
 }
 

@@ -43,6 +43,7 @@ pub struct Progress {
 }
 
 /// An object, and how it was packed.
+#[derive(Clone)]
 pub struct Source<'a> {
     pub store: &'a Store,
     pub key: Key,

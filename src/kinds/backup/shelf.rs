@@ -12,8 +12,8 @@ use crate::store::{Key, Store};
 
 /// Manifests read at once.
 const AT_ONCE: usize = 8;
-/// A manifest is a few kB; what is larger is none of ours.
-const LARGEST: usize = 4 << 20;
+/// A manifest is a few kB, or with the rows of very many tables a few MB; what is larger is none of ours.
+const LARGEST: usize = 64 << 20;
 
 /// A backup that exists.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,7 @@
 mod beside_others;
 mod buckets;
 mod clock_back;
+mod counted;
 mod dying;
 mod edges;
 mod kept;

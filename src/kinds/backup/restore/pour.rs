@@ -19,11 +19,18 @@ const UNKNOWN_BEFORE_17: &[u8] = b"SET transaction_timeout = 0;\n";
 /// So much of a script is looked through for it.
 const HEAD: usize = 4096;
 
-/// Fills a database with a dump. Not before its end is it known whether the dump was what had been written.
+/// Fills a database with a dump; `options` are for `pg_restore`, so that a plain dump knows none. Not before its end is it known whether the dump was what had been written.
 ///
 /// # Errors
 /// The server refuses something, the store cannot be read, or what it has is damaged.
-pub async fn pour(source: Source<'_>, format: Format, tools: &Tools, env: &LibpqEnv, version: i32) -> Result<()> {
+pub async fn pour(
+    source: Source<'_>,
+    format: Format,
+    tools: &Tools,
+    env: &LibpqEnv,
+    version: i32,
+    options: &[&str],
+) -> Result<()> {
     let older = tools.major >= 17 && version < 170_000;
     read(source, async |raw| match (format, older) {
         (Format::Plain, _) => {
@@ -32,11 +39,11 @@ pub async fn pour(source: Source<'_>, format: Format, tools: &Tools, env: &Libpq
         }
         (_, false) => {
             let dbname = format!("--dbname={}", env.conninfo);
-            let args = ["--format=custom", "--exit-on-error", "--no-password", &dbname];
+            let args = [&["--format=custom", "--exit-on-error", "--no-password", &dbname], options].concat();
             let program = start(&tools.program("pg_restore"), &args, env, Pipe::In)?;
             into(program, async |stdin| archive(raw, stdin).await).await
         }
-        (_, true) => as_script(raw, tools, env).await,
+        (_, true) => as_script(raw, tools, env, options).await,
     })
     .await
     .map(drop)
@@ -78,8 +85,8 @@ async fn archive(raw: &mut mpsc::Receiver<Bytes>, mut stdin: ChildStdin) {
 
 /// `pg_restore` connected to an older server would end at a setting of its own: so it writes its script, which goes to `psql`
 /// without that line.
-async fn as_script(raw: &mut mpsc::Receiver<Bytes>, tools: &Tools, env: &LibpqEnv) -> Result<()> {
-    let args = ["--format=custom", "--exit-on-error", "--file=-"];
+async fn as_script(raw: &mut mpsc::Receiver<Bytes>, tools: &Tools, env: &LibpqEnv, options: &[&str]) -> Result<()> {
+    let args = [&["--format=custom", "--exit-on-error", "--file=-"], options].concat();
     let mut pg_restore = start(&tools.program("pg_restore"), &args, env, Pipe::Through)?;
     let mut sql = pg_restore.stdout()?;
     let (to_psql, mut sql_for_psql) = mpsc::channel::<Bytes>(4);

@@ -3,10 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use tokio_postgres::Client;
 
-use crate::pg::split;
+use super::target::literal;
+use crate::kinds::backup::read::{self, Source};
+use crate::kinds::backup::words::size;
+use crate::pg::{Ident, split};
+
+/// Roles are kilobytes.
+const MOST: u64 = 64 << 20;
 
 /// What came of them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,15 +21,62 @@ pub struct Made {
     pub skipped: Vec<String>,
 }
 
+/// The roles as SQL, once they were seen to be what had been written.
+///
+/// # Errors
+/// The store cannot be read, or what it has is damaged.
+pub async fn read(source: Source<'_>) -> Result<String> {
+    if source.object.raw_size > MOST {
+        return Err(anyhow!("it has {}, and so is none of pgtend's", size(source.object.raw_size)));
+    }
+    let mut sql = Vec::new();
+    read::read(source, async |raw| {
+        while let Some(chunk) = raw.recv().await {
+            sql.extend_from_slice(&chunk);
+        }
+        Ok(())
+    })
+    .await?;
+    String::from_utf8(sql)
+        .map_err(|_| anyhow!("it is not in UTF-8: `pgtend backup fetch --globals`, then psql, restores it"))
+}
+
 /// Makes the roles, all of them or none.
 ///
 /// # Errors
 /// The role we are may not, or the text is not what `pg_dumpall` writes.
 pub async fn make(client: &Client, globals: &str) -> Result<Made> {
+    make_and(client, globals, |_| String::new()).await
+}
+
+/// The same for a while: nobody can log in as them, and a comment tells what they are.
+///
+/// # Errors
+/// Those of [`make`].
+pub async fn make_for_a_test(client: &Client, globals: &str, comment: &str) -> Result<Made> {
+    let comment = literal(comment);
+    make_and(client, globals, |role| {
+        format!("ALTER ROLE {role} NOLOGIN PASSWORD NULL; COMMENT ON ROLE {role} IS {comment}")
+    })
+    .await
+}
+
+/// The roles that the server does not have.
+///
+/// # Errors
+/// It does not answer.
+pub async fn missing(client: &Client, globals: &str) -> Result<Vec<String>> {
+    Ok(chosen(globals, &existing(client).await?).1.created)
+}
+
+async fn existing(client: &Client) -> Result<BTreeSet<String>> {
     let rows =
         client.query("SELECT r.rolname::text FROM pg_catalog.pg_roles r", &[]).await.context("look up the roles")?;
-    let existing: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-    let (statements, made) = chosen(globals, &existing);
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+async fn make_and(client: &Client, globals: &str, after: impl Fn(&Ident) -> String) -> Result<Made> {
+    let (statements, made) = chosen(globals, &existing(client).await?);
     if statements.is_empty() {
         return Ok(made);
     }
@@ -37,6 +90,10 @@ pub async fn make(client: &Client, globals: &str) -> Result<Made> {
     for Statement { about, text } in statements {
         // The text is told to nobody.
         client.batch_execute(text).await.with_context(|| format!("restore role {about:?}; no role was made"))?;
+    }
+    for role in &made.created {
+        let sql = after(&Ident::found(role.as_str())?);
+        client.batch_execute(&sql).await.with_context(|| format!("restore role {role:?}; no role was made"))?;
     }
     client.batch_execute("COMMIT").await.context("restore the roles")?;
     Ok(made)

@@ -26,6 +26,7 @@ pub struct Target {
     /// `user@host:port/dbname`
     pub place: String,
     conninfo: Conninfo,
+    application_name: String,
     /// To the database, or, where that is missing, to another one of the server.
     link: Link,
     state: State,
@@ -49,8 +50,21 @@ impl Target {
     /// # Errors
     /// It cannot be reached, is older than the dump, a standby, or holds something.
     pub async fn look(conninfo: &Conninfo, manifest: &Manifest) -> Result<Self> {
+        Self::look_beside(conninfo, manifest, NAME, &OTHERS).await
+    }
+
+    /// The same under another `application_name`, and with other databases to make one from.
+    ///
+    /// # Errors
+    /// Those of [`Target::look`].
+    pub async fn look_beside(
+        conninfo: &Conninfo,
+        manifest: &Manifest,
+        application_name: &str,
+        others: &[&str],
+    ) -> Result<Self> {
         let name = conninfo.database_name().to_owned();
-        let (link, missing) = connect(conninfo, &name).await?;
+        let (link, missing) = connect(conninfo, &name, application_name, others).await?;
         let facts = settle_link(&link.client, PATIENCE, Duration::from_secs(30)).await?;
         let (server, dump) = (facts.version / 10_000, manifest.server_version_num / 10_000);
         if server < dump {
@@ -77,12 +91,23 @@ impl Target {
         }
         let place = conninfo.target();
         let state = if missing { State::Missing } else { State::Empty };
-        Ok(Self { name, version: facts.version, place, conninfo: conninfo.clone(), link, state })
+        let (conninfo, application_name) = (conninfo.clone(), application_name.to_owned());
+        Ok(Self { name, version: facts.version, place, conninfo, application_name, link, state })
     }
 
     /// Over a connection to its server; whether to the database itself is left open.
     pub fn client(&self) -> &Client {
         &self.link.client
+    }
+
+    /// Whether it is not there.
+    pub fn is_missing(&self) -> bool {
+        self.state == State::Missing
+    }
+
+    /// Whether there may be one that was made here, also where it was not waited for.
+    pub fn may_be_there(&self) -> bool {
+        matches!(self.state, State::Making | State::Made)
     }
 
     /// Whether this command has made it.
@@ -100,6 +125,14 @@ impl Target {
     /// # Errors
     /// The role may not, or the server does not have its locale.
     pub async fn make(&mut self, manifest: &Manifest) -> Result<()> {
+        self.make_with(manifest, "").await
+    }
+
+    /// The same, with further options of CREATE DATABASE.
+    ///
+    /// # Errors
+    /// Those of [`Target::make`].
+    pub async fn make_with(&mut self, manifest: &Manifest, options: &str) -> Result<()> {
         if self.state != State::Missing {
             self.state = State::Begun;
             return Ok(());
@@ -107,7 +140,7 @@ impl Target {
         let name = Ident::new(self.name.as_str())?;
         let like = manifest.locale.as_ref().map(|locale| like(locale, self.version)).unwrap_or_default();
         // Not template1, which may hold what the dump brings too.
-        let sql = format!("CREATE DATABASE {name} TEMPLATE template0{like}");
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0{like}{options}");
         self.state = State::Making;
         let made = self.link.client.batch_execute(&sql).await;
         self.state = if made.is_ok() { State::Made } else { State::Missing };
@@ -129,11 +162,12 @@ impl Target {
         let mut conninfo = self.conninfo.clone();
         if self.version >= 140_000 {
             let noticing = self.conninfo.with_setting("client_connection_check_interval", "1000");
-            if crate::pg::connect(&noticing, NAME).await.is_ok() {
+            if crate::pg::connect(&noticing, &self.application_name).await.is_ok() {
                 conninfo = noticing;
             }
         }
-        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(NAME));
+        let name = self.application_name.clone();
+        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&name));
         env.await.context("look up how to connect")?
     }
 
@@ -142,7 +176,7 @@ impl Target {
     /// # Errors
     /// It cannot be reached.
     pub async fn tables(&self) -> Result<i64> {
-        let link = crate::pg::connect(&self.conninfo, NAME).await?;
+        let link = crate::pg::connect(&self.conninfo, &self.application_name).await?;
         Ok(link.client.query_one(include_str!("tables.sql"), &[]).await.context("count the tables")?.get(0))
     }
 
@@ -161,8 +195,8 @@ impl Target {
 }
 
 /// A connection to the database, or, if it is not there, to another one of its server.
-async fn connect(conninfo: &Conninfo, name: &str) -> Result<(Link, bool)> {
-    let missing = match Database::new(name, conninfo.clone(), 1)?.connect(NAME).await {
+async fn connect(conninfo: &Conninfo, name: &str, application_name: &str, others: &[&str]) -> Result<(Link, bool)> {
+    let missing = match Database::new(name, conninfo.clone(), 1)?.connect(application_name).await {
         Ok(link) => return Ok((link, false)),
         Err(error) => error,
     };
@@ -171,8 +205,8 @@ async fn connect(conninfo: &Conninfo, name: &str) -> Result<(Link, bool)> {
         return Err(missing);
     }
     let mut why = missing;
-    for other in OTHERS {
-        match Database::new(other, conninfo.with_database(other), 1)?.connect(NAME).await {
+    for other in others {
+        match Database::new(*other, conninfo.with_database(other), 1)?.connect(application_name).await {
             Ok(link) => return Ok((link, true)),
             Err(error) => why = error,
         }
@@ -200,7 +234,7 @@ fn like(locale: &Locale, version: i32) -> String {
 }
 
 /// Utility statements take no parameters. Sessions of ours have standard_conforming_strings on.
-fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

@@ -1,0 +1,207 @@
+//! The config of `restore_test`, and what the rest of the config makes of it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use crate::kinds::backup::Backup;
+use crate::kinds::{Around, Spec};
+use crate::pg::Conninfo;
+use crate::run::{Finding, JobName};
+
+/// Restores the newest backup of a job into a scratch database, looks whether all is there, and drops it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreTest {
+    /// The job whose backups are tested: JOB, or JOB@DATABASE where it has several databases.
+    #[schemars(with = "String")]
+    pub backup: Spanned<String>,
+    /// The database, as the config names it, on whose server the scratch database is made and dropped. Itself it stays as it
+    /// is.
+    #[schemars(with = "String")]
+    pub server: Spanned<String>,
+    /// The store that is restored from. Default: each store of the backup job, one after the other.
+    #[schemars(with = "Option<String>")]
+    pub store: Option<Spanned<String>>,
+    /// Questions to the restored database. Each must give one row with one boolean column that is true.
+    #[serde(default)]
+    pub queries: Vec<String>,
+    /// What to do about roles of the backup that the server does not have. Default: "auto".
+    #[serde(default)]
+    pub roles: Roles,
+    /// The database that was dumped may be so large at most, such as "50 GB"; a larger one is not restored. Default: no limit.
+    #[schemars(with = "Option<String>")]
+    pub max_size: Option<Size>,
+    /// The folder of pg_restore and psql. Default: that of the backup job, or else as it finds them.
+    pub pg_bin: Option<PathBuf>,
+    /// What the names above stand for.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub found: Option<Box<Found>>,
+}
+
+/// What to do about owners and grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Roles {
+    /// Owners and grants where the server has all roles and the role may give to them; otherwise without, which is said.
+    #[default]
+    Auto,
+    /// Roles that are missing are made for the length of the test, without login and password.
+    Make,
+    /// Without owners and grants.
+    Never,
+}
+
+/// Bytes, written with their unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+/// What the names of the config stand for.
+#[derive(Clone)]
+pub struct Found {
+    /// The job in the database whose backups they are.
+    pub job: JobName,
+    pub stores: Vec<String>,
+    pub server: Conninfo,
+    pub pg_bin: Option<PathBuf>,
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Found({} from {:?} to {})", self.job, self.stores, self.server.target())
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let trimmed = text.trim();
+        let (number, unit) = trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len()));
+        let unit = match unit.trim() {
+            "MB" => 1_000_000_u64,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            _ => return Err(format!("{text:?} is not a size; write it like \"50 GB\"")),
+        };
+        let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(unit));
+        bytes.map(Self).ok_or_else(|| format!("{text:?} is not a size; write it like \"50 GB\""))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl RestoreTest {
+    pub(super) fn resolve_paths(&mut self, folder: &Path) {
+        self.pg_bin = self.pg_bin.take().map(|path| folder.join(path));
+    }
+
+    pub(super) fn mistakes(&self) -> Vec<Finding> {
+        let empty = self.queries.iter().position(|query| query.trim().is_empty());
+        let found = empty.map(|at| {
+            Finding::error(
+                format!("query {} is empty", at + 1),
+                "write one that gives true when all is well, or leave it out",
+            )
+        });
+        found.into_iter().collect()
+    }
+
+    /// Looks the names up: which job's backups, from where, to where.
+    pub(super) fn look_up(&mut self, database: &str, around: &Around) -> Result<(), Option<Finding>> {
+        let (job, backup) = self.job(database, around)?;
+        let stores: Vec<String> = backup.to.iter().map(|to| to.get_ref().store.clone()).collect();
+        let stores = match &self.store {
+            None => stores,
+            Some(store) if stores.contains(store.get_ref()) => vec![store.get_ref().clone()],
+            Some(store) => {
+                let message = format!("no backups of job `{}` go to store `{}`", job.definition(), store.get_ref());
+                return Err(Some(Finding::error(message, format!("name one of {}", list(&stores))).at(store.span())));
+            }
+        };
+        let server = match around.databases.get(self.server.get_ref()) {
+            Some(server) => server.clone().ok_or(None)?,
+            None => {
+                let known: Vec<String> = around.databases.keys().cloned().collect();
+                let message = format!("there is no database `{}`", self.server.get_ref());
+                return Err(Some(
+                    Finding::error(message, format!("name one of {}", list(&known))).at(self.server.span()),
+                ));
+            }
+        };
+        let pg_bin = self.pg_bin.clone().or_else(|| backup.pg_bin.clone());
+        self.found = Some(Box::new(Found { job, stores, server, pg_bin }));
+        Ok(())
+    }
+
+    fn job<'a>(&self, database: &str, around: &'a Around) -> Result<(JobName, &'a Backup), Option<Finding>> {
+        let (name, span) = (self.backup.get_ref(), self.backup.span());
+        let wrong = |message: String, mend: String| Some(Finding::error(message, mend).at(span.clone()));
+        let definition = name.split('@').next().unwrap_or(name);
+        let Some(peer) = around.jobs.iter().find(|peer| peer.name == definition) else {
+            let backups: Vec<String> =
+                around.jobs.iter().filter(|peer| peer.makes_backups()).map(|peer| peer.name.clone()).collect();
+            let mend = if backups.is_empty() {
+                "there is none that makes backups".into()
+            } else {
+                format!("name one of {}", list(&backups))
+            };
+            // It may stand in a file that could not be read.
+            return Err(wrong(format!("there is no job `{name}`"), mend).filter(|_| around.complete));
+        };
+        // Something is wrong with that one, and has been said.
+        let Some((_, _, first)) = peer.instances.first() else { return Err(None) };
+        let Spec::Backup(backup) = first else {
+            let message = format!("job `{definition}` makes no backups, its kind is {}", first.kind());
+            return Err(wrong(message, "name a job of kind backup".into()));
+        };
+        let named = |one: &&(JobName, String, Spec)| one.0.as_str() == name;
+        let here = |one: &&(JobName, String, Spec)| name == definition && one.1 == database;
+        let instance = match peer.instances.as_slice() {
+            [only] if name == definition => Some(only),
+            all => all.iter().find(named).or_else(|| all.iter().find(here)),
+        };
+        match instance {
+            Some((job, ..)) => Ok((job.clone(), backup)),
+            None => {
+                let all: Vec<String> = peer.instances.iter().map(|(name, ..)| name.to_string()).collect();
+                Err(wrong(
+                    format!("`{name}` is no job in one database, and the backups of one are restored"),
+                    format!("name one of {}", list(&all)),
+                ))
+            }
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_its_unit() {
+        for (text, bytes) in [("50 GB", 50_000_000_000), ("1GiB", 1 << 30), (" 2 TB ", 2_000_000_000_000)] {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "50", "GB", "-1 GB", "1.5 GB", "99999999999 TB", "5 gb"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+    }
+}

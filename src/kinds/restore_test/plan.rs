@@ -1,0 +1,186 @@
+//! What a run of `restore_test` will do, from what the server and the stores say. Pure.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::config::{RestoreTest, Roles};
+use super::mark::{Known, Mark, Whose};
+use crate::kinds::backup::choose::{LATEST, choose};
+use crate::kinds::backup::manifest::Manifest;
+use crate::kinds::backup::shelf::Shelf;
+use crate::kinds::backup::words;
+use crate::run::{Plan, Step};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// What a run that was killed has left.
+    Sweep(String),
+    /// Roles that one has left.
+    SweepRoles(Vec<String>),
+    Test(Box<Test>),
+}
+
+/// A backup to be restored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Test {
+    pub store: String,
+    pub place: String,
+    /// When the time of the run was read.
+    pub read_at: Instant,
+    /// The scratch database.
+    pub scratch: String,
+    /// Which one; or why there is none to be restored.
+    pub backup: Result<Manifest, String>,
+}
+
+/// The server, and the role that we are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// `user@host:port/dbname`
+    pub place: String,
+    pub role: String,
+    pub may: Rights,
+    pub standby: bool,
+    pub databases: Vec<Known>,
+    /// Roles with our mark.
+    pub roles: Vec<String>,
+}
+
+/// What our role is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    pub all: bool,
+    pub databases: bool,
+    pub roles: bool,
+}
+
+/// A store, and what it has of the job's backups.
+#[derive(Debug)]
+pub struct Seen {
+    pub store: String,
+    pub place: String,
+    pub shelf: Result<Shelf, String>,
+}
+
+#[derive(Debug)]
+pub struct Facts {
+    pub now: DateTime<Utc>,
+    /// When `now` was.
+    pub read_at: Instant,
+    pub mark: Mark,
+    pub server: Server,
+    pub seen: Vec<Seen>,
+}
+
+pub fn plan(test: &RestoreTest, facts: Facts) -> Plan<Action> {
+    let mut plan = Plan::default();
+    for known in &facts.server.databases {
+        match facts.mark.whose(known) {
+            Whose::Ours => plan.actions.push(Action::Sweep(known.name.clone())),
+            // Whatever else others make there is nothing to this job.
+            Whose::Others(_) if !facts.mark.is_like(&known.name) => {}
+            Whose::Others(why) => plan.notes.push(Step::keep(&known.name, format!("is not of this job: {why}"))),
+        }
+    }
+    if !facts.server.roles.is_empty() {
+        plan.actions.push(Action::SweepRoles(facts.server.roles.clone()));
+    }
+    for (nth, seen) in (1..).zip(facts.seen) {
+        let chosen = match &seen.shelf {
+            Err(error) => Err(error.clone()),
+            Ok(shelf) => choose(shelf, LATEST),
+        };
+        let backup = match chosen {
+            Err(why) => Err(why),
+            Ok(chosen) => {
+                plan.notes.extend(chosen.notes.into_iter().map(|note| Step::warn(&seen.place, note)));
+                let manifest = &chosen.kept.manifest;
+                obstacle(test, &facts.server, manifest).map_or_else(|| Ok(manifest.clone()), Err)
+            }
+        };
+        let scratch = facts.mark.name(facts.now, nth);
+        let (store, place, read_at) = (seen.store, seen.place, facts.read_at);
+        plan.actions.push(Action::Test(Box::new(Test { store, place, read_at, scratch, backup })));
+    }
+    plan
+}
+
+/// What is known beforehand to keep a backup from being restored.
+pub fn obstacle(test: &RestoreTest, server: &Server, manifest: &Manifest) -> Option<String> {
+    if let Some(why) = forbidden(test, server).into_iter().next() {
+        return Some(format!("{}: {}", why.0, why.1));
+    }
+    let most = test.max_size?.0;
+    let size = needs(manifest);
+    (size > most).then(|| {
+        format!("it takes about {}, which is more than `max_size`, {}, allows", words::size(size), words::size(most))
+    })
+}
+
+/// What the role may not do on the server, with the mend.
+pub fn forbidden(test: &RestoreTest, server: &Server) -> Vec<(String, String)> {
+    let Server { role, place, .. } = server;
+    let mut found = Vec::new();
+    if server.standby {
+        found.push((
+            format!("{place} is a standby, where no database can be made"),
+            "name a primary as `server`".into(),
+        ));
+    }
+    if !server.may.all && !server.may.databases {
+        found.push((format!("role {role} may make no database on {place}"), format!("ALTER ROLE {role} CREATEDB")));
+    }
+    if test.roles == Roles::Make && !server.may.all && !server.may.roles {
+        let mend = format!("ALTER ROLE {role} CREATEROLE, or set `roles` to \"auto\"");
+        found.push((format!("role {role} may make no role on {place}, as `roles` asks for"), mend));
+    }
+    found
+}
+
+/// How much room a restore takes: as much as the database had, or where that is not known, at least its rows.
+pub fn needs(manifest: &Manifest) -> u64 {
+    manifest.database_size.unwrap_or_else(|| manifest.dump().map_or(0, |dump| dump.raw_size))
+}
+
+impl Test {
+    pub fn step(&self, test: &RestoreTest) -> Step {
+        let target = match &self.backup {
+            Ok(manifest) => format!("{} of {}", manifest.id, self.place),
+            Err(_) => self.place.clone(),
+        };
+        let reason = match &self.backup {
+            Ok(manifest) => format!(
+                "into {:?} on the server of {}, which takes about {} there; whether its disk has that much is not known to SQL, \
+                 and is not looked at",
+                self.scratch,
+                test.server.get_ref(),
+                words::size(needs(manifest))
+            ),
+            Err(why) => format!("cannot be done: {why}"),
+        };
+        let compared = self.backup.as_ref().ok().and_then(|manifest| Some(manifest.row_counts.as_ref()?.len()));
+        let detail = json!({
+            "store": self.store, "backup": self.backup.as_ref().ok().map(|manifest| &manifest.id), "scratch": self.scratch,
+            "expected_bytes": self.backup.as_ref().ok().map(needs), "tables_to_compare": compared,
+            "queries": test.queries.len(), "error": self.backup.as_ref().err(),
+        });
+        Step { action: "restore_test", target, reason, detail, sql: None }
+    }
+}
+
+impl Action {
+    pub fn step(&self, test: &RestoreTest) -> Step {
+        let left = "a run that was killed has left it";
+        match self {
+            Action::Test(one) => one.step(test),
+            Action::Sweep(name) => Step { action: "drop_database", ..Step::keep(name, left) },
+            Action::SweepRoles(names) => Step { action: "drop_role", ..Step::keep(names.join(", "), left) },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
