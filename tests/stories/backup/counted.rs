@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::restored::{odd_database, shell};
+use super::restored::odd_database;
+use super::shell;
 use super::{Setting, setting};
 use crate::support::on_each_major;
 
