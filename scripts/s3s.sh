@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds s3s-fs into .cache/s3s: an S3 server that is not ours and keeps objects in a folder, for benches. moto, which the
-# tests use besides, takes what it is sent at a pace that would be all there is to measure.
+# tests use besides, is slower, and would be more of what is measured.
 #
 # It comes from crates.io, at the version that this Rust can build; that takes some minutes, once.
 set -euo pipefail
