@@ -7,6 +7,7 @@
 //! | what will be done, and which backups go | `plan`, `retain` |
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
 //! | from its pipe to the stores | `pipeline` |
+//! | encrypting, and what opens it again | `crypt` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
 //! | which one somebody means | `choose` |
 //! | reading it back | `read`, `verify` |
@@ -18,6 +19,7 @@ mod child;
 pub mod choose;
 mod company;
 pub mod config;
+pub mod crypt;
 mod delete;
 mod dump;
 pub mod fetch;
