@@ -36,7 +36,7 @@ impl Pair {
 /// The job `nightly`, encrypted to these keys; without an identity of its own.
 pub fn encrypted(db: &Database, keys: &[&Pair], backup: &str) -> Setting {
     let keys: Vec<&str> = keys.iter().map(|pair| pair.public.as_str()).collect();
-    setting(db, &format!("encrypt_to = {keys:?}\n{backup}"))
+    setting(db, &format!("to = [{{ store = \"local\" }}]\nencrypt_to = {keys:?}\n{backup}"))
 }
 
 /// The same, with the first of them in the file `key`.
