@@ -77,6 +77,7 @@ async fn a_wrong_key_is_told_as_such_and_says_nothing_of_the_backup() {
             for args in [
                 &["backup", "fetch", &id, "dump"][..],
                 &["backup", "fetch", &id, "-", "--globals"],
+                &["backup", "restore", &id, "--into", &target],
                 &["backup", "restore", &id, "--roles", "--into", &target],
             ] {
                 let output = setting.program.run(args.iter().chain(&["--identity", file.as_str()])).await.exits(1);
