@@ -61,6 +61,9 @@ test)
     have_faketime || missing+=(faketime)
     have promtool || missing+=(prometheus)
     have shellcheck || missing+=(shellcheck)
+    # What opens backups by hand.
+    have age || missing+=(age)
+    have zstd || missing+=(zstd)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
 *) die "unknown set '$what': leave it out for everything, or say 'demo' or 'bench'" ;;

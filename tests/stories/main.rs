@@ -6,6 +6,8 @@ mod support;
 
 mod backup;
 mod backup_commands;
+#[cfg(feature = "encrypt")]
+mod backup_encrypted;
 mod bad_company;
 mod catching_up;
 mod chains_and_retries;

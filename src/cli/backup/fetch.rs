@@ -7,12 +7,12 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::places::{self, Where};
+use super::places::{self, KeyArgs, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, Usage, output};
 use crate::config::Config;
 use crate::kinds::backup::fetch::{self, Place};
-use crate::kinds::backup::read::Progress;
+use crate::kinds::backup::read::{Progress, try_key};
 use crate::kinds::backup::{verify, words};
 
 #[derive(Debug, Args)]
@@ -31,6 +31,8 @@ pub struct FetchArgs {
     force: bool,
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// # Errors
@@ -46,13 +48,14 @@ pub async fn fetch(config: &Config, args: &FetchArgs) -> Result<u8> {
     } else {
         Some(Place::new(&args.file, args.force).map_err(Usage)?)
     };
-    let found = places::find(config, &args.place, &args.backup).await?;
+    let found = places::find(config, &args.place, &args.backup, &args.key).await?;
     let manifest = &found.kept.manifest;
     let (dump, compression) = verify::dump_of(manifest)?;
     let object = if args.globals { verify::globals_of(manifest, compression)? } else { dump };
     let progress = Arc::new(Progress::default());
     let source = found.source(object, compression, &progress);
     let said = format!("{} of {}: {}", manifest.id, found.place.said(), object.name);
+    try_key(&source).await.with_context(|| said.clone())?;
     let title = format!("fetch {}", manifest.id);
     let written = match file {
         Some(file) => unless_ended(shown(&title, object.size, &progress, fetch::to_file(source, &file))).await,

@@ -33,9 +33,8 @@ enum BackupCommand {
     )]
     Fetch(fetch::FetchArgs),
     /// Read a backup back to its end, and write down how it was
-    #[command(
-        after_help = "Example:\n  pgtend backup verify latest --store offsite\n\nExit status: 1 when it is damaged, or cannot be read"
-    )]
+    #[command(after_help = "Example:\n  pgtend backup verify latest --store offsite\n\n\
+                      Of an encrypted backup, without its key, only size and digest of what is stored are seen.\n\nExit status: 1 when it is damaged, or cannot be read")]
     Verify(verify::VerifyArgs),
     /// Put a backup into a database that is empty, or not there yet; or an exported partition into a table
     #[command(after_help = "Examples:\n  pgtend backup restore --into postgresql://admin@db.internal/app_again\n  \

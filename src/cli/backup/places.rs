@@ -1,6 +1,7 @@
 //! Which backups a command is about: those of a job, in a store. What is not said is no guess where there are several.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -12,6 +13,7 @@ use crate::kinds::Spec;
 use crate::kinds::backup::Backup;
 use crate::kinds::backup::choose::choose;
 use crate::kinds::backup::config::Compression;
+use crate::kinds::backup::crypt::Lock;
 use crate::kinds::backup::manifest::Stored;
 use crate::kinds::backup::naming;
 use crate::kinds::backup::read::{Progress, Source};
@@ -30,6 +32,14 @@ pub struct Where {
     /// The database, as the config names it, where the job has several
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
+}
+
+/// With what an encrypted backup is opened.
+#[derive(Debug, Clone, Default, Args)]
+pub struct KeyArgs {
+    /// The secret key of an encrypted backup, as age-keygen writes it [default: the job's identity_file]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
 }
 
 /// A job's backups in one store.
@@ -156,21 +166,23 @@ pub struct Found<'a> {
     pub store: Store,
     pub kept: Kept,
     pub folder: Key,
+    pub lock: Lock,
 }
 
 impl Found<'_> {
     /// One of its objects.
     pub fn source<'a>(&'a self, object: &'a Stored, compression: Compression, progress: &Arc<Progress>) -> Source<'a> {
         let key = self.folder.join(&object.name);
-        Source { store: &self.store, key, object, compression, progress: Arc::clone(progress) }
+        let lock = self.lock.clone();
+        Source { store: &self.store, key, object, compression, lock, progress: Arc::clone(progress) }
     }
 }
 
 /// Finds the backup that is meant, an id or `latest`, and says what should be known of the choice.
 ///
 /// # Errors
-/// There is none such, or the store cannot be asked.
-pub async fn find<'a>(config: &'a Config, place: &Where, which: &str) -> Result<Found<'a>> {
+/// There is none such, the store cannot be asked, or the file of the key cannot be used.
+pub async fn find<'a>(config: &'a Config, place: &Where, which: &str, key: &KeyArgs) -> Result<Found<'a>> {
     let place = place.one(config)?;
     let store = place.open(config)?;
     let shelf = shelf::look(&store, place.job.name.as_str()).await?;
@@ -179,5 +191,8 @@ pub async fn find<'a>(config: &'a Config, place: &Where, which: &str) -> Result<
         tracing::warn!("{}: {note}", place.said());
     }
     let (kept, folder) = (chosen.kept.clone(), place.folder(&chosen.kept.manifest.id));
-    Ok(Found { place, store, kept, folder })
+    let identity_file = key.identity.as_deref().or(place.backup.identity_file());
+    let lock = Lock::of(&kept.manifest, identity_file).await;
+    let lock = lock.with_context(|| format!("{} of {}", kept.manifest.id, place.said()))?;
+    Ok(Found { place, store, kept, folder, lock })
 }

@@ -9,13 +9,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::exports;
-use super::places::{self, Found, Where};
+use super::places::{self, Found, KeyArgs, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::kinds::backup::choose::LATEST;
 use crate::kinds::backup::pg_dump::{self, Tools};
-use crate::kinds::backup::read::{Progress, is_damage};
+use crate::kinds::backup::read::{Progress, is_damage, try_key};
 use crate::kinds::backup::restore::{self, Target, roles};
 use crate::kinds::backup::{verify, words};
 use crate::period::human;
@@ -37,6 +37,8 @@ pub struct RestoreArgs {
     pub(super) roles: bool,
     #[command(flatten)]
     pub(super) place: Where,
+    #[command(flatten)]
+    pub(super) key: KeyArgs,
     /// One JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -66,9 +68,11 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
         ))
         .into());
     }
-    let found = places::find(config, &args.place, &args.backup).await?;
+    let found = places::find(config, &args.place, &args.backup, &args.key).await?;
     let manifest = &found.kept.manifest;
-    let (dump, _) = verify::dump_of(manifest)?;
+    let (dump, compression) = verify::dump_of(manifest)?;
+    let tried = try_key(&found.source(dump, compression, &Arc::default())).await;
+    tried.with_context(|| format!("restore {} of {}", manifest.id, found.place.said()))?;
     let tools = pg_dump::look_for_reader(&manifest.pg_dump_version, found.place.backup.pg_bin.as_deref()).await?;
     let mut target = Target::look(&conninfo, manifest).await?;
     if !manifest.filters.schemas.is_empty() || !manifest.filters.tables.is_empty() {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::places::{self, Found, Where};
+use super::places::{self, Found, KeyArgs, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, FAILED, output};
 use crate::clock::Clock;
@@ -24,6 +24,8 @@ pub struct VerifyArgs {
     backup: String,
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    key: KeyArgs,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -32,14 +34,17 @@ pub struct VerifyArgs {
 /// # Errors
 /// There is no such backup, or what reads it is missing.
 pub async fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
-    let Found { place, store, kept, folder } = places::find(config, &args.place, &args.backup).await?;
+    let found = places::find(config, &args.place, &args.backup, &args.key).await?;
+    let Found { place, store, kept, folder, lock } = found;
     let manifest = &kept.manifest;
     let tools = match manifest.format {
+        // Neither is anything for pg_restore.
         Format::Plain => None,
+        _ if lock.is_closed() => None,
         _ => Some(pg_dump::look_for_reader(&manifest.pg_dump_version, place.backup.pg_bin.as_deref()).await?),
     };
     let progress = Arc::new(Progress::default());
-    let reading = verify::verify(&store, &folder, manifest, tools.as_ref(), &progress);
+    let reading = verify::verify(&store, &folder, manifest, &lock, tools.as_ref(), &progress);
     // That somebody ended it says nothing of the backup.
     let read = unless_ended(async {
         Ok(shown(&format!("verify {}", manifest.id), manifest.size(), &progress, reading).await)
@@ -60,6 +65,15 @@ pub async fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
         }));
     }
     match &read {
+        Ok(how) if !args.json && lock.is_closed() => {
+            output::line(&format!(
+                "{} of {} is stored as it was written: {} read ({how}). Whether it can be opened only its key can tell: \
+                 --identity FILE",
+                manifest.id,
+                place.said(),
+                words::size(manifest.size())
+            ));
+        }
         Ok(how) if !args.json => {
             output::line(&format!(
                 "{} of {} is good: {} read ({how})",

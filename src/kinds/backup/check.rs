@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 
 use super::config::Backup;
+use super::crypt::Identities;
 use super::plan::{Action, Facts, plan};
 use super::survey::Names;
 use super::words;
-use crate::pg::{Ident, Session, TableName};
+use crate::pg::{Ident, Session, TableName, explain};
 use crate::run::{Finding, Severity};
 
 /// A table or sequence that a dump would fail at.
@@ -120,6 +121,7 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
             "keep a dump of the whole database for recovery",
         ));
     }
+    found.extend(keys(backup));
     if backup.globals && !facts.server.reads_passwords {
         found.push(Finding::warning(
             "globals.sql will have the roles without their passwords, which only a superuser or a member of pg_read_all_data may read",
@@ -141,6 +143,26 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
         found.push(Finding { severity: Severity::Ok, span: None, message, mend: String::new() });
     }
     found
+}
+
+/// Whether what is written now can be read with the key at hand. It reads a small file.
+fn keys(backup: &Backup) -> Option<Finding> {
+    let (file, span) = (backup.identity_file()?, backup.identity_file.as_ref()?.span());
+    let found = match (Identities::read(file), backup.keys()) {
+        (Err(error), _) => Finding::error(
+            format!("{}, so encrypted backups cannot be read back", explain(&error)),
+            "name a file that `age-keygen -o` has written, readable for pgtend alone; or leave `identity_file` out",
+        ),
+        (Ok(identities), Ok(keys)) if !keys.is_empty() && !identities.fit(&keys) => Finding::warning(
+            format!(
+                "no identity of {} belongs to a key of `encrypt_to`: what is written now cannot be read with it",
+                file.display()
+            ),
+            "name its public key (`age-keygen -y FILE` prints it) in `encrypt_to`, or another file",
+        ),
+        _ => return None,
+    };
+    Some(found.at(span))
 }
 
 #[cfg(test)]

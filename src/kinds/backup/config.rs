@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::{Error, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
+use super::crypt::PublicKey;
+use super::pipeline::Packing;
 use crate::period::Span;
 use crate::pg::{Ident, TableName};
 use crate::run::Finding;
@@ -51,10 +54,12 @@ pub struct Backup {
     /// How long the dump waits for a table that is locked, before it gives up. Default: 5m.
     #[serde(default = "five_minutes")]
     pub lock_wait: Span,
-    /// Not yet there.
+    /// The public keys of age ("age1…") to which backups are encrypted: each of their secret keys opens them, and nothing
+    /// else does. Default: not encrypted.
     #[schemars(with = "Option<Vec<String>>")]
-    pub encrypt_to: Option<Spanned<Vec<String>>>,
-    /// Not yet there.
+    pub encrypt_to: Option<Spanned<Vec<Spanned<String>>>>,
+    /// A file with a secret key, as age-keygen writes it, to read encrypted backups back with. Without it only size and
+    /// digest of what is stored are seen.
     #[schemars(with = "Option<PathBuf>")]
     pub identity_file: Option<Spanned<PathBuf>>,
     /// Whether the rows of each table are counted in the snapshot that is dumped, for `restore_test` to compare. It reads
@@ -194,6 +199,39 @@ impl Backup {
 
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         self.pg_bin = self.pg_bin.take().map(|path| folder.join(path));
+        if let Some(file) = &mut self.identity_file {
+            *file.get_mut() = folder.join(file.get_ref());
+        }
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.encrypt_to.is_some()
+    }
+
+    pub fn identity_file(&self) -> Option<&Path> {
+        self.identity_file.as_ref().map(|file| file.get_ref().as_path())
+    }
+
+    /// The public keys, as manifests have them.
+    pub fn recipients(&self) -> Vec<String> {
+        self.encrypt_to.iter().flat_map(|keys| keys.get_ref()).map(|key| key.get_ref().to_ascii_lowercase()).collect()
+    }
+
+    /// The keys to which backups are encrypted; none where they are not.
+    ///
+    /// # Errors
+    /// They are wrong, which the config was refused for: nothing that should be encrypted is ever written as it is.
+    pub fn keys(&self) -> Result<Vec<PublicKey>> {
+        let keys: Vec<PublicKey> =
+            self.recipients().iter().map(|key| key.parse()).collect::<Result<_, String>>().map_err(Error::msg)?;
+        ensure!(self.is_encrypted() != keys.is_empty(), "`encrypt_to` is empty");
+        Ok(keys)
+    }
+
+    /// # Errors
+    /// See [`Backup::keys`].
+    pub fn packing(&self) -> Result<Packing> {
+        Ok(Packing { compression: self.compression, keys: self.keys()? })
     }
 
     /// What the config cannot mean.
@@ -221,11 +259,33 @@ impl Backup {
         if let Some(format) = self.format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
             found.push(later(format.span(), "the directory format", "use \"custom\" or \"plain\""));
         }
-        if let Some(key) = &self.encrypt_to {
-            found.push(later(key.span(), "encryption", "leave `encrypt_to` out, or let the store encrypt"));
+        found.extend(self.mistaken_keys());
+        found
+    }
+
+    fn mistaken_keys(&self) -> Vec<Finding> {
+        let absent = |span: std::ops::Range<usize>, key: &str| {
+            let words = "this pgtend was built without encryption (cargo feature `encrypt`)";
+            Finding::error(words, format!("use one that was built with it, or leave `{key}` out")).at(span)
+        };
+        if cfg!(not(feature = "encrypt")) {
+            let keys = self.encrypt_to.iter().map(|keys| absent(keys.span(), "encrypt_to"));
+            return keys.chain(self.identity_file.iter().map(|file| absent(file.span(), "identity_file"))).collect();
         }
-        if let Some(key) = &self.identity_file {
-            found.push(later(key.span(), "encryption", "leave `identity_file` out"));
+        let Some(keys) = &self.encrypt_to else { return Vec::new() };
+        let mut found = Vec::new();
+        if keys.get_ref().is_empty() {
+            let words = "`encrypt_to` is empty: nobody could read the backup";
+            found.push(Finding::error(words, "name a public key, or leave it out to not encrypt").at(keys.span()));
+        }
+        for (at, key) in keys.get_ref().iter().enumerate() {
+            let text = key.get_ref();
+            if let Err(why) = text.to_ascii_lowercase().parse::<PublicKey>() {
+                let mend = "write it as `age-keygen` prints it: \"age1\" and 58 more letters and digits";
+                found.push(Finding::error(why, mend).at(key.span()));
+            } else if keys.get_ref()[..at].iter().any(|other| other.get_ref().eq_ignore_ascii_case(text)) {
+                found.push(Finding::error(format!("{text} is named twice"), "name each key once").at(key.span()));
+            }
         }
         found
     }
@@ -271,11 +331,38 @@ mod tests {
         check("to = [{ store = 'a', keep = {} }]", "keeps nothing");
         check("to = [{ store = 'a', keep = { daily = 0 } }]", "keeps nothing");
         check("to = [{ store = 'a' }]\nformat = 'directory'", "not there yet");
-        check("to = [{ store = 'a' }]\nencrypt_to = ['age1x']", "not there yet");
         check("to = [{ store = 'a' }]\nrow_counts = true", "");
         for wrong in ["zstd:0", "zstd:20", "gzip:10", "lz4", "none:1", "gzip:fast"] {
             check(&format!("to = [{{ store = 'a' }}]\ncompression = '{wrong}'"), "is no compression");
         }
+    }
+
+    #[cfg(feature = "encrypt")]
+    #[test]
+    fn keys_are_public_and_right_or_the_config_is_refused() {
+        const KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+        let with = |keys: &str| format!("to = [{{ store = 'a' }}]\nencrypt_to = {keys}");
+        check(&with(&format!("['{KEY}']\nidentity_file = 'key'")), "");
+        check(&with("[]"), "nobody could read");
+        check(&with(&format!("['{KEY}', '{}']", KEY.to_uppercase())), "named twice");
+        check(&with(&format!("['{KEY}', '{}']", KEY.replace("8p", "8q"))), "is no public key of age");
+        check(&with("['ssh-ed25519 AAAA']"), "SSH");
+        check(&with("['AGE-SECRET-KEY-1QQ']"), "keep the secret one elsewhere");
+        let mut backup: Backup = toml::from_str(&with(&format!("['{}']", KEY.to_uppercase()))).unwrap();
+        assert_eq!((backup.recipients(), backup.keys().unwrap().len()), (vec![KEY.to_owned()], 1));
+        // Whatever should have refused the config: what is to be encrypted is not written as it is.
+        for wrong in ["[]", "['age1x']"] {
+            backup.encrypt_to = toml::from_str::<Backup>(&with(wrong)).unwrap().encrypt_to;
+            assert!(backup.is_encrypted() && backup.packing().is_err(), "{wrong}");
+        }
+    }
+
+    #[cfg(not(feature = "encrypt"))]
+    #[test]
+    fn a_build_without_encryption_refuses_to_back_up_what_should_be_encrypted() {
+        let toml = "to = [{ store = 'a' }]\nencrypt_to = ['age1x']\nidentity_file = 'key'";
+        check(toml, "built without encryption");
+        assert!(toml::from_str::<Backup>(toml).unwrap().packing().is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::config::{Backup, Format};
 use super::counts::{self, Rows};
 use super::manifest::Stored;
 use super::pg_dump;
-use super::pipeline::{self, Outlet, Poured, Progress, compress, hex};
+use super::pipeline::{self, Outlet, Poured, Progress, hex};
 use super::plan::{Dump, Leavings, Target};
 use super::verify::{DUMP_END, GLOBALS_END, ends_with};
 use super::{naming, publish, words};
@@ -158,19 +158,19 @@ async fn begin_and_pour(
     let args: Vec<&str> = options.iter().chain(&snapshot).map(String::as_str).collect();
     let (poured, rows) = counts::beside(counting, cx, pour(backup, cx, dump, live, env, &args)).await?;
     let mut objects = vec![Stored {
-        name: naming::dump(backup.format(), backup.compression),
+        name: naming::dump(backup.format(), backup.compression, backup.is_encrypted()),
         size: poured.stored,
         sha256: poured.sha256,
         raw_size: poured.raw,
     }];
     let mut packed_globals = None;
     if let Some(globals) = globals {
-        let compression = backup.compression;
+        let packing = backup.packing()?;
         let raw_size = globals.len() as u64;
-        let packed = tokio::task::spawn_blocking(move || compress::packed(compression, &globals));
+        let packed = tokio::task::spawn_blocking(move || packing.packed(&globals));
         let packed = packed.await.context("pack the globals")?.context("pack the globals")?;
         objects.push(Stored {
-            name: naming::globals(compression),
+            name: naming::globals(backup.compression, backup.is_encrypted()),
             size: packed.len() as u64,
             sha256: hex(&<sha2::Sha256 as sha2::Digest>::digest(&packed)),
             raw_size,
@@ -210,7 +210,8 @@ async fn begin(backup: &Backup, cx: &Context, dump: &Dump, live: &mut Live<'_>) 
             explain(&error)
         ));
     }
-    let key = naming::folder(cx.job.as_str()).join(&dump.id).join(&naming::dump(backup.format(), backup.compression));
+    let name = naming::dump(backup.format(), backup.compression, backup.is_encrypted());
+    let key = naming::folder(cx.job.as_str()).join(&dump.id).join(&name);
     let parts = Parts { size: dump.part_size, most: live.target.most_parts };
     match live.store.begin(&key, parts).await {
         Ok(upload) => live.upload = Some(upload),
@@ -246,6 +247,7 @@ async fn pour(
     env: &LibpqEnv,
     options: &[&str],
 ) -> Result<Poured> {
+    let packing = backup.packing()?;
     let conninfo = format!("--dbname={}", env.conninfo);
     let args = options.iter().copied().chain([conninfo.as_str()]);
     testpoint::reach_in("backup.begun", cx.job.as_str()).await;
@@ -259,7 +261,7 @@ async fn pour(
     let give_up = Arc::clone(&program.give_up);
     let pouring = async {
         let (poured, outcomes) =
-            pipeline::pour(stdout, backup.compression, dump.part_size, &outlets, &progress, cx.job.as_str()).await;
+            pipeline::pour(stdout, packing, dump.part_size, &outlets, &progress, cx.job.as_str()).await;
         if poured.is_err() {
             give_up.notify_one();
         }

@@ -34,6 +34,12 @@ pub struct Manifest {
     pub format: Format,
     /// `zstd:1`
     pub compression: String,
+    /// With what the objects are encrypted, `age`; nothing where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
+    /// The public keys to which they are encrypted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
     /// The arguments of `pg_dump`, which hold no secret.
     pub options: Vec<String>,
     #[serde(default)]
@@ -217,6 +223,8 @@ pub(crate) mod tests {
             finished_at: at,
             format: Format::Custom,
             compression: "zstd:1".into(),
+            encryption: None,
+            recipients: Vec::new(),
             options: vec!["--format=custom".into()],
             filters: Filters::default(),
             extensions: vec![Extension { name: "pgcrypto".into(), version: "1.3".into() }],
@@ -232,6 +240,14 @@ pub(crate) mod tests {
     fn a_manifest_is_read_as_it_was_written() {
         let written = manifest("2026-11-21T020000Z", 10);
         assert_eq!(Manifest::parse(&written.bytes()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_manifest_says_that_it_is_encrypted_and_one_that_does_not_is_not() {
+        let plain = manifest("2026-11-21T020000Z", 10);
+        assert!(!String::from_utf8(plain.bytes()).unwrap().contains("encryption"));
+        let sealed = Manifest { encryption: Some("age".into()), recipients: vec!["age1x".into()], ..plain };
+        assert_eq!(Manifest::parse(&sealed.bytes()).unwrap(), sealed);
     }
 
     #[test]

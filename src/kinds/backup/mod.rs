@@ -8,6 +8,7 @@
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
 //! | from its pipe to the stores | `pipeline` |
 //! | its rows, counted in its snapshot | `counts` |
+//! | encrypting, and what opens it again | `crypt` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
 //! | which one somebody means | `choose` |
 //! | reading it back | `read`, `verify` |
@@ -20,6 +21,7 @@ pub mod choose;
 mod company;
 pub mod config;
 pub mod counts;
+pub mod crypt;
 mod delete;
 mod dump;
 pub mod fetch;

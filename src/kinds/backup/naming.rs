@@ -36,19 +36,24 @@ pub fn folder(job: &str) -> Key {
     Key::new(job)
 }
 
-/// `app.dump.zst`
-pub fn dump(format: Format, compression: Compression) -> String {
+/// `app.dump.zst`, or, encrypted, `app.dump.zst.age`.
+pub fn dump(format: Format, compression: Compression, encrypted: bool) -> String {
     let base = match format {
         Format::Custom => "app.dump",
         Format::Plain => "app.sql",
         Format::Directory => "app.dir.tar",
     };
-    format!("{base}{}", suffix(compression))
+    format!("{base}{}{}", suffix(compression), last(encrypted))
 }
 
-/// `globals.sql.zst`
-pub fn globals(compression: Compression) -> String {
-    format!("globals.sql{}", suffix(compression))
+/// `globals.sql.zst`, or, encrypted, `globals.sql.zst.age`.
+pub fn globals(compression: Compression, encrypted: bool) -> String {
+    format!("globals.sql{}{}", suffix(compression), last(encrypted))
+}
+
+/// Encrypted after it was packed: what is encrypted cannot be packed any more.
+const fn last(encrypted: bool) -> &'static str {
+    if encrypted { ".age" } else { "" }
 }
 
 const fn suffix(compression: Compression) -> &'static str {
@@ -104,9 +109,11 @@ mod tests {
 
     #[test]
     fn objects_are_named_by_what_opens_them() {
-        assert_eq!(dump(Format::Custom, Compression::Zstd(1)), "app.dump.zst");
-        assert_eq!(dump(Format::Plain, Compression::Gzip(6)), "app.sql.gz");
-        assert_eq!(globals(Compression::None), "globals.sql");
+        assert_eq!(dump(Format::Custom, Compression::Zstd(1), false), "app.dump.zst");
+        assert_eq!(dump(Format::Plain, Compression::Gzip(6), true), "app.sql.gz.age");
+        assert_eq!(dump(Format::Custom, Compression::None, true), "app.dump.age");
+        assert_eq!(globals(Compression::None, false), "globals.sql");
+        assert_eq!(globals(Compression::Zstd(1), true), "globals.sql.zst.age");
         for name in ["app.dump.zst", "app.sql", "globals.sql.gz.age", "manifest.json", "verified.json", "restored.json"]
         {
             assert!(is_ours(name), "{name}");

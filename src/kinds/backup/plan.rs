@@ -283,7 +283,7 @@ impl Dump {
             reason,
             detail: json!({
                 "backup": self.id, "database": self.server.database, "format": backup.format(),
-                "compression": backup.compression, "expected_bytes": self.expected, "part_size": self.part_size,
+                "compression": backup.compression, "encrypt_to": backup.recipients(), "expected_bytes": self.expected, "part_size": self.part_size,
                 "memory_bytes": self.memory(), "pg_dump": self.tools.version, "stores": stores,
             }),
             sql: None,

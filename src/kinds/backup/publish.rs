@@ -7,6 +7,7 @@ use futures_util::future;
 use serde_json::{Value, json};
 
 use super::config::Backup;
+use super::crypt::{AGE, Lock};
 use super::dump::{Dumped, Live, Watch};
 use super::manifest::{Filters, Manifest, VERSION, Verified};
 use super::naming::{self, MANIFEST};
@@ -40,8 +41,10 @@ pub async fn publish(
     testpoint::reach_in("backup.complete", cx.job.as_str()).await;
     report(cx, live, &manifest, &vec![None; live.len()]);
     cx.report.lock().progress = Some("reading it back".into());
+    let lock = Lock::of(&manifest, backup.identity_file()).await.map_err(|error| explain(&error));
     for live in &mut *live {
-        verified.push(if live.is_well() { read_back(dump, &folder, live, &manifest, watch).await } else { None });
+        let well = live.is_well();
+        verified.push(if well { read_back(dump, &folder, live, &manifest, &lock, watch).await } else { None });
     }
     cx.report.lock().progress = None;
     report(cx, live, &manifest, &verified);
@@ -79,6 +82,8 @@ fn manifest(backup: &Backup, cx: &Context, dump: &Dump, dumped: &Dumped, watch: 
         finished_at: watch.time(),
         format: backup.format(),
         compression: backup.compression.to_string(),
+        encryption: backup.is_encrypted().then(|| AGE.to_owned()),
+        recipients: backup.recipients(),
         options: dumped.options.clone(),
         filters: Filters {
             schemas: names(&backup.schemas),
@@ -118,9 +123,13 @@ async fn read_back(
     folder: &Key,
     live: &mut Live<'_>,
     manifest: &Manifest,
+    lock: &Result<Lock, String>,
     watch: Watch,
 ) -> Option<Verified> {
-    let read = verify(&live.store, folder, manifest, Some(&dump.tools), &Arc::default()).await;
+    let read = match lock {
+        Ok(lock) => verify(&live.store, folder, manifest, lock, Some(&dump.tools), &Arc::default()).await,
+        Err(why) => Err(anyhow::anyhow!("{why}")),
+    };
     // A store that cannot be read just now says nothing of the backup.
     let verified = verdict(&manifest.id, watch.time(), &read);
     let written = match &verified {

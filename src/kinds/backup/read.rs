@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::config::Compression;
+use super::crypt::{self, Lock, WrongKey};
 use super::manifest::Stored;
 use super::pipeline::compress::unpacked;
 use super::pipeline::hex;
@@ -21,6 +23,8 @@ use crate::testpoint;
 
 const CHUNK: usize = 256 << 10;
 const TAIL: usize = 1024;
+/// The header of an encrypted object has about a hundred bytes a key.
+const HEAD: usize = 64 << 10;
 /// An object of so many bytes is read to its end also when that is of no use any more: it may show why.
 const SMALL: u64 = 256 << 20;
 
@@ -49,20 +53,22 @@ pub struct Source<'a> {
     pub key: Key,
     pub object: &'a Stored,
     pub compression: Compression,
+    pub lock: Lock,
     pub progress: Arc<Progress>,
 }
 
 /// What came out of an object.
 struct Came {
     size: u64,
-    raw_size: u64,
+    /// Nothing where it could not be opened.
+    raw_size: Option<u64>,
     sha256: String,
     tail: Vec<u8>,
     unpacked: io::Result<()>,
 }
 
 /// Hands the object to `using`, unpacked, and says by its digest whether it is what was written; its last bytes are the
-/// answer. Where `using` fails before it has taken all of a large one, the rest is not read: what it says is the reason.
+/// answer. What is encrypted, with nothing to open it, is digested only. Where `using` fails before it has taken all of a large one, the rest is not read: what it says is the reason.
 ///
 /// # Errors
 /// The store cannot be read, `using` failed, or there is [`Damage`].
@@ -78,17 +84,12 @@ async fn read_through(
     source: Source<'_>,
     using: impl AsyncFnOnce(&mut mpsc::Receiver<Bytes>) -> Result<()>,
 ) -> Result<Vec<u8>> {
-    let Source { store, key, object, compression, progress } = source;
-    let mut stored = match store.get(&key).await {
-        Ok(stored) => stored,
-        Err(error) => match store.size(&key).await {
-            Ok(None) => return Err(Damage("it is not there".into()).into()),
-            _ => return Err(error),
-        },
-    };
+    let Source { store, key, object, compression, lock, progress } = source;
+    let mut stored = get(store, &key).await?;
     let (packed, to_unpack) = mpsc::channel::<Result<Bytes>>(4);
     let (out, mut raw) = mpsc::channel::<Bytes>(4);
-    let unpacking = spawn_blocking(move || unpack(to_unpack, &out, compression));
+    let opening = lock.clone();
+    let unpacking = spawn_blocking(move || unpack(to_unpack, &out, compression, &opening));
     let fetching = async move {
         while let Some(chunk) = stored.next().await {
             testpoint::reach("backup.reading").await;
@@ -128,13 +129,48 @@ async fn read_through(
     }
     let came = unpacking.await.context("the unpacking was not finished")??;
     came.is(object)?;
-    came.unpacked.map_err(|error| Damage(format!("it cannot be unpacked: {error}")))?;
+    if let Err(error) = came.unpacked {
+        // What is stored is what was written, and no less good for a key that is another one's.
+        if error.get_ref().is_some_and(|inner| inner.is::<WrongKey>()) {
+            return Err(lock.wrong_key());
+        }
+        bail!(Damage(format!("it cannot be unpacked: {error}")));
+    }
     used?;
-    if came.raw_size != object.raw_size {
-        let words = format!("unpacked it has {} bytes, and {} were packed", came.raw_size, object.raw_size);
-        bail!(Damage(words));
+    if let Some(raw_size) = came.raw_size.filter(|size| *size != object.raw_size) {
+        bail!(Damage(format!("unpacked it has {raw_size} bytes, and {} were packed", object.raw_size)));
     }
     Ok(came.tail)
+}
+
+/// Reads the beginning of an encrypted object, and says whether it can be opened: before a file is written, or a database
+/// made. What is damaged there is told by [`read`].
+///
+/// # Errors
+/// It is encrypted and there is nothing to open it with, or only the wrong keys; or the store cannot be read.
+pub async fn try_key(source: &Source<'_>) -> Result<()> {
+    let identities = match &source.lock {
+        Lock::None => return Ok(()),
+        Lock::Closed => return Err(source.lock.wrong_key()),
+        Lock::With(identities, _) => identities,
+    };
+    let mut stored = get(source.store, &source.key).await?;
+    let mut head = Vec::new();
+    while head.len() < HEAD {
+        let Some(chunk) = stored.next().await else { break };
+        head.extend_from_slice(&chunk?);
+    }
+    if identities.open(&head) == Some(false) { Err(source.lock.wrong_key()) } else { Ok(()) }
+}
+
+async fn get(store: &Store, key: &Key) -> Result<BoxStream<'static, Result<Bytes>>> {
+    match store.get(key).await {
+        Ok(stored) => Ok(stored),
+        Err(error) => match store.size(key).await {
+            Ok(None) => Err(Damage("it is not there".into()).into()),
+            _ => Err(error),
+        },
+    }
 }
 
 impl Came {
@@ -154,12 +190,21 @@ impl Came {
 }
 
 /// Fails only where the store could not be read: what it read may still be wrong.
-fn unpack(packed: mpsc::Receiver<Result<Bytes>>, out: &mpsc::Sender<Bytes>, compression: Compression) -> Result<Came> {
+fn unpack(
+    packed: mpsc::Receiver<Result<Bytes>>,
+    out: &mpsc::Sender<Bytes>,
+    compression: Compression,
+    lock: &Lock,
+) -> Result<Came> {
     let digested = Digested { packed, chunk: Bytes::new(), digest: Sha256::new(), size: 0, failed: None };
     let shared = Shared(Arc::new(Mutex::new(digested)));
     let (mut raw_size, mut tail) = (0, Vec::new());
     let unpacked = (|| {
-        let mut reader = unpacked(compression, shared.clone())?;
+        let mut reader = match lock {
+            Lock::None => unpacked(compression, shared.clone())?,
+            Lock::With(identities, _) => unpacked(compression, crypt::decrypt(identities, shared.clone())?)?,
+            Lock::Closed => return Ok(()),
+        };
         loop {
             let mut chunk = vec![0; CHUNK];
             let n = reader.read(&mut chunk)?;
@@ -183,6 +228,7 @@ fn unpack(packed: mpsc::Receiver<Result<Bytes>>, out: &mpsc::Sender<Bytes>, comp
         return Err(error);
     }
     let sha256 = hex(&std::mem::take(&mut digested.digest).finalize());
+    let raw_size = (!lock.is_closed()).then_some(raw_size);
     Ok(Came { size: digested.size, raw_size, sha256, tail, unpacked })
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::child::{Pipe, Program};
 use super::config::{Compression, Format};
+use super::crypt::Lock;
 use super::manifest::{Manifest, Stored, Verified};
 use super::naming::{self, VERIFIED};
 use super::pg_dump::Tools;
@@ -25,7 +26,7 @@ pub const DUMP_END: &str = "-- PostgreSQL database dump complete";
 pub const GLOBALS_END: &str = "-- PostgreSQL database cluster dump complete";
 
 /// Reads all objects of a backup. The answer is what was done, in words. `tools` are needed for a dump that `pg_restore`
-/// opens.
+/// opens. Of what is encrypted, without an identity, only size and digest can be seen.
 ///
 /// # Errors
 /// The store cannot be read, or what is there is not what was written, a [`Damage`].
@@ -33,14 +34,17 @@ pub async fn verify(
     store: &Store,
     folder: &Key,
     manifest: &Manifest,
+    lock: &Lock,
     tools: Option<&Tools>,
     progress: &Arc<Progress>,
 ) -> Result<String> {
     let (dump, compression) = dump_of(manifest)?;
     for object in &manifest.objects {
         let key = folder.join(&object.name);
-        let source = Source { store, key, object, compression, progress: Arc::clone(progress) };
-        let end = if object.name != dump.name {
+        let source = Source { store, key, object, compression, lock: lock.clone(), progress: Arc::clone(progress) };
+        let end = if lock.is_closed() {
+            End::Unseen
+        } else if object.name != dump.name {
             End::Marker(GLOBALS_END)
         } else if manifest.format == Format::Plain {
             End::Marker(DUMP_END)
@@ -49,9 +53,14 @@ pub async fn verify(
         };
         read_back(source, end).await.map_err(|error| about(&object.name, error))?;
     }
+    let decryption = match lock {
+        Lock::None => "",
+        Lock::With(..) => " decryption,",
+        Lock::Closed => return Ok("size, digest; not decrypted, for want of an identity".into()),
+    };
     Ok(match (manifest.format, tools) {
-        (Format::Plain, _) | (_, None) => "size, digest, decompression, end marker".into(),
-        (_, Some(tools)) => format!("size, digest, decompression, pg_restore {}", tools.version),
+        (Format::Plain, _) | (_, None) => format!("size, digest,{decryption} decompression, end marker"),
+        (_, Some(tools)) => format!("size, digest,{decryption} decompression, pg_restore {}", tools.version),
     })
 }
 
@@ -61,7 +70,7 @@ pub async fn verify(
 /// The manifest does not fit together.
 pub fn dump_of(manifest: &Manifest) -> Result<(&Stored, Compression)> {
     let compression: Compression = manifest.compression.parse().map_err(|error: String| anyhow!(error))?;
-    let name = naming::dump(manifest.format, compression);
+    let name = naming::dump(manifest.format, compression, manifest.encryption.is_some());
     match manifest.dump().filter(|object| object.name == name) {
         Some(dump) => Ok((dump, compression)),
         None => bail!("the manifest names no {name}"),
@@ -73,7 +82,7 @@ pub fn dump_of(manifest: &Manifest) -> Result<(&Stored, Compression)> {
 /// # Errors
 /// They were not dumped.
 pub fn globals_of(manifest: &Manifest, compression: Compression) -> Result<&Stored> {
-    let name = naming::globals(compression);
+    let name = naming::globals(compression, manifest.encryption.is_some());
     let globals = manifest.objects.iter().find(|object| object.name == name);
     globals.context("the backup has no roles: its job has `globals = false`")
 }
@@ -107,12 +116,14 @@ pub async fn write_down(store: &Store, folder: &Key, verified: &Verified) -> Res
 enum End<'a> {
     Restore(&'a Tools),
     Marker(&'static str),
+    /// Nothing: it cannot be opened.
+    Unseen,
 }
 
 async fn read_back(source: Source<'_>, end: End<'_>) -> Result<()> {
     let tail = read(source, async |raw| match end {
         End::Restore(tools) => restore(tools, raw).await,
-        End::Marker(_) => Ok(()),
+        End::Marker(_) | End::Unseen => Ok(()),
     })
     .await?;
     match end {

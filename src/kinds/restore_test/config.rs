@@ -69,6 +69,8 @@ pub struct Found {
     pub stores: Vec<String>,
     pub server: Conninfo,
     pub pg_bin: Option<PathBuf>,
+    /// What opens them where they are encrypted.
+    pub identity_file: Option<PathBuf>,
 }
 
 impl fmt::Debug for Found {
@@ -142,7 +144,14 @@ impl RestoreTest {
             }
         };
         let pg_bin = self.pg_bin.clone().or_else(|| backup.pg_bin.clone());
-        self.found = Some(Box::new(Found { job, stores, server, pg_bin }));
+        let identity_file = backup.identity_file().map(Path::to_owned);
+        if backup.is_encrypted() && identity_file.is_none() {
+            let message =
+                format!("the backups of job `{}` are encrypted, and it has no `identity_file`", job.definition());
+            let mend = "name the file with the secret key there: without it nothing can be restored";
+            return Err(Some(Finding::error(message, mend).at(self.backup.span())));
+        }
+        self.found = Some(Box::new(Found { job, stores, server, pg_bin, identity_file }));
         Ok(())
     }
 

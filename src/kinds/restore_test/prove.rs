@@ -13,10 +13,11 @@ use super::mark::Mark;
 use super::plan::{Server, Test};
 use super::{compare, scratch};
 use crate::kinds::backup::config::Format;
+use crate::kinds::backup::crypt::Lock;
 use crate::kinds::backup::manifest::{Manifest, Restored, Verified};
 use crate::kinds::backup::naming::{self, RESTORED};
 use crate::kinds::backup::pg_dump;
-use crate::kinds::backup::read::{Progress, Source, is_damage};
+use crate::kinds::backup::read::{Progress, Source, is_damage, try_key};
 use crate::kinds::backup::restore::{self, Target, roles};
 use crate::kinds::backup::verify::{dump_of, globals_of, write_down};
 use crate::kinds::{Applied, Context};
@@ -128,7 +129,10 @@ impl Bench<'_> {
         let mut proof = Proof { server_version: target.version, ..Proof::default() };
         let progress = Arc::new(Progress::default());
         let folder = self.folder(manifest);
-        let source = Source { store: self.store, key: folder.join(&dump.name), object: dump, compression, progress };
+        let lock = Lock::of(manifest, self.found.identity_file.as_deref()).await?;
+        let source =
+            Source { store: self.store, key: folder.join(&dump.name), object: dump, compression, lock, progress };
+        try_key(&source).await?;
         let mut missing = Vec::new();
         if self.test.roles != Roles::Never
             && let Ok(object) = globals_of(manifest, compression)

@@ -65,16 +65,6 @@ pub fn unpacked(compression: Compression, packed: impl Read + Send + 'static) ->
     })
 }
 
-/// Packs what is small.
-///
-/// # Errors
-/// No thread or no memory for it.
-pub fn packed(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut packer = Packer::new(compression, Vec::new())?;
-    packer.write_all(bytes)?;
-    packer.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -84,6 +74,12 @@ mod tests {
     use super::*;
 
     const ALL: [Compression; 4] = [Compression::None, Compression::Zstd(1), Compression::Gzip(1), Compression::Gzip(6)];
+
+    fn packed(compression: Compression, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut packer = Packer::new(compression, Vec::new())?;
+        packer.write_all(bytes)?;
+        packer.finish()
+    }
 
     fn unpack(compression: Compression, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();

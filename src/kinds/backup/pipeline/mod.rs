@@ -1,9 +1,9 @@
-//! From the pipe of `pg_dump` to the stores: pack, cut into parts, digest, send to all of them at once.
+//! From the pipe of `pg_dump` to the stores: pack, encrypt, cut into parts, digest, send to all of them at once.
 //!
 //! ```text
-//! pipe -> packing, a thread -> parts -+-> digest, a thread
-//!                                     +-> first store, several parts at once
-//!                                     +-> second store …
+//! pipe -> packing, encrypting, a thread -> parts -+-> digest, a thread
+//!                                                 +-> first store, several parts at once
+//!                                                 +-> second store …
 //! ```
 //!
 //! A part exists once, whoever is busy with it. There are never more of them than the busiest store wants at once, and one
@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use self::compress::Packer;
 use self::parts::Cutter;
 use super::config::Compression;
+use super::crypt::{PublicKey, Sealer};
 use crate::store::Upload;
 use crate::testpoint;
 
@@ -41,6 +42,36 @@ const TAIL: usize = 1024;
 /// What the dump takes at most, in bytes, with parts of this size, so many of them on their way at once.
 pub fn memory(part_size: usize, in_flight: usize) -> u64 {
     (in_flight as u64 + 1) * part_size as u64 + OVERHEAD
+}
+
+/// What becomes of the bytes before they are stored.
+#[derive(Debug, Clone)]
+pub struct Packing {
+    pub compression: Compression,
+    /// To whom they are encrypted; without any they are not.
+    pub keys: Vec<PublicKey>,
+}
+
+impl From<Compression> for Packing {
+    fn from(compression: Compression) -> Self {
+        Self { compression, keys: Vec::new() }
+    }
+}
+
+impl Packing {
+    fn writer<W: Write>(&self, inner: W) -> io::Result<Packer<Sealer<W>>> {
+        Packer::new(self.compression, Sealer::new(&self.keys, inner)?)
+    }
+
+    /// Packs what is small.
+    ///
+    /// # Errors
+    /// No thread or no memory for it.
+    pub fn packed(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut writer = self.writer(Vec::new())?;
+        writer.write_all(bytes)?;
+        writer.finish()?.finish()
+    }
 }
 
 /// Where the parts go.
@@ -86,7 +117,7 @@ struct Part {
 /// See above.
 pub async fn pour(
     mut source: impl AsyncRead + Unpin,
-    compression: Compression,
+    packing: impl Into<Packing>,
     part_size: usize,
     outlets: &[Outlet<'_>],
     progress: &Arc<Progress>,
@@ -98,7 +129,8 @@ pub async fn pour(
     let (handle, counter) = (Handle::current(), Arc::clone(progress));
     let places = outlets.iter().map(|outlet| outlet.in_flight).max().unwrap_or(1);
     let places = Arc::new(Semaphore::new(places));
-    let packing = thread("pack", move || pack(to_pack, packed, &places, &handle, compression, part_size, &counter));
+    let how = packing.into();
+    let packing = thread("pack", move || pack(to_pack, packed, &places, &handle, &how, part_size, &counter));
     let digesting = thread("digest", move || {
         let mut digest = Sha256::new();
         for part in digested {
@@ -173,7 +205,7 @@ fn pack(
     parts: mpsc::Sender<Part>,
     places: &Arc<Semaphore>,
     handle: &Handle,
-    compression: Compression,
+    packing: &Packing,
     part_size: usize,
     progress: &Progress,
 ) -> io::Result<u64> {
@@ -184,11 +216,11 @@ fn pack(
         let part = Part { number, bytes: bytes.into(), _place: Arc::new(place) };
         parts.blocking_send(part).map_err(|_| gone())
     });
-    let mut packer = Packer::new(compression, cutter)?;
+    let mut writer = packing.writer(cutter)?;
     while let Some(chunk) = raw.blocking_recv() {
-        packer.write_all(&chunk)?;
+        writer.write_all(&chunk)?;
     }
-    packer.finish()?.finish()
+    writer.finish()?.finish()?.finish()
 }
 
 /// Sends each part to the digest and to all stores; one that fails gets no more.

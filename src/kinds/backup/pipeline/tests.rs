@@ -76,6 +76,36 @@ async fn one_store_that_fails_stops_no_other_and_all_that_fail_stop_the_dump() {
     assert!(outcomes.iter().all(Result::is_err));
 }
 
+#[cfg(feature = "encrypt")]
+#[tokio::test]
+async fn what_is_stored_can_be_encrypted_after_it_was_packed() {
+    use crate::kinds::backup::crypt::{Identities, decrypt};
+    let secret = age::x25519::Identity::generate();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, age::secrecy::ExposeSecret::expose_secret(&secret.to_string())).unwrap();
+    let identities = Identities::read(file.path()).unwrap();
+    let (source, folder) = (noise(1_000_000), tempfile::tempdir().unwrap());
+    for compression in [Compression::None, Compression::Zstd(1), Compression::Gzip(1)] {
+        let packing = Packing { compression, keys: vec![secret.to_public().to_string().parse().unwrap()] };
+        let parts = Parts { size: 100_000, most: 1_000 };
+        let upload = store(folder.path()).begin(&Key::new("sealed"), parts).await.unwrap();
+        let outlets = [Outlet { upload: &upload, in_flight: 2 }];
+        let (poured, _) = pour(source.as_slice(), packing.clone(), parts.size, &outlets, &Arc::default(), "job").await;
+        let poured = poured.unwrap();
+        upload.complete(poured.stored).await.unwrap();
+        let stored = std::fs::read(folder.path().join("sealed")).unwrap();
+        assert!(stored.starts_with(b"age-encryption.org/v1\n"));
+        // The digest is of what is stored: whoever has no key can compare it.
+        assert_eq!((hex(&Sha256::digest(&stored)), poured.raw), (poured.sha256, source.len() as u64));
+        for stored in [stored, packing.packed(&source).unwrap()] {
+            let mut out = Vec::new();
+            let opened = decrypt(&identities, io::Cursor::new(stored)).unwrap();
+            compress::unpacked(compression, opened).unwrap().read_to_end(&mut out).unwrap();
+            assert!(out == source, "{compression}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_empty_source_is_nothing_and_no_error() {
     let folder = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@ use super::copy::SETTINGS;
 use super::find::Kept;
 use super::manifest::{Export, TABLE};
 use crate::kinds::backup::config::Compression;
+use crate::kinds::backup::crypt::Lock;
 use crate::kinds::backup::manifest::Stored;
 use crate::kinds::backup::read::{Source, read};
 use crate::pg::{Ident, TableName};
@@ -32,7 +33,8 @@ pub async fn load(client: &Client, store: &Store, kept: &Kept) -> Result<u64> {
 }
 
 fn source<'a>(store: &'a Store, kept: &Kept, object: &'a Stored, compression: Compression) -> Source<'a> {
-    Source { store, key: kept.folder.join(&object.name), object, compression, progress: std::sync::Arc::default() }
+    let (key, progress) = (kept.folder.join(&object.name), std::sync::Arc::default());
+    Source { store, key, object, compression, lock: Lock::None, progress }
 }
 
 async fn definition(store: &Store, kept: &Kept) -> Result<String> {

@@ -17,6 +17,7 @@ use super::manifest::{self, Export, TABLE, VERSION};
 use super::{Exported, Proof, definition, find, report};
 use crate::kinds::Context;
 use crate::kinds::backup::config::Compression;
+use crate::kinds::backup::crypt::Lock;
 use crate::kinds::backup::manifest::{Stored, Verified};
 use crate::kinds::backup::naming::{self, MANIFEST, VERIFIED};
 use crate::kinds::backup::pipeline::{self, Outlet, Poured, hex};
@@ -182,6 +183,7 @@ async fn read_back(store: &Store, folder: &Key, export: &Export) -> Result<()> {
             key: folder.join(&object.name),
             object,
             compression: if is_rows { COMPRESSION } else { Compression::None },
+            lock: Lock::None,
             progress: Arc::default(),
         };
         let mut reader = Reader::default();
