@@ -212,7 +212,7 @@ mod tests {
         let keys = [one_public, two_public];
         // Around the edges of a chunk of the format.
         for length in [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 500_000] {
-            let bytes: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[usize::from(n % 3 == 0)]).collect();
+            let bytes: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[usize::from(n.is_multiple_of(3))]).collect();
             let sealed = sealed(&keys, &bytes);
             assert!(opened(&one, &sealed).unwrap() == bytes && opened(&two, &sealed).unwrap() == bytes, "{length}");
             let error = opened(&other, &sealed).unwrap_err();
