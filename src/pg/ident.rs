@@ -137,27 +137,31 @@ fn plain(ident: &Ident) -> String {
     if simple { ident.0.clone() } else { ident.to_string() }
 }
 
+/// The name whose opening quote stood before `text`, and what comes after its closing one; nothing where it is not closed.
+pub fn quoted_name(text: &str) -> Option<(String, &str)> {
+    let (mut name, mut tail) = (String::new(), text);
+    loop {
+        let end = tail.find('"')?;
+        name.push_str(&tail[..end]);
+        tail = &tail[end + 1..];
+        // Twice in a row it is a quote within the name.
+        match tail.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                tail = more;
+            }
+            None => return Some((name, tail)),
+        }
+    }
+}
+
 /// Splits `a."B c".d` at the dots outside quotes; unquoted parts are folded to lower case as the server folds them.
 fn split(text: &str) -> Result<Vec<Ident>, IdentError> {
     let mut parts = Vec::new();
     let mut rest = text.trim();
     loop {
         let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
-            let mut name = String::new();
-            let mut tail = quoted;
-            loop {
-                let end = tail.find('"').ok_or_else(|| IdentError::Unclosed(text.into()))?;
-                name.push_str(&tail[..end]);
-                tail = &tail[end + 1..];
-                match tail.strip_prefix('"') {
-                    Some(more) => {
-                        name.push('"');
-                        tail = more;
-                    }
-                    None => break,
-                }
-            }
-            (name, tail)
+            quoted_name(quoted).ok_or_else(|| IdentError::Unclosed(text.into()))?
         } else {
             let end = rest.find('.').unwrap_or(rest.len());
             let bare = &rest[..end];

@@ -10,7 +10,7 @@ mod kept;
 mod killed;
 mod looking;
 pub mod restored;
-mod secrets;
+pub mod secrets;
 mod stores;
 
 use std::fs;

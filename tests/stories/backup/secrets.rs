@@ -8,11 +8,11 @@ use crate::support::{Cluster, Database, Pgtend, newest_major, wait_until};
 
 const PASSWORD: &str = "hunter2-backup";
 
-/// A server that asks for passwords over TCP.
-async fn asking() -> (Cluster, Database) {
+/// A server that asks for passwords over TCP, and its role `tender` with this one.
+pub async fn asking(password: &str) -> (Cluster, Database) {
     let cluster = Cluster::with_tcp(newest_major(), &[]);
     let db = cluster.database().await;
-    db.execute(&format!("create role tender superuser login password '{PASSWORD}'")).await;
+    db.execute(&format!("create role tender superuser login password '{password}'")).await;
     fs::write(
         cluster.data().join("pg_hba.conf"),
         "local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
@@ -37,7 +37,7 @@ fn program(db: &Database, databases: &str) -> Pgtend {
 
 #[tokio::test]
 async fn the_password_is_on_no_command_line_and_in_no_word_of_ours() {
-    let (cluster, db) = asking().await;
+    let (cluster, db) = asking(PASSWORD).await;
     super::fill(&db, 24_000).await;
     let place = format!("127.0.0.1:{}/{}", cluster.port(), db.name());
     let given = format!("[databases.main]\nurl = \"postgresql://tender:{PASSWORD}@{place}\"");
@@ -75,7 +75,7 @@ async fn the_password_is_on_no_command_line_and_in_no_word_of_ours() {
 
 #[tokio::test]
 async fn a_password_that_is_wrong_for_the_dump_alone_is_told_in_the_servers_words() {
-    let (cluster, db) = asking().await;
+    let (cluster, db) = asking(PASSWORD).await;
     let url = format!("postgresql://tender@127.0.0.1:{}/{}", cluster.port(), db.name());
     let program = program(&db, &format!("[databases.main]\nurl = \"{url}\"\npassword_file = \"password\""));
     program.file("password", PASSWORD);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::{back_up, cut_off};
+use crate::backup::secrets::asking;
 use crate::backup::{children, fill, setting};
 use crate::support::{Cluster, newest_major, wait_until};
 
@@ -11,21 +12,7 @@ const PASSWORD: &str = "hunter2-restore";
 
 #[tokio::test]
 async fn the_password_of_the_target_is_on_no_command_line_and_in_no_word_of_ours() {
-    // It asks for passwords over TCP.
-    let cluster = Cluster::with_tcp(newest_major(), &[]);
-    let db = cluster.database().await;
-    db.execute(&format!("create role tender superuser login password '{PASSWORD}'")).await;
-    fs::write(
-        cluster.data().join("pg_hba.conf"),
-        "local all postgres trust\nhost all all 127.0.0.1/32 scram-sha-256\n",
-    )
-    .unwrap();
-    cluster.reload();
-    wait_until("the server to ask for passwords", async || {
-        let url = db.tcp_url().replace("postgres@", "tender@");
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.is_err_and(|error| error.code().is_none())
-    })
-    .await;
+    let (cluster, db) = asking(PASSWORD).await;
     fill(&db, 2_000).await;
     let place = format!("127.0.0.1:{}", cluster.port());
     let (given, bare) = (format!("tender:{PASSWORD}@{place}"), format!("tender@{place}"));

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use super::target::literal;
 use crate::kinds::backup::read::{self, Source};
 use crate::kinds::backup::words::size;
+use crate::pg::ident::quoted_name;
 use crate::pg::{Ident, split};
 
 /// Roles are kilobytes.
@@ -153,20 +154,7 @@ fn words(statement: &str, most: usize) -> Vec<String> {
     let mut rest = statement.trim_start();
     while !rest.is_empty() && words.len() < most {
         if let Some(quoted) = rest.strip_prefix('"') {
-            let mut name = String::new();
-            let mut tail = quoted;
-            loop {
-                let Some(end) = tail.find('"') else { return words };
-                name.push_str(&tail[..end]);
-                tail = &tail[end + 1..];
-                match tail.strip_prefix('"') {
-                    Some(more) => {
-                        name.push('"');
-                        tail = more;
-                    }
-                    None => break,
-                }
-            }
+            let Some((name, tail)) = quoted_name(quoted) else { return words };
             words.push(name);
             rest = tail.trim_start();
         } else {

@@ -208,7 +208,6 @@ pub struct Rows {
     pub table: TableName,
     /// It, those above it, and the leaf: for holds.
     pub lineage: Vec<TableName>,
-    pub oid: u32,
     /// Why they are looked for one by one: `the default partition`.
     pub what: String,
     pub action: crate::kinds::rows::Action,

@@ -40,7 +40,6 @@ use super::export;
 use super::holds::{Holds, Watcher};
 use crate::kinds::rows::{self, archive};
 use crate::kinds::{Applied, Context};
-use crate::pg::Session;
 use crate::pg::batch::Batch;
 use crate::run::{Plan, Step};
 
@@ -94,7 +93,6 @@ async fn rows_of(cx: &Context, looked: &[plan::Looked], holds: &Holds) -> Result
                 Action::Rows(Box::new(Rows {
                     table: facts.table().clone(),
                     lineage: facts.lineage.iter().cloned().chain([over.leaf.clone()]).collect(),
-                    oid: over.oid,
                     what: over.what.clone(),
                     action,
                 }))
@@ -129,27 +127,8 @@ pub async fn apply(cx: &Context, settings: &Batch, action: &Action) -> Result<Ap
         Action::Go(going) => Box::pin(detach::go(cx, going)).await,
         Action::Unmark(unmark) => detach::unmark(cx, unmark).await,
         Action::Rows(old) => {
-            let session = cx.own_session().await?;
-            let held = held(cx, &session, old).await;
-            session.close().await;
-            match held? {
-                Some(why) => {
-                    cx.report.warn(format!("{}: its rows stay, since {why}", old.action.step().target));
-                    Ok(Applied::Done)
-                }
-                None => {
-                    let watcher = Watcher { now: cx.now, lineage: &old.lineage };
-                    rows::apply(cx, settings, &watcher, &old.action).await
-                }
-            }
+            let watcher = Watcher { now: cx.now, lineage: &old.lineage };
+            rows::apply(cx, settings, &watcher, &old.action).await
         }
     }
-}
-
-/// Whether somebody wants the rows left alone since the plan was made.
-async fn held(cx: &Context, session: &Session, rows: &Rows) -> Result<Option<String>> {
-    let holds = super::holds::read(session).await?.map_err(|why| anyhow!("{why}"))?;
-    let tree = at_work::tree(session, rows.oid).await?;
-    let held = holds.on_any(rows.lineage.iter().chain(&tree), cx.now);
-    Ok(held.map(|(name, hold)| format!("{} is {}", name.plain(), hold.sentence())))
 }
