@@ -84,7 +84,7 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                     Err(error) => vec![Finding::error(explain(&error), "mend that, then check again")],
                 };
                 let about = |finding| Found { finding, origin: &job.origin, database: Some(name), job: Some(job) };
-                found.extend(findings.into_iter().map(about));
+                found.extend(findings.into_iter().map(|finding| about(as_it_matters(finding, job.enabled))));
             }
         }
     }
@@ -127,6 +127,14 @@ fn runs_too_rarely(job: &Definition, now: DateTime<Utc>) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// What would keep a job from its work keeps nobody from theirs as long as the job is switched off.
+fn as_it_matters(finding: Finding, enabled: bool) -> Finding {
+    if enabled || finding.severity != Severity::Error {
+        return finding;
+    }
+    Finding { severity: Severity::Warning, message: format!("once it is enabled: {}", finding.message), ..finding }
 }
 
 async fn look_at_job(engine: &Engine, job: &Definition) -> Result<Vec<Finding>> {

@@ -32,9 +32,11 @@ impl Pgtend {
         program
     }
 
-    /// A config with the database as `main`, HTTP on a free port, and these jobs (or any other tables).
+    /// A config with the database as `main`, HTTP on a free port, and these jobs (or any other tables), in which `{url}` is
+    /// the database's.
     pub fn tending(database: &Database, jobs: &str) -> Self {
-        Self::new(&format!("[databases.main]\nurl = \"{}\"\n\n{LISTEN}\n{jobs}", database.url()))
+        let (url, jobs) = (database.url(), jobs.replace("{url}", &database.url()));
+        Self::new(&format!("[databases.main]\nurl = \"{url}\"\n\n{LISTEN}\n{jobs}"))
     }
 
     /// Writes `pgtend.toml` anew, as before a reload.
