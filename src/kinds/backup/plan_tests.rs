@@ -8,7 +8,8 @@ use crate::kinds::backup::survey::tests::server;
 fn kept(id: &str, size: u64) -> Kept {
     let manifest = manifest(id, size);
     let at = manifest.started_at;
-    Kept { manifest, verified: Some(Verified { id: id.into(), at, good: true, how: "x".into(), error: None }) }
+    let verified = Some(Verified { id: id.into(), at, good: true, how: "x".into(), error: None });
+    Kept { manifest, verified, restored: None }
 }
 
 fn shelf(all: Vec<Kept>) -> Shelf {
