@@ -326,6 +326,24 @@ fn what_an_earlier_run_began_is_finished_if_it_would_be_begun_today() {
         "",
         &left("it ends 2026-06-01, after the cutoff", "2026-05-01", "2026-06-01"),
     );
+    // What is not certain to be ours is dropped by nobody.
+    check_old(
+        &format!("{pending}! intent m02 drop"),
+        "",
+        "
+        detach m02: its detaching was begun, whether by an earlier run or by somebody else, and not finished; its detaching is finished
+        drop m01: RULE; detached concurrently
+        warn m02: a run was about to detach it, and whether that one has begun it or somebody else, who wants to keep it, cannot be told: it is finished, and left as a table of its own; to drop it: DROP TABLE \"public\".\"m02\"
+        NEXT",
+    );
+    check_old(
+        "! doubtful gone 2025-01-01 2025-02-01 drop",
+        "",
+        "
+        drop m01: RULE; detached concurrently
+        warn gone: is detached from events, and is left as it is: a run was about to detach it, and whether that one has done it or somebody else, who wants to keep it, cannot be told; to keep it: COMMENT ON TABLE \"public\".\"gone\" IS NULL; to drop it: DROP TABLE \"public\".\"gone\"; to take it back: ALTER TABLE \"public\".\"events\" ATTACH PARTITION \"public\".\"gone\" FOR VALUES FROM ('2025-01-01 00:00:00+00') TO ('2025-02-01 00:00:00+00')
+        NEXT",
+    );
     // Begun and not even detached: a mark on what stays is taken away, and one on what goes is part of the work.
     check_old(
         "! mark m06 drop",
