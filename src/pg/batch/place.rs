@@ -6,7 +6,8 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::Host;
-use super::work::{Trouble, Work};
+use super::trouble::Trouble;
+use super::work::Work;
 use crate::pg::TableName;
 
 impl<H: Host> Work<'_, H> {

@@ -14,6 +14,8 @@ use crate::kinds::retention::policy::RetentionTable;
 use crate::pg::Ident;
 use crate::pg::catalog::{OnDelete, Reference};
 
+#[path = "plan_begun.rs"]
+mod begun;
 #[path = "plan_order.rs"]
 mod order;
 #[path = "plan_properties.rs"]

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::facts::Going;
 use crate::kinds::Context;
-use crate::pg::session::settle_link;
+use crate::pg::settings::settle_link;
 use crate::pg::{Link, Session};
 
 /// So long is a detaching at least that is looked at: most take less.
