@@ -76,6 +76,7 @@ impl<H: Host> Work<'_, H> {
             last: row.get(2),
             skipped: row.get(3),
             kept: row.get(4),
+            blind: whole && row.get(6),
         };
         Ok((found, row.get::<_, Vec<i64>>(5).into_iter().map(count).collect()))
     }

@@ -92,10 +92,16 @@ impl<H: Host> Work<'_, H> {
                 "even the smallest batch took longer than {} s; an index is missing for the time, or on a foreign key",
                 BATCH_TIMEOUT.as_secs()
             ),
-            Some(code) if *code == SqlState::DIVISION_BY_ZERO && self.deletion.into.is_some() => format!(
-                "fewer rows arrived than were sent, so that none was moved; does a trigger keep rows out? {}",
-                self.said()
-            ),
+            Some(code) if *code == SqlState::DIVISION_BY_ZERO && self.deletion.into.is_some() => {
+                let altered = match &self.deletion.into {
+                    Some(Into::Archive(_)) => ", or a column of either table was altered since the run began",
+                    _ => "",
+                };
+                format!(
+                    "fewer rows arrived than were sent{altered}, so that none was moved; does a trigger keep rows out? {}",
+                    self.said()
+                )
+            }
             Some(code) if *code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE && self.deletion.into.is_some() => format!(
                 "a value is too large for its column there, such as the count or a serial number, and the rows stay; {}",
                 self.said()

@@ -24,6 +24,9 @@ const TRIES: u32 = 8;
 /// So many, where it may be that somebody else was quicker, and most likely is not.
 const FEW_TRIES: u32 = 3;
 
+/// So often rows are looked for again that somebody changed meanwhile; who goes on changing them has them with the next run.
+const LAST_LOOKS: u32 = 3;
+
 pub(super) struct Work<'a, H: Host> {
     pub host: &'a H,
     pub sessions: &'a Sessions,
@@ -35,8 +38,10 @@ pub(super) struct Work<'a, H: Host> {
 }
 
 impl<H: Host> Work<'_, H> {
-    /// Both passes, and both again where the table was written anew meanwhile.
+    /// Both passes, and both again where the table was written anew meanwhile, or where rows are due that went from before
+    /// us to behind us.
     pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
+        let mut looks = LAST_LOOKS;
         loop {
             let file = self.file().await?;
             if self.left.file != Some(file) {
@@ -47,10 +52,16 @@ impl<H: Host> Work<'_, H> {
             if let Some(ended) = self.passes().await? {
                 return Ok(ended);
             }
-            if self.file().await? == file {
+            if self.file().await? != file {
+                tracing::info!(table = %self.deletion.leaf, "its rows lie elsewhere since the work began: from the start again");
+                continue;
+            }
+            if looks == 0 || !self.overlooked().await {
                 break;
             }
-            tracing::info!(table = %self.deletion.leaf, "its rows lie elsewhere since the work began: from the start again");
+            looks -= 1;
+            self.left.passed = false;
+            tracing::info!(table = %self.deletion.leaf, "rows that are due were changed meanwhile, and are looked for again");
         }
         Ok(match self.stayed().await? {
             None => Ended::Done,
@@ -148,7 +159,7 @@ impl<H: Host> Work<'_, H> {
         };
         self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
         let mut prepared = Prepared::default();
-        let always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
+        let mut always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
         let mut careful = always_careful;
         let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
@@ -162,13 +173,21 @@ impl<H: Host> Work<'_, H> {
             match tried {
                 Ok((found, followers)) => {
                     failures = 0;
+                    let again = found.blind;
+                    if again {
+                        // A trigger has come since the plan: the same range once more, in the form that sees what it keeps.
+                        self.deletion.guarded = true;
+                        always_careful = true;
+                    }
                     careful = always_careful;
                     testpoint::reach("batch.committed").await;
                     if found.gone > 0 {
                         self.left.moved = true;
                         self.host.deleted(found.gone, &followers);
                     }
-                    walk.advance(found, took);
+                    if !again {
+                        walk.advance(found, took);
+                    }
                     let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);
                     if walk.is_over() {
                         break;
