@@ -11,12 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
 
 use super::connect::{Connector, pool_error};
 use super::fence::Fence;
-use super::settings::{Facts, facts, set};
+use super::settings::{Facts, OWN_PATH, facts, set};
 use super::{Canceller, Conninfo, Link, connect, pooler};
 
 /// A database of the config: where it is, and a pool of connections for the runs that work in it.

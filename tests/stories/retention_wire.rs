@@ -7,7 +7,10 @@ const ROWS: i64 = 30;
 
 /// A log of old rows, a summary, an archive, and a table of months, each with as many rows.
 async fn prepare(db: &Database, keys: &str) {
-    db.execute("DROP SCHEMA IF EXISTS archive CASCADE; DROP TABLE IF EXISTS results, runs, months, months_1, log, sums").await;
+    db.execute(
+        "DROP SCHEMA IF EXISTS archive CASCADE; DROP TABLE IF EXISTS results, runs, months, months_1, log, sums",
+    )
+    .await;
     db.execute(&format!(
         "CREATE SCHEMA archive;
          CREATE TABLE log (id bigint PRIMARY KEY, kind text, created_at timestamptz);

@@ -70,7 +70,9 @@ async fn what_is_detached_by_hand_after_a_run_was_killed_is_left_and_told() {
             let program = killed(&db, tending(&db, ""), "retention.marked").await;
             db.execute(&format!("{BY_HAND}{how}")).await;
             let warnings = stays(&db, &program).await["details"]["warnings"].to_string();
-            for said in ["public.events_1", "is left as it is", "to keep it: COMMENT ON TABLE", "to drop it: DROP TABLE"] {
+            for said in
+                ["public.events_1", "is left as it is", "to keep it: COMMENT ON TABLE", "to drop it: DROP TABLE"]
+            {
                 assert!(warnings.contains(said), "{said}: {warnings}");
             }
             // Its comment taken off, it is nobody's business any more.

@@ -128,8 +128,10 @@ async fn a_column_that_is_altered_between_two_batches_gets_no_rows() {
                 Pgtend::tending(&db, &format!("{}{batch}", keeping(TO_ARCHIVE))).holding("batch.committed");
             let running = program.start(["run", "old", "--json"]);
             at.reached().await;
-            db.execute(&format!("ALTER TABLE {altered} ALTER price TYPE numeric(10,{after}); UPDATE log SET price = 1.2"))
-                .await;
+            db.execute(&format!(
+                "ALTER TABLE {altered} ALTER price TYPE numeric(10,{after}); UPDATE log SET price = 1.2"
+            ))
+            .await;
             at.go_on();
             let record = running.wait().await.exits(1).json().remove(0);
             let error = record["details"]["failures"][0]["error"].as_str().unwrap();

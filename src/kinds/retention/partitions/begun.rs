@@ -57,7 +57,10 @@ impl One<'_> {
                 (None, _) => (Fate::Detach, "its detaching was begun by somebody else and not finished"),
                 (Some(_), _) if !ours => {
                     self.notes.push(Step::warn(partition.name.plain(), pending_in_doubt(&partition.name)));
-                    (Fate::Detach, "its detaching was begun, whether by an earlier run or by somebody else, and not finished")
+                    (
+                        Fate::Detach,
+                        "its detaching was begun, whether by an earlier run or by somebody else, and not finished",
+                    )
                 }
                 (Some(mark), Ok((_, to))) if mark.fate == *fate && ages.is_old(*to) && !barred(leaf) => {
                     (fate.clone(), "its detaching was begun by an earlier run and not finished")

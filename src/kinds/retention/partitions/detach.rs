@@ -69,7 +69,9 @@ async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
         (Stand::Detached, _) => {
             let name = going.leaf.plain();
             cx.report.warn(match found.mark(going) {
-                Some(mark) => format!("{name} {}", begun::detached_in_doubt(&mark, &going.leaf, &at_work::attach(going))),
+                Some(mark) => {
+                    format!("{name} {}", begun::detached_in_doubt(&mark, &going.leaf, &at_work::attach(going)))
+                }
                 None => {
                     format!("{name} was detached by somebody else since the plan was made: it is left as it is")
                 }

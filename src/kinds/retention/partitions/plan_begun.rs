@@ -1,7 +1,6 @@
 //! What earlier runs, or others, have begun.
 
 use super::rules::check_old;
-use super::*;
 
 #[test]
 fn what_an_earlier_run_began_is_finished_if_it_would_be_begun_today() {

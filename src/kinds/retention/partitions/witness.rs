@@ -47,7 +47,10 @@ impl<'a> Witness<'a> {
                 let Ok(Ok(seen)) = timeout(self.patience(), self.look(&link)).await else { break };
                 if seen {
                     self.going.ledger.begin(self.going.oid);
-                    if timeout(self.patience(), link.client.batch_execute(self.say)).await.is_ok_and(|said| said.is_ok()) {
+                    if timeout(self.patience(), link.client.batch_execute(self.say))
+                        .await
+                        .is_ok_and(|said| said.is_ok())
+                    {
                         break;
                     }
                     // Somebody has it locked: a VACUUM, or our own statement at its end.
