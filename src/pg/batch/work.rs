@@ -116,6 +116,7 @@ impl<H: Host> Work<'_, H> {
     async fn passes(&mut self) -> Result<Option<Ended<H::Reason>>> {
         if !self.left.passed {
             let mut walk = match &self.deletion.access {
+                Access::Index(_) if self.deletion.objects.is_some() => Walk::index_with_objects(self.settings),
                 Access::Index(_) => Walk::index(self.settings),
                 Access::Blocks => match self.blocks().await? {
                     Some(blocks) => Walk::blocks(0, blocks, self.settings),
@@ -202,7 +203,8 @@ impl<H: Host> Work<'_, H> {
         };
         self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
         let mut prepared = Prepared::default();
-        let always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
+        let asks = self.deletion.guarded || self.deletion.spares() || self.deletion.objects.is_some();
+        let always_careful = form == Form::Eager && asks;
         let mut careful = always_careful;
         let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
@@ -221,6 +223,9 @@ impl<H: Host> Work<'_, H> {
                     if found.gone > 0 {
                         self.left.moved = true;
                         self.host.deleted(found.gone, &followers);
+                    }
+                    if let Some(ended) = self.note_objects(&found.objects) {
+                        return Ok(Some(ended));
                     }
                     walk.advance(found, took);
                     let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);
@@ -340,6 +345,10 @@ impl<H: Host> Work<'_, H> {
         form: Form,
     ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
         testpoint::reach("batch.begins").await;
+        if let Some(objects) = &self.deletion.objects {
+            let tried = self.with_objects(prepared, walk, form, objects).await;
+            return self.end(tried).await;
+        }
         let tried = self.statement(prepared, walk, form).await;
         if self.deletion.spares() { self.end(tried).await } else { tried }
     }
@@ -385,6 +394,7 @@ impl<H: Host> Work<'_, H> {
             last: row.get(2),
             skipped: row.get(3),
             kept: row.get(4),
+            ..Found::default()
         };
         Ok((found, row.get::<_, Vec<i64>>(5).into_iter().map(count).collect()))
     }
@@ -424,7 +434,8 @@ impl<H: Host> Work<'_, H> {
                 )
             }
             Some(code) if *code == SqlState::QUERY_CANCELED => format!(
-                "even the smallest batch took longer than {} s; an index is missing for the time, or on a foreign key",
+                "even the smallest batch took longer than {} s; an index is missing for the time, on a foreign key, or on \
+                 the column of objects",
                 super::BATCH_TIMEOUT.as_secs()
             ),
             Some(code) if *code == SqlState::DIVISION_BY_ZERO && self.deletion.into.is_some() => format!(
