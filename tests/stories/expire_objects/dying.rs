@@ -71,7 +71,8 @@ async fn a_stop_waits_for_no_more_than_what_is_on_its_way_to_the_store() {
         // Without an answer, so that the stop comes while they are waited for.
         server.fail(Fault::new(Op::Delete, Harm::Stall).always());
         let keys = format!("{}\nbatch = {{ rows = 20, target = '20s' }}", tables());
-        let running = tending(&db, &server, &keys).start(["run", "artifacts", "--json"]);
+        let program = tending(&db, &server, &keys);
+        let running = program.start(["run", "artifacts", "--json"]);
         wait_until("the store to be asked", async || server.asked(Op::Delete) > 0).await;
         running.signal(libc::SIGTERM);
         let record = running.wait().await.json().remove(0);

@@ -143,7 +143,7 @@ async fn a_store_that_does_not_answer_is_left_alone_and_nothing_is_lost() {
                 let server = S3Server::start();
                 ended(&db, &server, 200).await;
                 server.fail(Fault::new(Op::Delete, harm).always());
-                let program = tending(&db, &server, &tables()).env("PGTEND_HURRY", "10");
+                let program = tending(&db, &server, &tables()).env("PGTEND_HURRY", "3");
                 let record = run(&program, 1).await;
                 // The row without an object may have gone with the first batch.
                 assert!(["partial", "failed"].contains(&record["outcome"].as_str().unwrap()), "{record}");
