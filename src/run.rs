@@ -176,6 +176,9 @@ pub enum Counted {
     RowsDeleted,
     RowsArchived,
     RowsSummarized,
+    ObjectsDeleted,
+    /// Rows that stay because their object could not be deleted, or is none that may be.
+    ObjectsFailed,
     LockTimeouts,
 }
 
@@ -188,6 +191,8 @@ impl Counted {
         Counted::RowsDeleted,
         Counted::RowsArchived,
         Counted::RowsSummarized,
+        Counted::ObjectsDeleted,
+        Counted::ObjectsFailed,
         Counted::LockTimeouts,
     ];
 
@@ -200,6 +205,8 @@ impl Counted {
             Counted::RowsDeleted => "rows_deleted",
             Counted::RowsArchived => "rows_archived",
             Counted::RowsSummarized => "rows_summarized",
+            Counted::ObjectsDeleted => "objects_deleted",
+            Counted::ObjectsFailed => "objects_failed",
             Counted::LockTimeouts => "lock_timeouts",
         }
     }

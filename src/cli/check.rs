@@ -49,13 +49,30 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
         let about = |finding| Found { finding, origin: &job.origin, database: Some(&job.database), job: Some(job) };
         found.extend(runs_too_rarely(job, Clock::default().host()).into_iter().map(about));
     }
+    for (name, store) in &config.stores {
+        let uses = || config.jobs.iter().flat_map(|job| job.spec.stores()).filter(|one| one.store == *name);
+        if uses().any(|one| one.foreign) && uses().any(|one| !one.foreign) {
+            let finding = Finding::warning(
+                format!("store {name} has backups in it as well as objects of rows, and a row may name a backup"),
+                "make two stores of it, each with a prefix or a directory of its own",
+            );
+            found.push(Found { finding, origin: &store.origin, database: None, job: None });
+        }
+    }
     if !args.offline {
         let engine = Engine::new(config, Arc::new(Shared::default()))?;
         for (name, store) in &config.stores {
             let uses: Vec<StoreUse> =
                 config.jobs.iter().flat_map(|job| job.spec.stores()).filter(|one| one.store == *name).collect();
             if let Some(tried) = engine.stores.get(name).filter(|_| !uses.is_empty()) {
-                let findings = tried.probe(uses.iter().any(|one| one.deletes)).await;
+                let (foreign, own): (Vec<_>, Vec<_>) = uses.iter().partition(|one| one.foreign);
+                let mut findings = Vec::new();
+                if !own.is_empty() {
+                    findings.extend(tried.probe(own.iter().any(|one| one.deletes)).await);
+                }
+                if !foreign.is_empty() {
+                    findings.extend(tried.probe_removal().await);
+                }
                 let about = |finding| Found { finding, origin: &store.origin, database: None, job: None };
                 found.extend(findings.into_iter().map(about));
             }

@@ -233,7 +233,7 @@ mod tests {
         let source = Arc::new(Source { path: "f".into(), text: text.into() });
         let of = |written: &str, store: &str| {
             let at = text.find(written).unwrap();
-            StoreUse { store: store.into(), span: at..at + written.len(), deletes: false }
+            StoreUse { store: store.into(), span: at..at + written.len(), deletes: false, foreign: false }
         };
         let said = |stores: &[&str]| {
             let uses = vec![

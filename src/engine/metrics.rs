@@ -94,6 +94,14 @@ impl Metrics {
                 Counted::RowsSummarized => {
                     ("pgtend_rows_summarized_total", "Rows added to a summary and deleted, as one.")
                 }
+                Counted::ObjectsDeleted => (
+                    "pgtend_objects_deleted_total",
+                    "Objects in stores deleted because their rows were past their time.",
+                ),
+                Counted::ObjectsFailed => (
+                    "pgtend_objects_failed_total",
+                    "Rows that stayed because their object could not be deleted, or is not one of their store.",
+                ),
                 Counted::LockTimeouts => {
                     ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout.")
                 }

@@ -90,6 +90,8 @@ pub struct StoreUse {
     pub span: std::ops::Range<usize>,
     /// Whether it deletes objects there, such as a backup with `keep`.
     pub deletes: bool,
+    /// Whether the objects there are somebody else's, so that it does nothing but delete them.
+    pub foreign: bool,
 }
 
 /// What else the config has, for a kind that builds on other jobs and databases.

@@ -1,8 +1,9 @@
-//! Where backups are kept: buckets that speak the S3 protocol, and directories.
+//! Where backups are kept, and objects that rows stand for: buckets that speak the S3 protocol, and directories.
 //!
 //! An object is there whole or not at all: it is uploaded in parts and appears with [`Upload::complete`]. What a run that
 //! was killed has left behind is nobody's object, and [`Store::sweep`] clears it away.
 
+pub mod address;
 pub mod directory;
 pub mod key;
 mod ledger;
@@ -18,6 +19,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 
+use self::address::Addresses;
+pub use self::address::Located;
 pub use self::key::Key;
 
 /// A store as the config says it: exactly one table, `s3` or `directory`.
@@ -36,6 +39,7 @@ pub struct Store {
     /// As the config calls it.
     pub name: String,
     kind: Kind,
+    addresses: Addresses,
 }
 
 #[derive(Debug)]
@@ -90,11 +94,19 @@ impl Store {
     /// # Errors
     /// The settings cannot be used, such as a certificate that is none.
     pub fn new(name: impl Into<String>, settings: &Settings) -> Result<Self> {
-        let kind = match settings {
-            Settings::S3(settings) => Kind::S3(s3::S3::new(settings)?),
-            Settings::Directory(settings) => Kind::Directory(directory::Directory::new(settings)),
+        let (kind, addresses) = match settings {
+            Settings::S3(settings) => {
+                let s3 = s3::S3::new(settings)?;
+                let addresses = Addresses::of_bucket(settings, s3.place());
+                (Kind::S3(s3), addresses)
+            }
+            Settings::Directory(settings) => {
+                let directory = directory::Directory::new(settings);
+                let addresses = Addresses::of_directory(settings, directory.place());
+                (Kind::Directory(directory), addresses)
+            }
         };
-        Ok(Self { name: name.into(), kind })
+        Ok(Self { name: name.into(), kind, addresses })
     }
 
     /// The parts of an object of about `expected` bytes: as small as they may be, and so large that it fits into as many
@@ -181,6 +193,32 @@ impl Store {
         match &self.kind {
             Kind::S3(s3) => s3.delete(key).await,
             Kind::Directory(directory) => directory.delete(key).await,
+        }
+        .with_context(|| self.said())
+    }
+
+    /// The object at an address that somebody else has written down.
+    ///
+    /// # Errors
+    /// It is none of this store, or it is not certain which; why, in words.
+    pub fn locate(&self, address: &str) -> Result<Located, String> {
+        self.addresses.locate(address)
+    }
+
+    /// The ways in which the address of an object is usually written.
+    pub fn spelled(&self, object: &Located) -> Vec<String> {
+        self.addresses.spelled(object)
+    }
+
+    /// Deletes an object of somebody else's, whatever it is called. That it was not there is seen only where the store says
+    /// so: a bucket does not.
+    ///
+    /// # Errors
+    /// The store cannot be asked. That it refuses is an answer.
+    pub async fn remove(&self, object: &Located) -> Result<Deleted> {
+        match &self.kind {
+            Kind::S3(s3) => s3.remove(object).await,
+            Kind::Directory(directory) => directory.remove(object).await,
         }
         .with_context(|| self.said())
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
-use super::{Deleted, Key, Store};
+use super::{Deleted, Key, Kind, Located, Store};
 use crate::run::Finding;
 
 const CONTENT: &[u8] = b"Written by `pgtend check`, to see that backups can be. It may be deleted.\n";
@@ -15,7 +15,7 @@ impl Store {
     /// Writes, reads and deletes a small object whose name begins with `.pgtend-probe-`. That it cannot be deleted is an
     /// error only where something `deletes`, such as a backup with `keep`.
     pub async fn probe(&self, deletes: bool) -> Vec<Finding> {
-        let key = Key::hidden(&format!("pgtend-probe-{:016x}", RandomState::new().hash_one(std::process::id())));
+        let key = key();
         if let Err(error) = self.put(&key, Bytes::from_static(CONTENT)).await {
             let mend = format!("let it write to {}", self.place());
             return vec![Finding::error(format!("{error:#}"), mend)];
@@ -40,7 +40,10 @@ impl Store {
         findings.push(if deletes {
             Finding::error(
                 refused,
-                format!("a backup has `keep` for this store: let it delete from {}, or take `keep` out", self.place()),
+                format!(
+                    "something deletes there, such as a backup with `keep`: let it delete from {}, or take `keep` out",
+                    self.place()
+                ),
             )
         } else {
             Finding::warning(
@@ -53,8 +56,35 @@ impl Store {
         findings
     }
 
+    /// Whether objects can be deleted that are somebody else's: nothing is written, since nothing else ever is.
+    pub async fn probe_removal(&self) -> Vec<Finding> {
+        let refused = match &self.kind {
+            Kind::S3(_) => {
+                // Of what is not there; it is refused like any other by a store that refuses.
+                let object = Located::new(self.addresses.below_prefix(&key().to_string()));
+                match self.remove(&object).await {
+                    Ok(Deleted::Gone | Deleted::Absent) => return Vec::new(),
+                    Ok(Deleted::Refused(words)) => format!("store {}: it does not delete: {words}", self.name),
+                    Err(error) => format!("{error:#}"),
+                }
+            }
+            // What may be deleted there is what may be made.
+            Kind::Directory(directory) => match directory.is_there() {
+                true => return self.probe(true).await,
+                false => format!("store {}: there is no directory {}", self.name, self.place()),
+            },
+        };
+        let mend = format!("rows with objects in it cannot go: let this daemon delete from {}", self.place());
+        vec![Finding::error(refused, mend)]
+    }
+
     async fn read_back(&self, key: &Key) -> Result<bool> {
         let chunks: Vec<Bytes> = self.get(key).await?.try_collect().await?;
         Ok(chunks.concat() == CONTENT)
     }
+}
+
+/// A name that nobody else uses.
+fn key() -> Key {
+    Key::hidden(&format!("pgtend-probe-{:016x}", RandomState::new().hash_one(std::process::id())))
 }

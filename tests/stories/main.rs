@@ -18,6 +18,7 @@ mod daylight_saving;
 mod due_times;
 mod dying;
 mod expire;
+mod expire_objects;
 mod fixtures;
 mod history;
 mod http;

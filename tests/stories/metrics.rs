@@ -19,6 +19,8 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_job_next_run_timestamp_seconds", Some("")),
     ("pgtend_job_consecutive_failures", Some("")),
     ("pgtend_rows_deleted_total", Some("table")),
+    ("pgtend_objects_deleted_total", Some("table")),
+    ("pgtend_objects_failed_total", Some("table")),
     ("pgtend_lock_timeouts_total", Some("table")),
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
     ("pgtend_backup_verified_timestamp_seconds", Some("store")),
@@ -33,6 +35,11 @@ const JOBS: &str = r#"
 schedule = "@yearly"
 [jobs.sessions.expire]
 tables = [{ table = "public.sessions", column = "expires_at" }]
+
+[stores.files.directory]
+path = "files"
+[jobs.files.expire]
+tables = [{ table = "public.files", objects = { column = "path", store = "files" } }]
 
 [jobs.blocked]
 lock_timeout = "50ms"
@@ -60,7 +67,15 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     let db = Cluster::shared(newest_major()).database().await;
     db.execute("create table sessions (id int primary key, expires_at timestamptz); create table busy ()").await;
     db.execute("insert into sessions select n, now() - interval '1 day' from generate_series(1, 41) n").await;
+    db.execute(
+        "create table files (path text, expires_at timestamptz default '2020-01-01Z');
+         insert into files (path) values ('a'), ('b'), ('/elsewhere'), (null)",
+    )
+    .await;
     let program = Pgtend::tending(&db, JOBS);
+    for file in ["files/a", "files/b"] {
+        program.file(file, "");
+    }
     let daemon = program.daemon().ready().await;
     let mut client = db.client().await;
     let held = client.transaction().await.unwrap();
@@ -71,7 +86,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     daemon.wait_for_log("lock not had in time").await;
     assert_eq!(timeouts().await, None);
     held.rollback().await.unwrap();
-    for job in ["sessions", "blocked", "broken"] {
+    for job in ["sessions", "files", "blocked", "broken"] {
         db.wait_for_ended(job, 1).await;
         let gauge = "pgtend_job_last_run_timestamp_seconds";
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
@@ -123,6 +138,10 @@ async fn the_numbers_are_those_of_the_runs() {
         metric("pgtend_rows_deleted_total", &[("job", "sessions"), ("table", "public.sessions")]).await,
         Some(41.0)
     );
+    let files = [("job", "files"), ("table", "public.files")];
+    assert_eq!(metric("pgtend_rows_deleted_total", &files).await, Some(3.0));
+    assert_eq!(metric("pgtend_objects_deleted_total", &files).await, Some(2.0));
+    assert_eq!(metric("pgtend_objects_failed_total", &files).await, Some(1.0));
     assert!(metric("pgtend_lock_timeouts_total", &[("job", "blocked")]).await.unwrap() >= 1.0);
     assert_eq!(metric("pgtend_job_runs_total", &[("job", "broken"), ("outcome", "failed")]).await, Some(1.0));
     assert_eq!(metric("pgtend_job_runs_total", &[("job", "broken"), ("outcome", "succeeded")]).await, Some(0.0));

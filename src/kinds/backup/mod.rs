@@ -79,6 +79,7 @@ impl Kind for Backup {
             store: to.get_ref().store.clone(),
             span: to.span(),
             deletes: to.get_ref().keep.is_some(),
+            foreign: false,
         };
         self.to.iter().map(use_of).collect()
     }

@@ -1,7 +1,8 @@
 //! `expire`: deletes rows whose own time is over, such as sessions past their `expires_at`.
 //!
 //! The rows go in small batches, oldest first, each batch locked before it is deleted: a session that is extended while the
-//! job runs lives on. There is one cutoff a run, the database's time at its start less `grace`.
+//! job runs lives on. There is one cutoff a run, the database's time at its start less `grace`. Where rows stand for objects
+//! in a store, each object goes before its row does.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::rows::objects::ObjectsOf;
 use super::rows::{self, Action, Time, Unwatched, Wanted, Words};
-use super::{Applied, Context, Kind};
+use super::{Applied, Context, Kind, StoreUse};
 use crate::period::Period;
 use crate::pg::batch::Batch;
 use crate::pg::{Ident, TableName};
@@ -47,6 +49,19 @@ pub struct ExpireTable {
     /// An SQL condition that a row must meet besides.
     #[serde(rename = "where")]
     pub condition: Option<String>,
+    /// The objects in a store that rows stand for: each is deleted before its row is, and a row whose object cannot be
+    /// deleted stays.
+    pub objects: Option<ExpireObjects>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpireObjects {
+    /// The column with the address of a row's object, of type `text` or `varchar`: `s3://bucket/key`, a URL of the store, or
+    /// the key; NULL and '' for none.
+    pub column: Ident,
+    /// The store that the objects are in; no other is ever touched.
+    pub store: String,
 }
 
 impl ExpireTable {
@@ -73,6 +88,7 @@ impl ExpireTable {
             words: Words::Ended,
             into: None,
             making: None,
+            objects: self.objects.as_ref().map(|of| ObjectsOf { column: of.column.clone(), store: of.store.clone() }),
         })
     }
 }
@@ -95,6 +111,14 @@ impl Kind for Expire {
             if table.column.is_some() && table.expression.is_some() {
                 mistake(format!("{name} has both column and expression"), "keep the one that says when a row ends");
             }
+            let like = |other: &Spanned<ExpireTable>| other.get_ref().table == table.table;
+            let of_others =
+                self.tables.iter().filter(|other| like(other)).any(|other| other.get_ref().objects.is_some());
+            if table.objects.is_none() && of_others {
+                let message = format!("rows of {name} that go by this leave the objects behind that they stand for");
+                found.push(Finding::warning(message, "give it objects too").at(entry.span()));
+            }
+            let mut mistake = |message: String, mend: &str| found.push(Finding::error(message, mend).at(entry.span()));
             for (key, sql) in [("expression", &table.expression), ("where", &table.condition)] {
                 if sql.as_ref().is_some_and(|sql| sql.trim().is_empty()) {
                     mistake(format!("{key} of {name} is empty"), "write SQL, or leave the key out");
@@ -108,6 +132,14 @@ impl Kind for Expire {
             }
         }
         found
+    }
+
+    fn stores(&self) -> Vec<StoreUse> {
+        let use_of = |entry: &Spanned<ExpireTable>| {
+            let store = entry.get_ref().objects.as_ref()?.store.clone();
+            Some(StoreUse { store, span: entry.span(), deletes: true, foreign: true })
+        };
+        self.tables.iter().filter_map(use_of).collect()
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
@@ -170,7 +202,13 @@ mod tests {
         check("tables = [{ table = 's' }, { table = 'public.S' }]", "public.s stands twice");
         check("tables = [{ table = 's', column = 'a', expression = 'b' }]", "both column and expression");
         check("tables = [{ table = 's', where = ' ' }]", "where of public.s is empty");
-        check("tables = [{ table = 's', objects = {} }]", "unknown field `objects`");
+        check("tables = [{ table = 's', objects = { column = 'a', store = 'b' } }]", "");
+        check(
+            "tables = [{ table = 's', objects = { column = 'a', store = 'b' } }, { table = 's', where = 'c' }]",
+            "rows of public.s that go by this leave the objects behind",
+        );
+        check("tables = [{ table = 's', objects = { column = 'a' } }]", "missing field `store`");
+        check("tables = [{ table = 's', objects = { store = 'a', key = 'b' } }]", "unknown field `key`");
         check("tables = [{ table = 's', grace = 3 }]", "has no unit");
         check("tables = [{ table = 's' }]\nbatch = { rows = 0 }", "batch.rows must be between");
         check("tables = [{ table = 's' }]\nbatch = { target = '1h' }", "batch.target must be between");
@@ -186,9 +224,20 @@ mod tests {
     #[test]
     fn editors_are_told_of_every_key() {
         let schema = serde_json::to_string(&schemars::schema_for!(Expire)).unwrap();
-        for key in
-            ["tables", "column", "expression", "grace", "where", "batch", "rows", "target", "pause", "max_replica_lag"]
-        {
+        for key in [
+            "tables",
+            "column",
+            "expression",
+            "grace",
+            "where",
+            "objects",
+            "store",
+            "batch",
+            "rows",
+            "target",
+            "pause",
+            "max_replica_lag",
+        ] {
             assert!(schema.contains(&format!("\"{key}\":")), "{key} is not in {schema}");
         }
     }

@@ -63,6 +63,7 @@ impl Kind for RestoreTest {
             store: store.get_ref().clone(),
             span: store.span(),
             deletes: false,
+            foreign: false,
         };
         self.store.iter().map(use_of).collect()
     }

@@ -83,7 +83,7 @@ impl Kind for Retention {
     fn stores(&self) -> Vec<StoreUse> {
         let use_of = |entry: &toml::Spanned<RetentionTable>| {
             let store = entry.get_ref().export.clone()?;
-            Some(StoreUse { store, span: entry.span(), deletes: false })
+            Some(StoreUse { store, span: entry.span(), deletes: false, foreign: false })
         };
         self.tables.iter().filter_map(use_of).collect()
     }

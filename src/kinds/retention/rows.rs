@@ -116,6 +116,7 @@ fn nothing(target: &Target, cx: &Context) -> Wanted {
         words: Words::Old,
         into: None,
         making: None,
+        objects: None,
     }
 }
 

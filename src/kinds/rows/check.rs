@@ -55,6 +55,18 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
                 "give them one, or delete them by hand",
             ));
         }
+        if let (Some(objects), Some(facts)) = (&facts.wanted.objects, &work.objects) {
+            if !facts.indexed {
+                found.push(Finding::warning(
+                    format!("each batch reads all of {name} to see whether other rows have the same objects"),
+                    format!("CREATE INDEX CONCURRENTLY ON {} ({});", leaf.name, objects.column),
+                ));
+            }
+            if let Some(said) = facts.said_foreign("rows") {
+                let mend = format!("correct them, or leave them out with where; it is store {}", objects.store);
+                found.push(Finding::warning(format!("{name}: {said}"), mend));
+            }
+        }
         for what in plan::without(work) {
             found.push(Finding::warning(format!("{name}: {what}"), "each run fails until then"));
         }

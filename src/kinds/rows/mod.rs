@@ -7,12 +7,14 @@
 //! | facts -> actions and notes; pure | `plan` |
 //! | whether an archive takes them, column by column; pure | `fit` |
 //! | the archive: looked at, and made where it is missing | `archive` |
+//! | objects in a store that go before their rows | `objects` |
 //! | facts -> what would go wrong; pure | `check` |
 //! | one leaf, batch by batch | [`apply`], on `pg::batch` |
 
 pub mod archive;
 pub mod check;
 pub mod fit;
+pub mod objects;
 pub mod plan;
 pub mod survey;
 
@@ -25,13 +27,15 @@ use chrono_tz::Tz;
 use tokio_postgres::error::SqlState;
 
 use self::fit::Making;
+use self::objects::ObjectsOf;
 use self::plan::Follower;
 pub use self::plan::{Action, TableFacts};
 pub use self::survey::Depth;
 use super::{Applied, Context, StopReason};
-use crate::pg::batch::{self, Batch, Deletion, Into};
+use crate::pg::batch::{self, Batch, Deletion, Into, Removed};
 use crate::pg::{Ident, Session, TableName, blockers, catalog, explain};
 use crate::run::{Counted, Plan};
+use crate::store::{Located, Store};
 
 /// Which rows of a table are past their time, as a kind's config says it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +56,8 @@ pub struct Wanted {
     pub into: Option<Into>,
     /// What has to be made for it first.
     pub making: Option<Making>,
+    /// The objects that go with them.
+    pub objects: Option<ObjectsOf>,
 }
 
 /// What says how old a row is: of type `timestamptz`, `timestamp` or `date`.
@@ -232,8 +238,12 @@ async fn take(cx: &Context, settings: &Batch, watch: &impl Watch, delete: &plan:
         Some(Into::Archive(_)) => Counted::RowsArchived,
         Some(Into::Summary(_)) => Counted::RowsSummarized,
     };
+    let store = match &delete.objects {
+        Some(objects) => Some(&**objects.find(cx)?),
+        None => None,
+    };
     let table = delete.counted_as.clone();
-    let host = Run { cx, watch, leaf: delete.deletion.oid, table, counted, followers: &delete.followers };
+    let host = Run { cx, watch, leaf: delete.deletion.oid, table, counted, followers: &delete.followers, store };
     Ok(match batch::delete(&host, &cx.pg, &deletion, settings, &delete.progress).await? {
         batch::Ended::Done => Applied::Done,
         batch::Ended::Stayed { why, moved: true } => Applied::Partly(why),
@@ -353,10 +363,13 @@ struct Run<'a, W> {
     table: String,
     counted: Counted,
     followers: &'a [Follower],
+    /// Where the rows' objects are.
+    store: Option<&'a Store>,
 }
 
 impl<W: Watch> batch::Host for Run<'_, W> {
     type Reason = StopReason;
+    type Object = Located;
 
     fn held(&self, session: &Session) -> impl Future<Output = Result<Option<String>>> + Send {
         self.watch.held(session, self.leaf)
@@ -384,5 +397,33 @@ impl<W: Watch> batch::Host for Run<'_, W> {
 
     fn warn(&self, text: String) {
         self.cx.report.warn(text);
+    }
+
+    fn locate(&self, address: &str) -> Result<Located, String> {
+        self.store.ok_or_else(|| "there is no store".to_owned())?.locate(address)
+    }
+
+    fn spelled(&self, object: &Located) -> Vec<String> {
+        self.store.map_or_else(Vec::new, |store| store.spelled(object))
+    }
+
+    async fn remove(&self, all: &[Located]) -> Vec<Removed> {
+        match self.store {
+            Some(store) => objects::remove(self.cx, store, all).await,
+            None => vec![Removed::Untried; all.len()],
+        }
+    }
+
+    fn cleared(&self, deleted: u64, kept: u64, stayed: u64) {
+        for (what, n) in [(Counted::ObjectsDeleted, deleted), (Counted::ObjectsFailed, stayed)] {
+            if n > 0 {
+                self.cx.report.count(what, &self.table, n);
+            }
+        }
+        if kept > 0 {
+            let mut report = self.cx.report.lock();
+            let so_far = report.fields.get("objects_kept").and_then(serde_json::Value::as_u64).unwrap_or_default();
+            report.fields.insert("objects_kept".into(), (so_far + kept).into());
+        }
     }
 }

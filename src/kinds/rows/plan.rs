@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use super::fit::Making;
+use super::objects::ObjectsOf;
 use super::{Wanted, Words};
 use crate::pg::batch::{self, Access, Cutoff, Deletion, Progress};
 use crate::pg::catalog::{Leaf, OnDelete, Reference};
@@ -49,6 +50,38 @@ pub struct Work {
     pub nulls: Count,
     /// Rows that are due and stay, by the column that they have no value of and that is needed where they should go.
     pub without: Vec<(Ident, Count)>,
+    pub objects: Option<ObjectFacts>,
+}
+
+/// What is known of the objects that rows stand for, without asking their store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Whether an index finds rows by an address.
+    pub indexed: bool,
+    /// How many addresses were looked at.
+    pub looked_at: usize,
+    pub foreign: Option<Foreign>,
+}
+
+/// Addresses that are none of the store, or could be read in two ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    pub rows: usize,
+    /// One of them, and what is wrong with it.
+    pub address: String,
+    pub why: String,
+}
+
+impl ObjectFacts {
+    /// `of`: what rows were looked at.
+    pub fn said_foreign(&self, of: &str) -> Option<String> {
+        let Foreign { rows, address, why } = self.foreign.as_ref()?;
+        let looked_at = self.looked_at;
+        Some(format!(
+            "{rows} of {looked_at} {of} name objects that are not to be touched, such as {address:?}: {why}; \
+             such rows stay, and a run fails for them"
+        ))
+    }
 }
 
 /// A number of rows, as far as it could be had in little time.
@@ -119,6 +152,8 @@ pub struct Delete {
     pub followers: Vec<Follower>,
     /// What has to be made before the first row moves.
     pub making: Option<Making>,
+    /// Which objects go before the rows.
+    pub objects: Option<ObjectsOf>,
     /// How far it has come, for when it is applied a second time.
     pub progress: Progress,
 }
@@ -212,6 +247,7 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
                 due: work.due,
                 followers,
                 making: facts.wanted.making.clone(),
+                objects: facts.wanted.objects.clone(),
                 progress: Progress::default(),
             })));
             plan.actions.extend(referred);
@@ -231,7 +267,8 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
         let reason = format!("{} without a time: {}", work.nulls, words.never());
         notes.push(Step { detail: count_detail(work.nulls), ..Step::keep(&target, reason) });
     }
-    for reason in without(work) {
+    let foreign = work.objects.as_ref().and_then(|objects| objects.said_foreign("rows that are due"));
+    for reason in without(work).into_iter().chain(foreign) {
         notes.push(Step::warn(&target, reason));
     }
     let moves = matches!(work.deletion.into, Some(batch::Into::Archive(_)));
@@ -343,6 +380,10 @@ impl Action {
                     }
                     due => format!("{due} {} {}", words.before(), deletion.cutoff),
                 };
+                if let Some(ObjectsOf { column, store }) = &delete.objects {
+                    detail["objects"] = json!({ "column": column.as_str(), "store": store });
+                    reason = format!("{reason}; their objects in store {store} go first, by column {column}");
+                }
                 if let Some(making) = &delete.making {
                     detail["made"] = making.to.plain().into();
                     reason = format!("{reason}; {}", making.said());

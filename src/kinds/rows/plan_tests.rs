@@ -32,6 +32,7 @@ fn wanted() -> Wanted {
         words: Words::Ended,
         into: None,
         making: None,
+        objects: None,
     }
 }
 
@@ -64,12 +65,14 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
                 access: Access::Index("sessions_expires_at".into()),
                 guarded: false,
                 into: None,
+                objects: None,
             },
             index: Some("sessions_expires_at".into()),
             due,
             kept: Vec::new(),
             nulls: Count::Exactly(0),
             without: Vec::new(),
+            objects: None,
         }),
     }
 }
@@ -185,4 +188,24 @@ proptest! {
             prop_assert!(meant < now, "{written} means {meant}, which is not before {now}");
         }
     }
+}
+
+#[test]
+fn objects_are_named_and_addresses_that_are_not_followed_are_told() {
+    let mut one = leaf("artifacts", Count::Exactly(5));
+    let foreign = Foreign { rows: 2, address: "s3://other/\n".into(), why: "it is not in s3://b".into() };
+    one.work.as_mut().unwrap().objects = Some(ObjectFacts { indexed: true, looked_at: 4, foreign: Some(foreign) });
+    let objects = Some(ObjectsOf { column: ident("key"), store: "offsite".into() });
+    let plan = decide(vec![TableFacts { leaves: vec![one], ..TableFacts::new(&Wanted { objects, ..wanted() }) }]);
+    let step = plan.actions[0].step();
+    assert_eq!(
+        step.reason,
+        "5 rows ended before 2026-06-15 12:00:00Z; their objects in store offsite go first, by column \"key\""
+    );
+    assert_eq!(step.detail["objects"], json!({ "column": "key", "store": "offsite" }));
+    assert_eq!(
+        plan.notes[0].reason,
+        "2 of 4 rows that are due name objects that are not to be touched, such as \"s3://other/\\n\": it is not in s3://b; \
+         such rows stay, and a run fails for them"
+    );
 }

@@ -8,12 +8,13 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::plan::{self, Count, LeafFacts, Refusal, TableFacts, Work};
-use super::{Wanted, Words};
+use super::objects::ObjectsOf;
+use super::plan::{self, Count, LeafFacts, ObjectFacts, Refusal, TableFacts, Work};
+use super::{Wanted, Words, objects};
 use crate::kinds::Context;
-use crate::pg::batch::{self, Access, Cutoff, Deletion, Into};
+use crate::pg::batch::{self, Access, Cutoff, Deletion, Into, Objects};
 use crate::pg::catalog::{self, Leaf, OnDelete, Relation};
-use crate::pg::{Session, TableName, split};
+use crate::pg::{Ident, Session, TableName, split};
 
 /// So long may counting take, for each leaf and question.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -63,17 +64,18 @@ pub async fn root(session: &Session, wanted: &Wanted) -> Result<Result<Relation,
         return Ok(Err(row_security(name, &root)));
     }
     if let Some(column) = wanted.time.column().filter(|column| !root.columns.contains(*column)) {
-        let near = root.columns.iter().max_by(|a, b| {
-            let like = |other: &&crate::pg::Ident| {
-                strsim::jaro_winkler(&other.as_str().to_lowercase(), &column.as_str().to_lowercase())
-            };
-            like(a).total_cmp(&like(b))
-        });
         let key = wanted.words.key();
-        let mend = near.map_or_else(String::new, |near| format!("name it with {key}; the nearest is {near}"));
+        let mend = nearest(&root, column)
+            .map_or_else(String::new, |near| format!("name it with {key}; the nearest is {near}"));
         return refused(format!("{} has no column {column}", name.plain()), mend);
     }
     Ok(Ok(root))
+}
+
+/// The column whose name is most like that one.
+pub fn nearest<'a>(root: &'a Relation, column: &Ident) -> Option<&'a Ident> {
+    let like = |other: &Ident| strsim::jaro_winkler(&other.as_str().to_lowercase(), &column.as_str().to_lowercase());
+    root.columns.iter().max_by(|a, b| like(a).total_cmp(&like(b)))
 }
 
 /// # Errors
@@ -88,6 +90,9 @@ pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Dept
         Ok(time_type) => time_type,
         Err(refusal) => return refused(refusal),
     };
+    if let Err(refusal) = objects::readable(session, wanted, &root).await? {
+        return refused(refusal);
+    }
     let cutoff = plan::cutoff(wanted.before, time_type, wanted.zone);
     let cutoff = match (wanted.words, time_type, cutoff) {
         // A row that says only its day is old when all of that day is.
@@ -243,6 +248,7 @@ async fn work(
         access: Access::Blocks,
         guarded: !leaf.delete_triggers.is_empty(),
         into: wanted.into.clone().map(|into| into.of_leaf(&leaf.not_null)),
+        objects: wanted.objects.as_ref().map(|of| Objects { column: of.column.clone(), table: wanted.table.clone() }),
     };
     let look = Look { session, cx, leaf };
     let (index, worth_it) = look.index(&deletion).await?;
@@ -269,7 +275,11 @@ async fn work(
         // Without an index it would be a scan more in each run: the planner's statistics will do.
         look.nulls_by_statistics(wanted).await?
     };
-    Ok(Work { deletion, index, due, kept, nulls, without })
+    let objects = match &wanted.objects {
+        Some(of) => Some(look.objects(&deletion, of, depth).await?),
+        None => None,
+    };
+    Ok(Work { deletion, index, due, kept, nulls, without, objects })
 }
 
 struct Look<'a> {
@@ -316,6 +326,25 @@ impl Look<'_> {
         };
         let plan: Value = row.get(0);
         Ok(plan[0]["Plan"]["Plan Rows"].as_u64().map_or(Count::Unknown, Count::About))
+    }
+
+    /// The objects of rows that are due; for `check`, of any.
+    async fn objects(&self, deletion: &Deletion, of: &ObjectsOf, depth: Depth) -> Result<ObjectFacts> {
+        let (store, column) = (of.find(self.cx)?, &of.column);
+        let indexed = objects::is_indexed(self.session, self.leaf, column).await?;
+        let (condition, cutoff) = match depth {
+            Depth::Due => (format!("{} AND ", deletion.condition()), Some(&deletion.cutoff)),
+            Depth::Nulls => (String::new(), None),
+        };
+        let sql = format!(
+            "SELECT coalesce(array_agg(address), '{{}}') FROM (SELECT {0}.{column}::text AS address FROM {1} \
+             WHERE {condition}{0}.{column} <> '' LIMIT {2}) AS found",
+            deletion.alias,
+            deletion.from(),
+            objects::LOOKED_AT,
+        );
+        let addresses = self.bounded("", &sql, cutoff).await?.map_or_else(Vec::new, |row| row.get(0));
+        Ok(objects::sorted(store, indexed, &addresses))
     }
 
     async fn nulls_by_statistics(&self, wanted: &Wanted) -> Result<Count> {

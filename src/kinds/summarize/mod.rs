@@ -142,6 +142,7 @@ impl Summarize {
             words: Words::Counted,
             into: None,
             making: None,
+            objects: None,
         };
         let log = match rows::survey::root(session, &wanted).await? {
             Ok(log) => log,

@@ -53,7 +53,7 @@ impl<H: Host> Work<'_, H> {
 
     /// What stays and why, once all that could go is gone.
     pub(super) async fn stayed(&self) -> Result<Option<String>> {
-        let Some(summary) = self.summary() else { return Ok(None) };
+        let Some(summary) = self.summary() else { return Ok(self.left.objects.said()) };
         let mut said = Vec::new();
         if !summary.required.is_empty() {
             match self.session.query_one(&summary.without(&self.deletion), &[self.deletion.cutoff.parameter()]).await {

@@ -9,6 +9,7 @@ mod children;
 mod full;
 mod into;
 mod lag;
+mod objects;
 mod one;
 mod place;
 mod size;
@@ -28,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use into::{Archive, Into};
+pub use objects::{Objects, Removed};
 pub use size::Size;
 pub use statement::{Access, Cutoff, Deletion, Form, parenthesized};
 pub use summary::Summary;
@@ -86,6 +88,8 @@ impl Batch {
 /// The run that the engine works for.
 pub trait Host: Sync {
     type Reason: Send;
+    /// What a row with [`Objects`] stands for.
+    type Object: Clone + Ord + Send + Sync;
 
     /// The reason to stop, if there is one.
     fn requested(&self) -> Option<Self::Reason>;
@@ -97,6 +101,16 @@ pub trait Host: Sync {
     fn deleted(&self, rows: u64, followers: &[u64]);
     /// Something a person should know.
     fn warn(&self, text: String);
+
+    /// The object at an address that a row has, or why it is none that may be deleted.
+    fn locate(&self, address: &str) -> Result<Self::Object, String>;
+    /// The addresses at which other rows may have it.
+    fn spelled(&self, object: &Self::Object) -> Vec<String>;
+    /// Deletes objects, each in a few seconds and all of them in not many more: rows are locked meanwhile. What became of
+    /// each, in their order.
+    fn remove(&self, objects: &[Self::Object]) -> impl Future<Output = Vec<Removed>> + Send;
+    /// A batch was committed: objects deleted, objects that other rows have, rows that stay.
+    fn cleared(&self, deleted: u64, kept: u64, stayed: u64);
 }
 
 /// How the work on a leaf ended.
@@ -132,6 +146,8 @@ struct Left {
     kept: BTreeSet<String>,
     /// Groups of a summary whose count has no room for their rows.
     full: Vec<String>,
+    /// Rows that stay for their objects' sake.
+    objects: objects::Kept,
     /// Whether any row went.
     moved: bool,
 }
@@ -153,9 +169,14 @@ pub async fn delete<H: Host>(
     if let Some(Into::Summary(summary)) = &mut deletion.into {
         summary.full.clone_from(&left.full);
     }
-    let mut work =
-        Work { host, sessions, deletion, settings, session, replicas: Replicas::new(settings.max_replica_lag.0), left };
+    let mut settings = settings.clone();
+    if deletion.objects.is_some() {
+        settings.rows = Some(settings.rows.map_or(objects::MOST_ROWS, |rows| rows.min(objects::MOST_ROWS)));
+    }
+    let replicas = Replicas::new(settings.max_replica_lag.0);
+    let mut work = Work { host, sessions, deletion, settings: &settings, session, replicas, left };
     let ended = work.all().await;
+    work.tell_objects(&ended);
     *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = work.left;
     work.session.close().await;
     ended

@@ -31,6 +31,10 @@ impl<H: Host> Work<'_, H> {
         form: Form,
     ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
         testpoint::reach("batch.begins").await;
+        if let Some(objects) = &self.deletion.objects {
+            let tried = self.with_objects(prepared, walk, form, objects).await;
+            return self.end(tried).await;
+        }
         let tried = self.statement(prepared, walk, form).await;
         if self.deletion.spares() { self.end(tried).await } else { tried }
     }
@@ -77,6 +81,7 @@ impl<H: Host> Work<'_, H> {
             skipped: row.get(3),
             kept: row.get(4),
             blind: whole && row.get(6),
+            ..Found::default()
         };
         Ok((found, row.get::<_, Vec<i64>>(5).into_iter().map(count).collect()))
     }

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use tokio_postgres::types::ToSql;
 
-use super::Into;
+use super::{Into, Objects};
 use crate::pg::catalog::{OnDelete, Reference};
 use crate::pg::{Ident, TableName};
 
@@ -87,6 +87,8 @@ pub struct Deletion {
     pub guarded: bool,
     /// Where the rows go; nothing: they are gone.
     pub into: Option<Into>,
+    /// The objects that have to go before the rows; of rows that go nowhere.
+    pub objects: Option<Objects>,
 }
 
 impl Cutoff {
@@ -128,6 +130,13 @@ fn same(key: &Reference, of_ours: impl Fn(&Ident) -> String) -> String {
 }
 
 impl Deletion {
+    /// The last time that a batch by the index found.
+    pub(super) const LAST_BY_INDEX: &str = "(SELECT max(ends)::text FROM matching)";
+    /// The last ctid that a batch of blocks found, asked for only where the limit was reached. Qualified, or it would be
+    /// sorted as the text that it is shown as: (0,9) after (0,10).
+    pub(super) const LAST_BY_BLOCKS: &str = "CASE WHEN (SELECT count(*) FROM matching) >= $3::bigint\n    \
+                                             THEN (SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
+
     /// `ONLY leaf AS table`.
     pub fn from(&self) -> String {
         format!("ONLY {} AS {}", self.leaf, self.alias)
@@ -185,7 +194,7 @@ impl Deletion {
 
     /// One batch by the time's index. Parameters: cutoff, least time (text), rows at most, ctids to pass over (text[]).
     pub fn by_index(&self, form: Form) -> String {
-        self.batch(&self.matching_by_index(), "(SELECT max(ends)::text FROM matching)", form)
+        self.batch(&self.matching_by_index(), Self::LAST_BY_INDEX, form)
     }
 
     /// The rows of a batch by the time's index, with the parameters of [`Deletion::by_index`]. Sorted by place: a name would
@@ -202,11 +211,7 @@ impl Deletion {
 
     /// One batch of a range of blocks. Parameters: cutoff, first ctid (text), rows at most, ctid behind the last (text).
     pub fn by_blocks(&self, version: i32, form: Form) -> String {
-        // Asked for only where the limit was reached. Qualified, or it would be sorted as the text that it is shown as:
-        // (0,9) after (0,10).
-        let last = "CASE WHEN (SELECT count(*) FROM matching) >= $3::bigint\n    \
-                    THEN (SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
-        self.batch(&self.matching_by_blocks(version), last, form)
+        self.batch(&self.matching_by_blocks(version), Self::LAST_BY_BLOCKS, form)
     }
 
     /// The rows of a batch of a range of blocks, with the parameters of [`Deletion::by_blocks`].
@@ -319,7 +324,7 @@ impl Deletion {
     }
 
     /// What the deletion returns so that the rows that go with ours can be counted, and the array of their counts.
-    fn followers(&self) -> (String, String) {
+    pub(super) fn followers(&self) -> (String, String) {
         let mut keys: Vec<&Ident> = self.followed_by.iter().flat_map(|key| &key.referenced).collect();
         keys.sort();
         keys.dedup();

@@ -89,7 +89,8 @@ impl<H: Host> Work<'_, H> {
                 )
             }
             Some(code) if *code == SqlState::QUERY_CANCELED => format!(
-                "even the smallest batch took longer than {} s; an index is missing for the time, or on a foreign key",
+                "even the smallest batch took longer than {} s; an index is missing for the time, on a foreign key, or on \
+                 the column of objects",
                 BATCH_TIMEOUT.as_secs()
             ),
             Some(code) if *code == SqlState::DIVISION_BY_ZERO && self.deletion.into.is_some() => {

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use super::objects::{self, Outcome, Withheld};
 use super::statement::{Deletion, Form};
 use super::{Batch, MOST_LEFT, Size};
 
 /// Rows a batch of blocks takes at most, whatever is in them.
 const MOST_ROWS: u32 = 50_000;
+
+/// Of rows with objects the first batch takes so many, since nobody knows yet how fast the store is.
+const FEW_OBJECTS: u32 = 16;
 
 /// What a batch came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Found {
     pub kept: Vec<String>,
     /// A trigger may have kept rows that this way of deleting does not see.
     pub blind: bool,
+    /// What became of their objects.
+    pub objects: Outcome,
 }
 
 #[derive(Debug)]
@@ -30,6 +36,8 @@ pub struct Walk {
     size: Size,
     skipped: Vec<String>,
     kept: Vec<String>,
+    /// Rows that stay for their objects' sake, as far as they may be found again.
+    withheld: Vec<Withheld>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,14 +63,21 @@ impl Walk {
         let size = settings.rows.map_or_else(|| Size::new(500, 10, 50_000, settings.target.0), Size::fixed);
         // Every time there is, minus infinity included.
         let position = Position::Index { from: "-infinity".into(), over: false };
-        Self { position, size, skipped: Vec::new(), kept: Vec::new() }
+        Self { position, size, skipped: Vec::new(), kept: Vec::new(), withheld: Vec::new() }
+    }
+
+    /// As [`Walk::index`], of rows with objects: a batch takes as long as the store does.
+    pub fn index_with_objects(settings: &Batch) -> Self {
+        let most = settings.rows.unwrap_or(objects::MOST_ROWS);
+        Self { size: Size::new(FEW_OBJECTS, 1, most, settings.target.0), ..Self::index(settings) }
     }
 
     /// Through the blocks from `first` until before `end`.
     pub fn blocks(first: u32, end: u32, settings: &Batch) -> Self {
         let rows = settings.rows.unwrap_or(MOST_ROWS);
         let position = Position::Blocks { block: first, line: 0, end, rows };
-        Self { position, size: Size::new(64, 1, 16_384, settings.target.0), skipped: Vec::new(), kept: Vec::new() }
+        let size = Size::new(64, 1, 16_384, settings.target.0);
+        Self { position, size, skipped: Vec::new(), kept: Vec::new(), withheld: Vec::new() }
     }
 
     /// Whether ranges of blocks may go whole, because nobody has said how many rows a batch has.
@@ -85,6 +100,22 @@ impl Walk {
         }
     }
 
+    /// The last of the rows that the next batch finds, as [`Found::last`] has it: an expression beside `matching`.
+    pub const fn last(&self) -> &'static str {
+        match self.position {
+            Position::Index { .. } => Deletion::LAST_BY_INDEX,
+            Position::Blocks { .. } => Deletion::LAST_BY_BLOCKS,
+        }
+    }
+
+    /// The time of each of them, where the way goes by it.
+    pub const fn ends(&self) -> &'static str {
+        match self.position {
+            Position::Index { .. } => "matching.ends::text",
+            Position::Blocks { .. } => "NULL::text",
+        }
+    }
+
     /// Where the next batch begins, how many rows it may have, and by blocks the ctid it ends before.
     pub fn step(&self) -> (String, i64, Option<String>) {
         match &self.position {
@@ -101,7 +132,8 @@ impl Walk {
 
     /// The ctids not to be looked at again.
     pub fn passed_over(&self) -> Vec<String> {
-        self.skipped.iter().chain(&self.kept).cloned().collect()
+        let withheld = self.withheld.iter().map(|row| &row.ctid);
+        self.skipped.iter().chain(&self.kept).chain(withheld).cloned().collect()
     }
 
     pub fn skipped(&self) -> &[String] {
@@ -130,6 +162,14 @@ impl Walk {
     }
 
     pub fn advance(&mut self, found: Found, took: Duration) {
+        self.withheld.extend(found.objects.withheld);
+        if found.objects.untried {
+            // There was no time for all of it: the same again, of which there is less by now.
+            self.size.took(took, true);
+            self.skipped.extend(found.skipped);
+            self.kept.extend(found.kept);
+            return;
+        }
         let range_end = match self.position {
             Position::Blocks { block, end, .. } => self.range_end(block, end),
             Position::Index { .. } => 0,
@@ -166,6 +206,11 @@ impl Walk {
         }
         self.skipped.extend(found.skipped);
         self.kept.extend(found.kept);
+        // What lies before the place where the next batch begins is not met again.
+        match &self.position {
+            Position::Index { from, .. } => self.withheld.retain(|row| row.ends.as_ref() == Some(from)),
+            Position::Blocks { .. } => self.withheld.clear(),
+        }
     }
 }
 
@@ -195,6 +240,46 @@ mod tests {
         assert_eq!(walk.passed_over().len(), 2, "or the same two would be found for ever");
         walk.advance(Found::default(), Duration::ZERO);
         assert!(walk.is_over());
+    }
+
+    /// A batch of rows with objects, all of which stay.
+    fn withheld(ctids: &[&str], ends: &str, untried: bool) -> Found {
+        let row = |ctid: &&str| Withheld { ctid: (*ctid).into(), ends: Some(ends.into()), why: None };
+        let objects = Outcome { withheld: ctids.iter().map(row).collect(), untried, ..Outcome::default() };
+        Found { matching: ctids.len() as u64, last: Some(ends.into()), objects, ..Found::default() }
+    }
+
+    #[test]
+    fn rows_that_stay_for_their_objects_sake_are_passed_over_as_long_as_they_would_be_found_again() {
+        let mut walk = Walk::index_with_objects(&settings(Some(2)));
+        walk.advance(withheld(&["(0,1)", "(0,2)"], "2026-01-01", false), Duration::ZERO);
+        walk.advance(withheld(&["(0,3)"], "2026-01-01", false), Duration::ZERO);
+        assert_eq!(walk.passed_over().len(), 3, "all of one time");
+        walk.advance(withheld(&["(0,4)"], "2026-01-02", false), Duration::ZERO);
+        assert_eq!((walk.step().0.as_str(), walk.passed_over()), ("2026-01-02", vec!["(0,4)".into()]));
+    }
+
+    #[test]
+    fn what_there_was_no_time_for_is_found_again() {
+        for mut walk in [Walk::index_with_objects(&settings(Some(9))), Walk::blocks(0, 9, &settings(Some(9)))] {
+            let before = walk.step();
+            walk.advance(withheld(&["(0,1)"], "2026-01-01", true), Duration::from_secs(10));
+            assert_eq!((walk.step().0, walk.is_over()), (before.0, false));
+            assert_eq!(walk.passed_over(), ["(0,1)"]);
+        }
+    }
+
+    #[test]
+    fn batches_of_rows_with_objects_are_small_and_follow_the_store() {
+        let mut walk = Walk::index_with_objects(&settings(None));
+        assert_eq!(walk.step().1, 16);
+        for _ in 0..9 {
+            let full = Found { matching: 100, gone: 100, last: Some("2026-01-01".into()), ..Found::default() };
+            walk.advance(full, Duration::from_millis(10));
+        }
+        assert_eq!(walk.step().1, 100);
+        walk.advance(Found { matching: 100, ..Found::default() }, Duration::from_secs(25));
+        assert_eq!(walk.step().1, 1);
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl<H: Host> Work<'_, H> {
     async fn passes(&mut self) -> Result<Option<Ended<H::Reason>>> {
         if !self.left.passed {
             let mut walk = match &self.deletion.access {
+                Access::Index(_) if self.deletion.objects.is_some() => Walk::index_with_objects(self.settings),
                 Access::Index(_) => Walk::index(self.settings),
                 Access::Blocks => match self.blocks().await? {
                     Some(blocks) => Walk::blocks(0, blocks, self.settings),
@@ -159,7 +160,8 @@ impl<H: Host> Work<'_, H> {
         };
         self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
         let mut prepared = Prepared::default();
-        let mut always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
+        let asks = self.deletion.guarded || self.deletion.spares() || self.deletion.objects.is_some();
+        let mut always_careful = form == Form::Eager && asks;
         let mut careful = always_careful;
         let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
@@ -184,6 +186,9 @@ impl<H: Host> Work<'_, H> {
                     if found.gone > 0 {
                         self.left.moved = true;
                         self.host.deleted(found.gone, &followers);
+                    }
+                    if let Some(ended) = self.note_objects(&found.objects) {
+                        return Ok(Some(ended));
                     }
                     if !again {
                         walk.advance(found, took);

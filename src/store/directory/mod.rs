@@ -8,7 +8,7 @@ mod disk;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use super::ledger::Ledger;
-use super::{Deleted, Key, Object, Parts};
+use super::{Deleted, Key, Located, Object, Parts};
 
 /// `[stores.NAME.directory]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,10 @@ impl Directory {
 
     pub fn parts(&self, _expected: u64) -> Parts {
         Parts { size: PART, most: u32::MAX }
+    }
+
+    pub fn is_there(&self) -> bool {
+        self.root.is_dir()
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -166,18 +170,36 @@ impl Directory {
             if !disk::look(&place)?.is_some_and(|meta| meta.is_file()) {
                 return Ok(Deleted::Absent);
             }
-            match std::fs::remove_file(&place) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Deleted::Absent),
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
-                {
-                    return Ok(Deleted::Refused(format!("delete {}: {error}", place.display())));
-                }
-                Err(error) => return Err(anyhow!(error).context(format!("delete {}", place.display()))),
+            let deleted = delete_file(&place)?;
+            if deleted == Deleted::Gone {
+                disk::remove_emptied(&root, &place)?;
             }
-            disk::remove_emptied(&root, &place)?;
-            Ok(Deleted::Gone)
+            Ok(deleted)
+        })
+        .await
+    }
+
+    /// The folders stay: somebody may be about to put another file there.
+    ///
+    /// # Errors
+    /// The directory is not there, or something in it that is no file.
+    pub async fn remove(&self, object: &Located) -> Result<Deleted> {
+        let (root, place) = (self.root.clone(), self.root.join(object.as_str()));
+        blocking(move || {
+            if !root.is_dir() {
+                bail!("there is no directory {}: is its file system mounted?", root.display());
+            }
+            disk::no_links(&root, &place)?;
+            let deleted = match disk::look(&place)? {
+                Some(meta) if meta.is_file() => delete_file(&place)?,
+                Some(_) => bail!("{} is no file", place.display()),
+                None => Deleted::Absent,
+            };
+            // Also of what is gone already: whoever removed it may have died before it was brought to the disk.
+            if matches!(deleted, Deleted::Gone | Deleted::Absent) && place.parent().is_some_and(Path::is_dir) {
+                disk::sync_folder(&place)?;
+            }
+            Ok(deleted)
         })
         .await
     }
@@ -204,6 +226,17 @@ impl Directory {
             Ok(swept)
         })
         .await
+    }
+}
+
+fn delete_file(place: &Path) -> Result<Deleted> {
+    match std::fs::remove_file(place) {
+        Ok(()) => Ok(Deleted::Gone),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Deleted::Absent),
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            Ok(Deleted::Refused(format!("delete {}: {error}", place.display())))
+        }
+        Err(error) => Err(anyhow!(error).context(format!("delete {}", place.display()))),
     }
 }
 

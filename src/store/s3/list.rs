@@ -13,6 +13,9 @@ use crate::store::{Deleted, Key, Object};
 /// Refusals to delete that are an answer: of permissions, of locks, of versions that stay.
 const KEPT: &[&str] = &["AccessDenied", "Forbidden", "MethodNotAllowed", "ObjectLocked", "InvalidRequest"];
 
+/// How often a deletion is tried while others wait for it.
+const HURRIED: u32 = 3;
+
 /// All objects at or below `under`.
 ///
 /// # Errors
@@ -93,6 +96,26 @@ pub async fn delete(link: &Link, name: &str) -> Result<Deleted> {
     match deleted.await {
         Ok(_) => Ok(Deleted::Gone),
         Err(failure) if failure.is_absent() => Ok(Deleted::Absent),
+        Err(failure) if failure.is(KEPT) => Ok(Deleted::Refused(failure.to_string())),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Deletes what may be there, without looking first: whoever may delete need not be allowed to read. The rows that stand for
+/// objects are locked meanwhile, so that it is not tried as often as there is time.
+///
+/// # Errors
+/// The store cannot be asked.
+pub async fn remove(link: &Link, name: &str) -> Result<Deleted> {
+    let client = link.client().await?;
+    let deleted = try_often(link.settings.attempts.min(HURRIED), || async {
+        let request = client.delete_object().bucket(&link.settings.bucket).key(name);
+        request.send().await.map_err(|error| Failure::new("DeleteObject", &link.place(name), &error))
+    });
+    match deleted.await {
+        Ok(_) => Ok(Deleted::Gone),
+        // Said by the store, and not by somebody who knows nothing of objects, such as a proxy.
+        Err(failure) if failure.is(&["NoSuchKey"]) => Ok(Deleted::Absent),
         Err(failure) if failure.is(KEPT) => Ok(Deleted::Refused(failure.to_string())),
         Err(failure) => Err(failure.into()),
     }

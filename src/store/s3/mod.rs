@@ -25,7 +25,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use self::client::Link;
 pub use self::upload::Upload;
-use super::{Deleted, Key, Object, Parts};
+use super::{Deleted, Key, Located, Object, Parts};
 
 /// No part but the last may be smaller.
 pub const SMALLEST_PART: u64 = 5 << 20;
@@ -179,6 +179,12 @@ impl S3 {
     /// The store cannot be asked.
     pub async fn delete(&self, key: &Key) -> Result<Deleted> {
         list::delete(&self.link, &self.link.name(key)).await
+    }
+
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn remove(&self, object: &Located) -> Result<Deleted> {
+        list::remove(&self.link, object.as_str()).await
     }
 
     /// A store that does not list uploads has none that could be ended.

@@ -231,6 +231,7 @@ async fn whichever_way_a_batch_waits_for_a_row_that_is_extended_the_row_lives() 
         access: Access::Blocks,
         guarded: false,
         into: None,
+        objects: None,
     };
     let deletion = due("sessions");
     let cases = [

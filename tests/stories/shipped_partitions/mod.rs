@@ -15,7 +15,8 @@ use serde_json::Value;
 use crate::support::{Database, Output, Pgtend};
 
 /// The stores that job files name, as directories beside the config.
-pub const STORES: &str = "[stores.offsite.directory]\npath = \"offsite\"\n[stores.local.directory]\npath = \"local\"\n";
+pub const STORES: &str = "[stores.offsite.directory]\npath = \"offsite\"\n[stores.local.directory]\npath = \"local\"\n\
+                          [stores.artifacts.directory]\npath = \"artifacts\"\n";
 
 /// The server that they restore on, which is not the one to look after.
 pub fn scratch(url: &str) -> String {

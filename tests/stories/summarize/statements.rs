@@ -49,6 +49,7 @@ fn deletion() -> Deletion {
             wider: "bigint",
             full: vec![],
         })),
+        objects: None,
     }
 }
 

@@ -118,6 +118,7 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
         words: Words::Old,
         into: None,
         making: None,
+        objects: None,
     };
     Ok(match fate {
         Fate::Archive(to) => {

@@ -45,6 +45,8 @@ pub enum Harm {
     LoseAnswer,
     /// No answer, ever.
     Stall,
+    /// Begun only after so many milliseconds.
+    Late(u64),
     /// Status 200, and an error in the body; nothing is done.
     OkWithError(&'static str),
     /// Done, and the ETag in the answer is another.

@@ -80,6 +80,11 @@ impl S3Server {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|asked| **asked == op).count()
     }
 
+    /// How often it was asked for anything.
+    pub fn asked_at_all(&self) -> usize {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The objects by their whole keys.
     pub fn objects(&self) -> BTreeMap<String, Stored> {
         self.bucket.lock().objects.clone()

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
@@ -144,6 +145,7 @@ impl Shared {
         match harm {
             Some(Harm::Reset) => return Err(reset(socket)),
             Some(Harm::Stall) => return std::future::pending().await,
+            Some(Harm::Late(milliseconds)) => tokio::time::sleep(Duration::from_millis(milliseconds)).await,
             _ => {}
         }
         let mut answer = self.serve(request).await?;
