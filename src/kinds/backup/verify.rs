@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::child::{Pipe, Program};
 use super::config::{Compression, Format};
 use super::crypt::Lock;
+use super::directory::unpack::beside;
 use super::manifest::{Manifest, Stored, Verified};
 use super::naming::{self, VERIFIED};
 use super::pg_dump::Tools;
@@ -49,7 +50,7 @@ pub async fn verify(
         } else if manifest.format == Format::Plain {
             End::Marker(DUMP_END)
         } else {
-            End::Restore(tools.context("there is no pg_restore to read it with")?, stream_format(manifest.format))
+            End::Restore(tools.context("there is no pg_restore to read it with")?, manifest.format)
         };
         read_back(source, end).await.map_err(|error| about(&object.name, error))?;
     }
@@ -122,7 +123,7 @@ pub async fn write_down(store: &Store, folder: &Key, verified: &Verified) -> Res
 /// What shows that a dump is whole.
 #[derive(Debug, Clone, Copy)]
 enum End<'a> {
-    Restore(&'a Tools, &'static str),
+    Restore(&'a Tools, Format),
     Marker(&'static str),
     /// Nothing: it cannot be opened.
     Unseen,
@@ -130,6 +131,9 @@ enum End<'a> {
 
 async fn read_back(source: Source<'_>, end: End<'_>) -> Result<()> {
     let tail = read(source, async |raw| match end {
+        End::Restore(tools, Format::Directory) => {
+            beside(raw, async |raw| restore(tools, Format::Directory, raw).await).await
+        }
         End::Restore(tools, format) => restore(tools, format, raw).await,
         End::Marker(_) | End::Unseen => Ok(()),
     })
@@ -148,8 +152,8 @@ pub fn ends_with(tail: &[u8], marker: &str) -> bool {
 }
 
 /// Feeds an archive to `pg_restore`, which reads it to its end and writes it nowhere.
-async fn restore(tools: &Tools, format: &str, raw: &mut mpsc::Receiver<Bytes>) -> Result<()> {
-    let args = [format, "--file=/dev/null"];
+async fn restore(tools: &Tools, format: Format, raw: &mut mpsc::Receiver<Bytes>) -> Result<()> {
+    let args = [stream_format(format), "--file=/dev/null"];
     let mut pg_restore = Program::start(&tools.program("pg_restore"), args, [], Pipe::In)?;
     let mut stdin = pg_restore.stdin()?;
     let feeding = async move {

@@ -1,12 +1,13 @@
 //! A dump's folder again, from its tar while that comes. Nothing in it decides where a file goes, nor how much there may be.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
+use futures_util::future;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -14,15 +15,26 @@ use super::order::CONTENTS;
 use crate::kinds::backup::read::Damage;
 use crate::kinds::backup::words::size;
 
+const BLOCK: u64 = 512;
+/// Two blocks of nothing end a tar.
+const END: u64 = 2 * BLOCK;
+
 /// Unpacks what comes into a folder that it makes, `most` bytes of it.
 ///
 /// # Errors
-/// It is no tar of a dump, a [`Damage`]; or the disk takes no more.
+/// It is no whole tar of a dump, a [`Damage`]; or the disk takes no more.
 pub async fn unpack(raw: &mut mpsc::Receiver<Bytes>, folder: PathBuf, most: u64) -> Result<()> {
     let (chunks, packed) = mpsc::channel(2);
     let unpacking = spawn_blocking(move || {
         DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("make {}", folder.display()))?;
-        write(Chunks { packed, chunk: Bytes::new() }, &folder, most)
+        let mut left = most;
+        walk(Chunks::new(packed), |name, length, data| {
+            let more = || format!("it has more than the {} that it may", size(most));
+            left = left.checked_sub(length).with_context(more)?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name));
+            let written = file.and_then(|mut file| io::copy(data, &mut file));
+            written.with_context(|| format!("write {name} into {}", folder.display()))
+        })
     });
     while let Some(chunk) = raw.recv().await {
         if chunks.send(chunk).await.is_err() {
@@ -33,10 +45,40 @@ pub async fn unpack(raw: &mut mpsc::Receiver<Bytes>, folder: PathBuf, most: u64)
     unpacking.await.context("the unpacking was not finished")?
 }
 
-fn write(tar: impl Read, folder: &Path, most: u64) -> Result<()> {
+/// Hands all that comes to `using`, and looks beside it whether it is the whole tar of a dump. `pg_restore` does not: to it
+/// a table ends where the archive does.
+///
+/// # Errors
+/// Those of `using`; or it is no whole tar, a [`Damage`].
+pub async fn beside(
+    raw: &mut mpsc::Receiver<Bytes>,
+    using: impl AsyncFnOnce(&mut mpsc::Receiver<Bytes>) -> Result<()>,
+) -> Result<()> {
+    let (chunks, packed) = mpsc::channel(2);
+    let (hand_on, mut handed) = mpsc::channel(2);
+    let looking = spawn_blocking(move || walk(Chunks::new(packed), |_, _, data| Ok(io::copy(data, &mut io::sink())?)));
+    let handing = async move {
+        // Whoever of them has ended has said why.
+        while let Some(chunk) = raw.recv().await {
+            let _ = chunks.send(chunk.clone()).await;
+            let _ = hand_on.send(chunk).await;
+        }
+    };
+    let using = async move {
+        let used = using(&mut handed).await;
+        drop(handed);
+        used
+    };
+    let (used, ()) = future::join(using, handing).await;
+    used?;
+    looking.await.context("it was not looked at to its end")?
+}
+
+/// Goes through a tar to its end; `each` is given the name, the length and the data of a file, and says how much there was.
+fn walk(tar: Chunks, mut each: impl FnMut(&str, u64, &mut dyn Read) -> Result<u64>) -> Result<()> {
     let damage = |words: String| anyhow::Error::new(Damage(words));
     let mut tar = tar::Archive::new(tar);
-    let mut left = most;
+    let (mut whole, mut contents) = (END, false);
     for entry in tar.entries()? {
         let mut entry = entry.map_err(|error| damage(format!("it is no whole tar: {error}")))?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -44,17 +86,19 @@ fn write(tar: impl Read, folder: &Path, most: u64) -> Result<()> {
             return Err(damage(format!("it holds {name:?}, which is no file of a dump")));
         }
         let length = entry.size();
-        left = left.checked_sub(length).with_context(|| format!("it has more than the {} that it may", size(most)))?;
-        let about = || format!("write {name} into {}", folder.display());
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(&name));
-        let file =
-            file.as_mut().map_err(|error| io::Error::new(error.kind(), error.to_string())).with_context(about)?;
-        let written = io::copy(&mut entry, file).with_context(about)?;
-        if written != length {
-            return Err(damage(format!("{name} in it has {written} bytes, and should have {length}")));
+        let there = each(&name, length, &mut entry)?;
+        if there != length {
+            return Err(damage(format!("{name} in it has {there} bytes, and should have {length}")));
         }
+        whole += BLOCK + length.next_multiple_of(BLOCK);
+        contents |= name == CONTENTS;
     }
-    if !fs::exists(folder.join(CONTENTS))? {
+    let mut rest = tar.into_inner();
+    io::copy(&mut rest, &mut io::sink())?;
+    if rest.total < whole {
+        return Err(damage(format!("it is cut off after {} bytes, behind a file", rest.total)));
+    }
+    if !contents {
         return Err(damage(format!("there is no {CONTENTS} in it")));
     }
     Ok(())
@@ -71,6 +115,13 @@ fn is_plain(name: &str) -> bool {
 struct Chunks {
     packed: mpsc::Receiver<Bytes>,
     chunk: Bytes,
+    total: u64,
+}
+
+impl Chunks {
+    fn new(packed: mpsc::Receiver<Bytes>) -> Self {
+        Self { packed, chunk: Bytes::new(), total: 0 }
+    }
 }
 
 impl Read for Chunks {
@@ -82,6 +133,7 @@ impl Read for Chunks {
             }
         }
         let n = into.len().min(self.chunk.len());
+        self.total += n as u64;
         into[..n].copy_from_slice(&self.chunk.split_to(n));
         Ok(n)
     }
@@ -89,6 +141,9 @@ impl Read for Chunks {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
     use crate::kinds::backup::read::is_damage;
 
@@ -107,13 +162,16 @@ mod tests {
         tar.into_inner().unwrap()
     }
 
-    async fn unpacked(tar: &[u8], folder: &Path) -> Result<()> {
-        let (sender, mut raw) = mpsc::channel(100);
+    fn chunks(tar: &[u8]) -> mpsc::Receiver<Bytes> {
+        let (sender, raw) = mpsc::channel(100);
         for chunk in tar.chunks(700) {
-            sender.send(Bytes::copy_from_slice(chunk)).await.unwrap();
+            sender.try_send(Bytes::copy_from_slice(chunk)).unwrap();
         }
-        drop(sender);
-        unpack(&mut raw, folder.join("dump"), 1_000).await
+        raw
+    }
+
+    async fn unpacked(tar: &[u8], folder: &Path) -> Result<()> {
+        unpack(&mut chunks(tar), folder.join("dump"), 1_000).await
     }
 
     #[tokio::test]
@@ -156,8 +214,19 @@ mod tests {
             unpacked(tar, folder.path()).await.unwrap_err()
         };
         let whole = tar(&[("toc.dat", regular, &[7; 900])]);
-        for cut in [100, 600, 1_400] {
+        // In a header, in the data, behind them, and in the end.
+        for cut in [0, 100, 600, 1_400, 1_536, whole.len() - 1] {
             assert!(is_damage(&refused(&whole[..cut]).await), "{cut}");
+            let mut raw = chunks(&whole[..cut]);
+            let seen = beside(&mut raw, async |raw| {
+                while raw.recv().await.is_some() {}
+                Ok(())
+            });
+            assert!(is_damage(&seen.await.unwrap_err()), "{cut}");
+        }
+        // Whoever has enough before the end.
+        for _ in 0..3 {
+            beside(&mut chunks(&whole), async |_| Ok(())).await.unwrap();
         }
         let twice = refused(&tar(&[("toc.dat", regular, b"1"), ("toc.dat", regular, b"2")])).await;
         assert!(format!("{twice:#}").contains("toc.dat"), "{twice:#}");

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::Load;
 use crate::kinds::backup::child::{Pipe, Program};
 use crate::kinds::backup::config::Format;
+use crate::kinds::backup::directory::unpack::beside;
 use crate::kinds::backup::pg_dump::Tools;
 use crate::kinds::backup::read::read;
 use crate::kinds::backup::verify::stream_format;
@@ -42,22 +43,35 @@ pub async fn pour(
             return restored;
         }
     };
-    let (as_stream, older) = (stream_format(format), needs_script(tools, version));
-    read(source, async |raw| match (format, older) {
-        (Format::Plain, _) => {
+    let older = needs_script(tools, version);
+    read(source, async |raw| match format {
+        Format::Plain => {
             let mut script = Script::new(raw, older);
             into(psql(tools, env)?, async |stdin| script.write(stdin).await).await
         }
-        (_, false) => {
-            let dbname = format!("--dbname={}", env.conninfo);
-            let args = [&[as_stream, "--exit-on-error", "--no-password", &dbname], options].concat();
-            let program = start(&tools.program("pg_restore"), &args, env, Pipe::In)?;
-            into(program, async |stdin| archive(raw, stdin).await).await
-        }
-        (_, true) => as_script(raw, as_stream, tools, env, options).await,
+        Format::Directory => beside(raw, async |raw| from_archive(raw, format, older, tools, env, options).await).await,
+        Format::Custom => from_archive(raw, format, older, tools, env, options).await,
     })
     .await
     .map(drop)
+}
+
+async fn from_archive(
+    raw: &mut mpsc::Receiver<Bytes>,
+    format: Format,
+    older: bool,
+    tools: &Tools,
+    env: &LibpqEnv,
+    options: &[&str],
+) -> Result<()> {
+    let as_stream = stream_format(format);
+    if older {
+        return as_script(raw, as_stream, tools, env, options).await;
+    }
+    let dbname = format!("--dbname={}", env.conninfo);
+    let args = [&[as_stream, "--exit-on-error", "--no-password", &dbname], options].concat();
+    let program = start(&tools.program("pg_restore"), &args, env, Pipe::In)?;
+    into(program, async |stdin| archive(raw, stdin).await).await
 }
 
 /// Whether `pg_restore` would tell an older server of a setting that it does not know.
