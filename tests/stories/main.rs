@@ -6,6 +6,7 @@ mod support;
 
 mod backup;
 mod backup_commands;
+mod backup_directory;
 #[cfg(feature = "encrypt")]
 mod backup_encrypted;
 mod bad_company;

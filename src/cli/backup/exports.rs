@@ -136,6 +136,9 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
     if args.roles {
         return Err(Usage("--roles: an export has no roles".into()).into());
     }
+    if args.jobs.is_some() {
+        return Err(Usage("--jobs: an export is one table, which one worker loads".into()).into());
+    }
     if args.key.identity.is_some() {
         return Err(Usage("--identity: an export is not encrypted".into()).into());
     }

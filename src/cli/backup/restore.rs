@@ -14,9 +14,11 @@ use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::kinds::backup::choose::LATEST;
+use crate::kinds::backup::config::Format;
+use crate::kinds::backup::directory::Spooling;
 use crate::kinds::backup::pg_dump::{self, Tools};
-use crate::kinds::backup::read::{Progress, is_damage, try_key};
-use crate::kinds::backup::restore::{self, Target, roles};
+use crate::kinds::backup::read::{Progress, Source, is_damage, try_key};
+use crate::kinds::backup::restore::{self, Load, Target, roles};
 use crate::kinds::backup::{verify, words};
 use crate::period::human;
 use crate::pg::{Conninfo, explain};
@@ -35,6 +37,10 @@ pub struct RestoreArgs {
     /// First make the roles that the backup has and the server has not, with their passwords
     #[arg(long)]
     pub(super) roles: bool,
+    /// Workers for a dump of the directory format, which more than one need the job's spool for; with 1 it goes from the
+    /// store into the database without [default: the job's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) jobs: Option<u16>,
     #[command(flatten)]
     pub(super) place: Where,
     #[command(flatten)]
@@ -70,6 +76,7 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
     }
     let found = places::find(config, &args.place, &args.backup, &args.key).await?;
     let manifest = &found.kept.manifest;
+    let spooling = spooling(&found, args.jobs)?;
     let (dump, compression) = verify::dump_of(manifest)?;
     let tried = try_key(&found.source(dump, compression, &Arc::default())).await;
     tried.with_context(|| format!("restore {} of {}", manifest.id, found.place.said()))?;
@@ -81,7 +88,7 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
         );
     }
     let mut done = Done::default();
-    let restored = unless_ended(fill(&found, args.roles, &tools, &mut target, &mut done)).await;
+    let restored = unless_ended(fill(&found, args.roles, spooling.as_ref(), &tools, &mut target, &mut done)).await;
     let restored: Result<()> = restored.map_err(|error: anyhow::Error| {
         let damage = is_damage(&error);
         let error = error.context(format!("restore {} of {} into {}", manifest.id, found.place.said(), target.place));
@@ -118,10 +125,21 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
     }
 }
 
-async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut Target, done: &mut Done) -> Result<()> {
+async fn fill(
+    found: &Found<'_>,
+    with_roles: bool,
+    spooling: Option<&Spooling>,
+    tools: &Tools,
+    target: &mut Target,
+    done: &mut Done,
+) -> Result<()> {
     let manifest = &found.kept.manifest;
     let (dump, compression) = verify::dump_of(manifest)?;
     let progress = Arc::new(Progress::default());
+    let title = format!("restore {}", manifest.id);
+    // Before anything is made.
+    let loading = load(found.source(dump, compression, &progress), found, spooling, tools, target.version);
+    let load = shown(&title, dump.size, &progress, loading).await?;
     if with_roles {
         let object = verify::globals_of(manifest, compression)?;
         let sql =
@@ -130,9 +148,7 @@ async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut T
     }
     target.make(manifest).await?;
     let env = target.for_libpq().await?;
-    let pouring =
-        restore::pour(found.source(dump, compression, &progress), manifest.format, tools, &env, target.version, &[]);
-    let title = format!("restore {}", manifest.id);
+    let pouring = restore::pour(load, manifest.format, tools, &env, target.version, &[]);
     shown(&title, dump.size, &progress, pouring).await?;
     // All of it is there, whether or not it can be counted.
     match target.tables().await {
@@ -140,6 +156,37 @@ async fn fill(found: &Found<'_>, with_roles: bool, tools: &Tools, target: &mut T
         Err(error) => tracing::warn!("{}", explain(&error)),
     }
     Ok(())
+}
+
+/// Where several workers are given the dump; nothing where it goes into the database as it comes.
+///
+/// # Errors
+/// They are asked for, and cannot be had.
+fn spooling(found: &Found<'_>, jobs: Option<u16>) -> Result<Option<Spooling>> {
+    let (spooling, format) = (found.place.backup.spooling(), found.kept.manifest.format);
+    let Some(jobs) = jobs else { return Ok(spooling) };
+    if jobs > 1 && format != Format::Directory {
+        let said = format!("--jobs: the backup is of format {:?}, which one worker restores", format.as_str());
+        return Err(Usage(said).into());
+    }
+    if jobs > 1 && spooling.is_none() {
+        let said = format!("--jobs: job {} has no `spool` any more, which several workers need", found.place.job.name);
+        return Err(Usage(said).into());
+    }
+    Ok(spooling.map(|spooling| Spooling { jobs, ..spooling }))
+}
+
+async fn load<'a>(
+    source: Source<'a>,
+    found: &Found<'_>,
+    spooling: Option<&Spooling>,
+    tools: &Tools,
+    version: i32,
+) -> Result<Load<'a>> {
+    let job = found.place.job.name.as_str();
+    let loaded = restore::load(source, found.kept.manifest.format, spooling, tools, version, job).await;
+    let hint = "unpack it for several workers, which `--jobs 1` does without";
+    loaded.map_err(|error| if is_damage(&error) { error } else { error.context(hint) })
 }
 
 fn said(found: &Found<'_>, target: &Target, done: &Done, bytes: u64, took: Duration) -> String {

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::config::Backup;
 use super::crypt::Identities;
-use super::plan::{Action, Facts, plan};
+use super::directory;
+use super::plan::{Action, Dump, Facts, plan};
 use super::survey::Names;
 use super::words;
 use crate::pg::{Ident, Session, TableName, explain};
@@ -141,8 +142,33 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
             words::size(dump.memory()),
         );
         found.push(Finding { severity: Severity::Ok, span: None, message, mend: String::new() });
+        found.extend(spool(backup, &dump));
     }
     found
+}
+
+/// Whether there is room for the dump where it lies before it is stored. It asks the file system.
+fn spool(backup: &Backup, dump: &Dump) -> Option<Finding> {
+    let (spooling, span) = (backup.spooling()?, backup.spool.as_ref()?.span());
+    let need = directory::dump::need(backup, dump)?;
+    let looked = directory::spool::free(&spooling.folder)
+        .and_then(|free| directory::spool::enough(&spooling, need, free).map(|()| free));
+    Some(match looked {
+        Ok(free) => {
+            let message = format!(
+                "needs about {} in {}, where {} are free, until it is stored",
+                words::size(need.bytes),
+                spooling.folder.display(),
+                words::size(free)
+            );
+            Finding { severity: Severity::Ok, span: None, message, mend: String::new() }
+        }
+        Err(error) => {
+            let mend =
+                "make room, name another `spool`, or raise `spool_max`; or use the format \"custom\", which needs none";
+            Finding::error(explain(&error), mend).at(span)
+        }
+    })
 }
 
 /// Whether what is written now can be read with the key at hand. It reads a small file.

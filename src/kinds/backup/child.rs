@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
@@ -24,12 +25,16 @@ pub enum Pipe {
     In,
     /// Both.
     Through,
+    /// Nothing: it writes to files.
+    None,
 }
 
-/// Dropping it kills it.
+/// Dropping it kills it, with the workers that it has made.
 pub struct Program {
     name: String,
     child: Child,
+    /// Of its process group, which lives on with its workers when it is killed.
+    group: Option<Pid>,
     stderr: Option<ChildStderr>,
     said: VecDeque<String>,
     discreet: bool,
@@ -59,21 +64,24 @@ impl Program {
             Pipe::Out => (Stdio::null(), Stdio::piped()),
             Pipe::In => (Stdio::piped(), Stdio::null()),
             Pipe::Through => (Stdio::piped(), Stdio::piped()),
+            Pipe::None => (Stdio::null(), Stdio::null()),
         };
         command.stdin(stdin).stdout(stdout).stderr(Stdio::piped());
         // Ctrl-C is for us, and we pass on what it means.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("start {}", path.display()))?;
         let stderr = child.stderr.take();
+        let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, child, stderr, said: VecDeque::new(), discreet: false, give_up: Arc::default() })
+        Ok(Self { name, child, group, stderr, said: VecDeque::new(), discreet: false, give_up: Arc::default() })
     }
 
     /// It may speak of statements that hold a password, and those words are not passed on.
     #[must_use]
-    pub fn discreet(self) -> Self {
-        Self { discreet: true, ..self }
+    pub fn discreet(mut self) -> Self {
+        self.discreet = true;
+        self
     }
 
     /// # Errors
@@ -120,7 +128,7 @@ impl Program {
                     () = self.give_up.notified() => {}
                 }
                 killed = true;
-                kill(&mut self.child).await
+                kill(&mut self.child, self.group).await
             };
             tokio::pin!(listening);
             tokio::pin!(waiting);
@@ -134,9 +142,11 @@ impl Program {
             };
             status.with_context(|| format!("wait for {}", self.name))?
         };
+        let group = self.group.take();
         if status.success() && !killed {
             return Ok(());
         }
+        signal_group(group, Signal::KILL);
         let how = how(status);
         if self.said.is_empty() {
             bail!("{} {how}, and said nothing", self.name);
@@ -167,27 +177,29 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// First it is asked to, so that it can tell the server.
-async fn kill(child: &mut Child) -> std::io::Result<ExitStatus> {
+async fn kill(child: &mut Child, group: Option<Pid>) -> std::io::Result<ExitStatus> {
     // Without an id it has been waited for already.
-    if let Some(pid) = child.id() {
-        signal_group(pid, "TERM").await;
+    if child.id().is_some() {
+        signal_group(group, Signal::TERM);
         if let Ok(ended) = tokio::time::timeout(GRACE, child.wait()).await {
             return ended;
         }
-        signal_group(pid, "KILL").await;
+        signal_group(group, Signal::KILL);
         let _ = child.start_kill();
     }
     child.wait().await
 }
 
-/// A signal to a group needs a call that is not safe Rust; where there is no `kill` program, the child itself is killed.
-async fn signal_group(pid: u32, signal: &str) {
-    let mut kill = Command::new("kill");
-    kill.args(["-s", signal, "--", &format!("-{pid}")]);
-    kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let sent = async { kill.status().await };
-    if !matches!(tokio::time::timeout(Duration::from_secs(1), sent).await, Ok(Ok(status)) if status.success()) {
-        tracing::debug!("no signal could be sent to the process group {pid}");
+/// Nobody may be left in it.
+fn signal_group(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        signal_group(self.group, Signal::KILL);
     }
 }
 

@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::crypt::PublicKey;
 use super::pipeline::Packing;
+use super::words::Size;
 use crate::period::Span;
 use crate::pg::{Ident, TableName};
 use crate::run::Finding;
@@ -23,9 +24,20 @@ pub struct Backup {
     /// The stores that it goes to, each with what is kept there.
     #[schemars(with = "Vec<To>")]
     pub to: Vec<Spanned<To>>,
-    /// The format of the dump: "custom" (the default), for pg_restore, or "plain", for psql.
+    /// The format of the dump: "custom" (the default), for pg_restore; "plain", for psql; or "directory", made by several
+    /// workers at once.
     #[schemars(with = "Option<Format>")]
     pub format: Option<Spanned<Format>>,
+    /// With "directory": how many workers dump tables at once, each over a connection of its own, and restore them. Default: 2.
+    #[schemars(with = "Option<u16>")]
+    pub jobs: Option<Spanned<u16>>,
+    /// With "directory": the folder that the dump is written to before it is stored, in a folder of its own that goes
+    /// afterwards. It is made where it is missing.
+    #[schemars(with = "Option<PathBuf>")]
+    pub spool: Option<Spanned<PathBuf>>,
+    /// With "directory": what a dump may take there at most, such as "50 GB". One that grows larger is given up.
+    #[schemars(with = "Option<String>")]
+    pub spool_max: Option<Spanned<Size>>,
     /// "zstd:1" to "zstd:19", "gzip:1" to "gzip:9", or "none". Default: "zstd:1".
     #[serde(default)]
     #[schemars(with = "Option<String>")]
@@ -199,8 +211,8 @@ impl Backup {
 
     pub(super) fn resolve_paths(&mut self, folder: &Path) {
         self.pg_bin = self.pg_bin.take().map(|path| folder.join(path));
-        if let Some(file) = &mut self.identity_file {
-            *file.get_mut() = folder.join(file.get_ref());
+        for path in [&mut self.identity_file, &mut self.spool].into_iter().flatten() {
+            *path.get_mut() = folder.join(path.get_ref());
         }
     }
 
@@ -253,12 +265,7 @@ impl Backup {
                 found.push(Finding::error("this `keep` keeps nothing", mend).at(keep.span()));
             }
         }
-        let later = |span: std::ops::Range<usize>, what: &str, mend: &str| {
-            Finding::error(format!("{what} is not there yet in this version of pgtend"), mend.to_owned()).at(span)
-        };
-        if let Some(format) = self.format.as_ref().filter(|format| *format.get_ref() == Format::Directory) {
-            found.push(later(format.span(), "the directory format", "use \"custom\" or \"plain\""));
-        }
+        found.extend(self.mistaken_spool());
         found.extend(self.mistaken_keys());
         found
     }
@@ -306,71 +313,5 @@ impl Keep {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(toml: &str, expect: &str) {
-        let said = match toml::from_str::<Backup>(toml) {
-            Ok(backup) => {
-                backup.mistakes().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
-            }
-            Err(error) => error.message().to_owned(),
-        };
-        if expect.is_empty() {
-            assert_eq!(said, "", "{toml}");
-        }
-        assert!(said.contains(expect), "{toml}\n{said}");
-    }
-
-    #[test]
-    fn mistakes_are_seen_before_anything_connects() {
-        check("to = [{ store = 'a' }]", "");
-        check("to = [{ store = 'a', keep = { last = 3 } }, { store = 'b' }]\ncompression = 'gzip:6'", "");
-        check("to = []", "goes nowhere");
-        check("to = [{ store = 'a' }, { store = 'a' }]", "named twice");
-        check("to = [{ store = 'a', keep = {} }]", "keeps nothing");
-        check("to = [{ store = 'a', keep = { daily = 0 } }]", "keeps nothing");
-        check("to = [{ store = 'a' }]\nformat = 'directory'", "not there yet");
-        check("to = [{ store = 'a' }]\nrow_counts = true", "");
-        for wrong in ["zstd:0", "zstd:20", "gzip:10", "lz4", "none:1", "gzip:fast"] {
-            check(&format!("to = [{{ store = 'a' }}]\ncompression = '{wrong}'"), "is no compression");
-        }
-    }
-
-    #[cfg(feature = "encrypt")]
-    #[test]
-    fn keys_are_public_and_right_or_the_config_is_refused() {
-        const KEY: &str = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
-        let with = |keys: &str| format!("to = [{{ store = 'a' }}]\nencrypt_to = {keys}");
-        check(&with(&format!("['{KEY}']\nidentity_file = 'key'")), "");
-        check(&with("[]"), "nobody could read");
-        check(&with(&format!("['{KEY}', '{}']", KEY.to_uppercase())), "named twice");
-        check(&with(&format!("['{KEY}', '{}']", KEY.replace("8p", "8q"))), "is no public key of age");
-        check(&with("['ssh-ed25519 AAAA']"), "SSH");
-        check(&with("['AGE-SECRET-KEY-1QQ']"), "keep the secret one elsewhere");
-        let mut backup: Backup = toml::from_str(&with(&format!("['{}']", KEY.to_uppercase()))).unwrap();
-        assert_eq!((backup.recipients(), backup.keys().unwrap().len()), (vec![KEY.to_owned()], 1));
-        // Whatever should have refused the config: what is to be encrypted is not written as it is.
-        for wrong in ["[]", "['age1x']"] {
-            backup.encrypt_to = toml::from_str::<Backup>(&with(wrong)).unwrap().encrypt_to;
-            assert!(backup.is_encrypted() && backup.packing().is_err(), "{wrong}");
-        }
-    }
-
-    #[cfg(not(feature = "encrypt"))]
-    #[test]
-    fn a_build_without_encryption_refuses_to_back_up_what_should_be_encrypted() {
-        let toml = "to = [{ store = 'a' }]\nencrypt_to = ['age1x']\nidentity_file = 'key'";
-        check(toml, "built without encryption");
-        assert!(toml::from_str::<Backup>(toml).unwrap().packing().is_err());
-    }
-
-    #[test]
-    fn a_compression_is_written_as_it_is_read() {
-        for text in ["zstd:1", "zstd:19", "gzip:6", "none"] {
-            assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
-        }
-        assert_eq!("zstd".parse(), Ok(Compression::Zstd(1)));
-        assert_eq!("gzip".parse(), Ok(Compression::Gzip(6)));
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -2,7 +2,6 @@
 //! seen to the end; the manifest is written last; on any other end the uploads are taken back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -12,19 +11,18 @@ use tokio::io::AsyncReadExt as _;
 
 use super::child::{Pipe, Program};
 use super::company;
-use super::config::{Backup, Format};
+use super::config::Backup;
 use super::counts::{self, Rows};
 use super::manifest::Stored;
 use super::pg_dump;
-use super::pipeline::{self, Outlet, Poured, Progress, hex};
+use super::pipeline::hex;
 use super::plan::{Dump, Leavings, Target};
-use super::verify::{DUMP_END, GLOBALS_END, ends_with};
-use super::{naming, publish, words};
+use super::verify::{GLOBALS_END, ends_with};
+use super::{naming, pour, publish};
 use crate::kinds::{Applied, Context};
 use crate::pg::libpq::LibpqEnv;
 use crate::pg::{Link, explain};
 use crate::store::{Deleted, Parts, Store, Upload};
-use crate::testpoint;
 
 /// How long a store is waited for when an upload is given up, within the time that a run has to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,7 +38,7 @@ pub struct Live<'a> {
 }
 
 impl Live<'_> {
-    fn fail(&mut self, error: anyhow::Error) {
+    pub fn fail(&mut self, error: anyhow::Error) {
         self.failed.get_or_insert(error);
     }
 
@@ -156,7 +154,7 @@ async fn begin_and_pour(
     let snapshot = counting.as_ref().map(|counting| format!("--snapshot={}", counting.snapshot));
     // No option for anybody who makes the dump again: the snapshot is gone by then.
     let args: Vec<&str> = options.iter().chain(&snapshot).map(String::as_str).collect();
-    let (poured, rows) = counts::beside(counting, cx, pour(backup, cx, dump, live, env, &args)).await?;
+    let (poured, rows) = counts::beside(counting, cx, pour::pour(backup, cx, dump, live, env, &args)).await?;
     let mut objects = vec![Stored {
         name: naming::dump(backup.format(), backup.compression, backup.is_encrypted()),
         size: poured.stored,
@@ -237,119 +235,6 @@ async fn clear(cx: &Context, live: &Live<'_>) -> Result<()> {
         tracing::info!(job = %cx.job, store = live.target.store, uploads = swept, objects = leavings.len(), "cleared away what dead runs had left");
     }
     Ok(())
-}
-
-async fn pour(
-    backup: &Backup,
-    cx: &Context,
-    dump: &Dump,
-    live: &mut [Live<'_>],
-    env: &LibpqEnv,
-    options: &[&str],
-) -> Result<Poured> {
-    let packing = backup.packing()?;
-    let conninfo = format!("--dbname={}", env.conninfo);
-    let args = options.iter().copied().chain([conninfo.as_str()]);
-    testpoint::reach_in("backup.begun", cx.job.as_str()).await;
-    let mut program = Program::start(&dump.tools.program("pg_dump"), args, env.variables(), Pipe::Out)?;
-    let stdout = program.stdout()?;
-    let progress = Arc::new(Progress::default());
-    let outlets: Vec<Outlet<'_>> = live
-        .iter()
-        .filter_map(|live| Some(Outlet { upload: live.upload.as_ref()?, in_flight: live.target.in_flight }))
-        .collect();
-    let give_up = Arc::clone(&program.give_up);
-    let pouring = async {
-        let (poured, outcomes) =
-            pipeline::pour(stdout, packing, dump.part_size, &outlets, &progress, cx.job.as_str()).await;
-        if poured.is_err() {
-            give_up.notify_one();
-        }
-        (poured, outcomes)
-    };
-    let working = future::join(pouring, program.finished());
-    let stopping = async {
-        cx.stop.requested_at_last().await;
-        give_up.notify_one();
-        future::pending().await
-    };
-    let done = tokio::select! {
-        done = working => done,
-        never = stopping => match never {},
-        never = tell(cx, dump, &progress) => match never {},
-    };
-    cx.report.lock().progress = None;
-    let ((poured, outcomes), ended) = done;
-    let mut outcomes = outcomes.into_iter();
-    for live in live.iter_mut().filter(|live| live.upload.is_some()) {
-        if let Some(Err(error)) = outcomes.next() {
-            let limit = dump.part_size as u64 * u64::from(live.target.most_parts);
-            let full = progress.stored.load(Ordering::Relaxed) > limit;
-            live.fail(if full { too_large(live, limit) } else { error.context("upload the dump") });
-        }
-    }
-    let poured = match (poured, ended) {
-        (Ok(poured), Ok(())) => poured,
-        // A store's failure is the reason, and pg_dump was only given up.
-        (Err(error), _) if !live.iter().any(Live::is_well) => return Err(error),
-        (_, Err(error)) => return Err(explained(error, dump)),
-        (Err(error), Ok(())) => return Err(error),
-    };
-    whole(backup, &poured)?;
-    Ok(poured)
-}
-
-fn too_large(live: &Live<'_>, limit: u64) -> anyhow::Error {
-    anyhow!(
-        "the dump is larger than the {} that {} parts can hold: raise `part_size` of store {}, or `max_parts` if it takes more",
-        words::size(limit),
-        live.target.most_parts,
-        live.target.store
-    )
-}
-
-fn explained(error: anyhow::Error, dump: &Dump) -> anyhow::Error {
-    if dump.server.standby {
-        let hint = "on a standby, the replay of changes can cancel a dump: set hot_standby_feedback = on there, or raise \
-                    max_standby_streaming_delay, and give the job a `retry`";
-        return error.context(hint);
-    }
-    error
-}
-
-/// Whether the archive was seen to its end.
-fn whole(backup: &Backup, poured: &Poured) -> Result<()> {
-    let is_whole = match backup.format() {
-        Format::Plain => ends_with(&poured.tail, DUMP_END),
-        _ => poured.head.starts_with(b"PGDMP"),
-    };
-    if !is_whole {
-        bail!("pg_dump ended well, but what it wrote ({}) is no whole dump", words::size(poured.raw));
-    }
-    Ok(())
-}
-
-/// How far it is: each second for whoever looks, each minute for logs.
-async fn tell(cx: &Context, dump: &Dump, progress: &Progress) -> std::convert::Infallible {
-    let mut minute = tokio::time::interval(testpoint::patience(Duration::from_secs(60)));
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    minute.tick().await;
-    loop {
-        let for_logs = tokio::select! {
-            _ = minute.tick() => true,
-            _ = second.tick() => false,
-        };
-        let (raw, stored) = (progress.raw.load(Ordering::Relaxed), progress.stored.load(Ordering::Relaxed));
-        let of = match dump.last_raw.filter(|last| *last > 0) {
-            Some(last) => format!("{}% of about {}", (raw.saturating_mul(100) / last).min(99), words::size(last)),
-            None => words::size(raw),
-        };
-        let line = format!("{of} read, {} stored", words::size(stored));
-        if for_logs {
-            tracing::info!(job = %cx.job, raw_bytes = raw, stored_bytes = stored, "dumping: {line}");
-        }
-        cx.report.lock().progress = Some(line);
-    }
 }
 
 /// Takes back what did not become a backup. What cannot be taken back is swept by the next run.

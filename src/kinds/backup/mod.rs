@@ -6,7 +6,8 @@
 //! | what there is to dump, and what the stores have | `survey`, `shelf` |
 //! | what will be done, and which backups go | `plan`, `retain` |
 //! | `pg_dump`: which one, its arguments, its process | `pg_dump`, `child` |
-//! | from its pipe to the stores | `pipeline` |
+//! | the same with several workers, into a folder | `directory` |
+//! | from its pipe to the stores | `pour`, `pipeline` |
 //! | its rows, counted in its snapshot | `counts` |
 //! | encrypting, and what opens it again | `crypt` |
 //! | from a dump to a backup | `dump`, `publish`, `manifest`, `naming` |
@@ -23,6 +24,7 @@ pub mod config;
 pub mod counts;
 pub mod crypt;
 mod delete;
+pub mod directory;
 mod dump;
 pub mod fetch;
 pub mod gauges;
@@ -31,6 +33,7 @@ pub mod naming;
 pub mod pg_dump;
 pub mod pipeline;
 pub mod plan;
+mod pour;
 mod publish;
 pub mod read;
 pub mod restore;

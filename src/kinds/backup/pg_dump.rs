@@ -137,9 +137,14 @@ pub fn arguments(backup: &Backup, names: &Names) -> Vec<String> {
         "--no-password".into(),
         format!("--lock-wait-timeout={}", backup.lock_wait.0.as_millis().max(1)),
     ];
-    if backup.format() == Format::Custom {
+    if backup.format() != Format::Plain {
         // Packed by us: faster, and in a stream that other tools open.
         args.push("--compress=0".into());
+    }
+    if let Some(spooling) = backup.spooling() {
+        args.push(format!("--jobs={}", spooling.jobs));
+        // It is on the disk for a while only.
+        args.push("--no-sync".into());
     }
     let schemas = |option: &str, schemas: &[Ident]| {
         schemas.iter().map(|schema| format!("--{option}={schema}")).collect::<Vec<_>>()
@@ -223,5 +228,20 @@ mod tests {
         }
         assert!(args.contains(&"--compress=0".into()));
         assert!(args.contains(&"--lock-wait-timeout=300000".into()));
+    }
+
+    #[test]
+    fn workers_write_what_we_pack_to_files_that_need_not_last() {
+        let args = |lines: &str| {
+            let backup: Backup = toml::from_str(&format!("to = [{{ store = 'a' }}]\n{lines}")).unwrap();
+            arguments(&backup, &Names::default()).join(" ")
+        };
+        let directory = args("format = 'directory'\njobs = 4\nspool = '/s'\nspool_max = '1 GB'");
+        for arg in ["--format=directory", "--jobs=4", "--compress=0", "--no-sync", "--lock-wait-timeout=300000"] {
+            assert!(directory.contains(arg), "{arg} in {directory}");
+        }
+        for other in [args(""), args("format = 'plain'")] {
+            assert!(!other.contains("--jobs") && !other.contains("--no-sync"), "{other}");
+        }
     }
 }

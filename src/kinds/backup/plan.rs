@@ -271,8 +271,16 @@ impl Dump {
                 })
             })
             .collect();
+        let spooling = backup.spooling();
+        let by = match &spooling {
+            Some(spooling) => {
+                let (folder, most) = (spooling.folder.display(), words::size(spooling.most));
+                format!(" with {} jobs, by way of {folder}, where it may take {most}", spooling.jobs)
+            }
+            None => String::new(),
+        };
         let reason = format!(
-            "by pg_dump {}, of about {} as stored, using up to {} of memory",
+            "by pg_dump {}{by}, of about {} as stored, using up to {} of memory",
             self.tools.version,
             words::size(self.expected),
             words::size(self.memory())
@@ -285,6 +293,9 @@ impl Dump {
                 "backup": self.id, "database": self.server.database, "format": backup.format(),
                 "compression": backup.compression, "encrypt_to": backup.recipients(), "expected_bytes": self.expected, "part_size": self.part_size,
                 "memory_bytes": self.memory(), "pg_dump": self.tools.version, "stores": stores,
+                "jobs": spooling.as_ref().map(|spooling| spooling.jobs),
+                "spool": spooling.as_ref().map(|spooling| &spooling.folder),
+                "spool_max_bytes": spooling.as_ref().map(|spooling| spooling.most),
             }),
             sql: None,
         }

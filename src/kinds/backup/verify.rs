@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::child::{Pipe, Program};
 use super::config::{Compression, Format};
 use super::crypt::Lock;
+use super::directory::unpack::beside;
 use super::manifest::{Manifest, Stored, Verified};
 use super::naming::{self, VERIFIED};
 use super::pg_dump::Tools;
@@ -49,7 +50,7 @@ pub async fn verify(
         } else if manifest.format == Format::Plain {
             End::Marker(DUMP_END)
         } else {
-            End::Restore(tools.context("there is no pg_restore to read it with")?)
+            End::Restore(tools.context("there is no pg_restore to read it with")?, manifest.format)
         };
         read_back(source, end).await.map_err(|error| about(&object.name, error))?;
     }
@@ -87,6 +88,14 @@ pub fn globals_of(manifest: &Manifest, compression: Compression) -> Result<&Stor
     globals.context("the backup has no roles: its job has `globals = false`")
 }
 
+/// What `pg_restore` is told of an archive that it reads as a stream. A directory is in the stores as what it calls a tar.
+pub const fn stream_format(format: Format) -> &'static str {
+    match format {
+        Format::Directory => "--format=tar",
+        Format::Custom | Format::Plain => "--format=custom",
+    }
+}
+
 /// Says which object it is about, and leaves damage what it is.
 pub fn about(object: &str, error: anyhow::Error) -> anyhow::Error {
     error.context(format!("read back {object}"))
@@ -114,7 +123,7 @@ pub async fn write_down(store: &Store, folder: &Key, verified: &Verified) -> Res
 /// What shows that a dump is whole.
 #[derive(Debug, Clone, Copy)]
 enum End<'a> {
-    Restore(&'a Tools),
+    Restore(&'a Tools, Format),
     Marker(&'static str),
     /// Nothing: it cannot be opened.
     Unseen,
@@ -122,7 +131,10 @@ enum End<'a> {
 
 async fn read_back(source: Source<'_>, end: End<'_>) -> Result<()> {
     let tail = read(source, async |raw| match end {
-        End::Restore(tools) => restore(tools, raw).await,
+        End::Restore(tools, Format::Directory) => {
+            beside(raw, async |raw| restore(tools, Format::Directory, raw).await).await
+        }
+        End::Restore(tools, format) => restore(tools, format, raw).await,
         End::Marker(_) | End::Unseen => Ok(()),
     })
     .await?;
@@ -140,8 +152,8 @@ pub fn ends_with(tail: &[u8], marker: &str) -> bool {
 }
 
 /// Feeds an archive to `pg_restore`, which reads it to its end and writes it nowhere.
-async fn restore(tools: &Tools, raw: &mut mpsc::Receiver<Bytes>) -> Result<()> {
-    let args = ["--format=custom", "--file=/dev/null"];
+async fn restore(tools: &Tools, format: Format, raw: &mut mpsc::Receiver<Bytes>) -> Result<()> {
+    let args = [stream_format(format), "--file=/dev/null"];
     let mut pg_restore = Program::start(&tools.program("pg_restore"), args, [], Pipe::In)?;
     let mut stdin = pg_restore.stdin()?;
     let feeding = async move {

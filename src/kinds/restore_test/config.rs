@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
 
 use crate::kinds::backup::Backup;
+use crate::kinds::backup::directory::Spooling;
+use crate::kinds::backup::words::Size;
 use crate::kinds::{Around, Spec};
 use crate::pg::Conninfo;
 use crate::run::{Finding, JobName};
@@ -57,10 +58,6 @@ pub enum Roles {
     Never,
 }
 
-/// Bytes, written with their unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub u64);
-
 /// What the names of the config stand for.
 #[derive(Clone)]
 pub struct Found {
@@ -73,37 +70,13 @@ pub struct Found {
     pub pg_bin: Option<PathBuf>,
     /// What opens them where they are encrypted.
     pub identity_file: Option<PathBuf>,
+    /// Where those of the directory format are unpacked, to be restored by several workers.
+    pub spooling: Option<Spooling>,
 }
 
 impl fmt::Debug for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Found({} from {:?} to {})", self.job, self.stores, self.server.target())
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let trimmed = text.trim();
-        let (number, unit) = trimmed.split_at(trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len()));
-        let unit = match unit.trim() {
-            "MB" => 1_000_000_u64,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            "TiB" => 1 << 40,
-            _ => return Err(format!("{text:?} is not a size; write it like \"50 GB\"")),
-        };
-        let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(unit));
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is not a size; write it like \"50 GB\""))
-    }
-}
-
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -152,7 +125,8 @@ impl RestoreTest {
             let mend = "name the file with the secret key there: without it nothing can be restored";
             return Err(Some(Finding::error(message, mend).at(self.backup.span())));
         }
-        self.found = Some(Box::new(Found { job, stores, server_name, server, pg_bin, identity_file }));
+        let spooling = backup.spooling();
+        self.found = Some(Box::new(Found { job, stores, server_name, server, pg_bin, identity_file, spooling }));
         Ok(())
     }
 
@@ -210,19 +184,4 @@ impl RestoreTest {
 fn list(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_has_its_unit() {
-        for (text, bytes) in [("50 GB", 50_000_000_000), ("1GiB", 1 << 30), (" 2 TB ", 2_000_000_000_000)] {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
-        }
-        for text in ["", "50", "GB", "-1 GB", "1.5 GB", "99999999999 TB", "5 gb"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
-        }
-    }
 }

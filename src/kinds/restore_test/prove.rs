@@ -133,11 +133,19 @@ impl Bench<'_> {
         let source =
             Source { store: self.store, key: folder.join(&dump.name), object: dump, compression, lock, progress };
         try_key(&source).await?;
+        let of_roles = source.clone();
+        if self.found.spooling.is_some() && manifest.format == Format::Directory {
+            self.cx.report.lock().progress = Some(format!("unpacking {}", manifest.id));
+        }
+        let spooling = self.found.spooling.as_ref();
+        let job = self.cx.job.as_str();
+        let load = restore::load(source, manifest.format, spooling, &tools, target.version, job).await;
+        let load = load.with_context(|| format!("unpack {}", manifest.id))?;
         let mut missing = Vec::new();
         if self.test.roles != Roles::Never
             && let Ok(object) = globals_of(manifest, compression)
         {
-            let of_roles = Source { key: folder.join(&object.name), object, ..source.clone() };
+            let of_roles = Source { key: folder.join(&object.name), object, ..of_roles };
             let globals = roles::read(of_roles).await.with_context(|| object.name.clone())?;
             missing = roles::missing(target.client(), &globals).await?;
             if self.test.roles == Roles::Make && !missing.is_empty() {
@@ -164,7 +172,7 @@ impl Bench<'_> {
         testpoint::reach_in("restore_test.marked", self.cx.job.as_str()).await;
         let env = target.for_libpq().await?;
         self.cx.report.lock().progress = Some(format!("restoring {}", manifest.id));
-        let poured = restore::pour(source, manifest.format, &tools, &env, target.version, &options).await;
+        let poured = restore::pour(load, manifest.format, &tools, &env, target.version, &options).await;
         poured.map_err(|error| explained(error, manifest, &missing))?;
         testpoint::reach_in("restore_test.restored", self.cx.job.as_str()).await;
         proof.tables = target.tables().await?;

@@ -154,7 +154,13 @@ pub async fn pour(
 
 /// Work for as long as the dump takes, on a thread whose name `top -H` shows. Whoever drops the answer does not end it:
 /// it ends with its input.
-fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<T>> {
+///
+/// # Errors
+/// No thread can be started.
+pub fn thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<oneshot::Receiver<T>> {
     let (answer, answered) = oneshot::channel();
     let work = move || drop(answer.send(work()));
     std::thread::Builder::new().name(name.into()).spawn(work).with_context(|| format!("start the thread {name}"))?;

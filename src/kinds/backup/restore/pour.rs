@@ -8,10 +8,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 
+use super::Load;
 use crate::kinds::backup::child::{Pipe, Program};
 use crate::kinds::backup::config::Format;
+use crate::kinds::backup::directory::unpack::beside;
 use crate::kinds::backup::pg_dump::Tools;
-use crate::kinds::backup::read::{Source, read};
+use crate::kinds::backup::read::read;
+use crate::kinds::backup::verify::stream_format;
 use crate::pg::libpq::LibpqEnv;
 
 /// A setting that programs of 17 and newer make, and that older servers refuse. It stands in the first lines.
@@ -19,34 +22,70 @@ const UNKNOWN_BEFORE_17: &[u8] = b"SET transaction_timeout = 0;\n";
 /// So much of a script is looked through for it.
 const HEAD: usize = 4096;
 
-/// Fills a database with a dump; `options` are for `pg_restore`, so that a plain dump knows none. Not before its end is it known whether the dump was what had been written.
+/// Fills a database with a dump; `options` are for `pg_restore`, so that a plain dump knows none. Of a stream it is not known
+/// before its end whether the dump was what had been written.
 ///
 /// # Errors
 /// The server refuses something, the store cannot be read, or what it has is damaged.
 pub async fn pour(
-    source: Source<'_>,
+    load: Load<'_>,
     format: Format,
     tools: &Tools,
     env: &LibpqEnv,
     version: i32,
     options: &[&str],
 ) -> Result<()> {
-    let older = tools.major >= 17 && version < 170_000;
-    read(source, async |raw| match (format, older) {
-        (Format::Plain, _) => {
+    let source = match load {
+        Load::Stream(source) => source,
+        Load::Unpacked(spool, jobs) => {
+            let restored = by_workers(&spool.dump(), jobs, tools, env, options).await;
+            spool.remove().await;
+            return restored;
+        }
+    };
+    let older = needs_script(tools, version);
+    read(source, async |raw| match format {
+        Format::Plain => {
             let mut script = Script::new(raw, older);
             into(psql(tools, env)?, async |stdin| script.write(stdin).await).await
         }
-        (_, false) => {
-            let dbname = format!("--dbname={}", env.conninfo);
-            let args = [&["--format=custom", "--exit-on-error", "--no-password", &dbname], options].concat();
-            let program = start(&tools.program("pg_restore"), &args, env, Pipe::In)?;
-            into(program, async |stdin| archive(raw, stdin).await).await
-        }
-        (_, true) => as_script(raw, tools, env, options).await,
+        Format::Directory => beside(raw, async |raw| from_archive(raw, format, older, tools, env, options).await).await,
+        Format::Custom => from_archive(raw, format, older, tools, env, options).await,
     })
     .await
     .map(drop)
+}
+
+async fn from_archive(
+    raw: &mut mpsc::Receiver<Bytes>,
+    format: Format,
+    older: bool,
+    tools: &Tools,
+    env: &LibpqEnv,
+    options: &[&str],
+) -> Result<()> {
+    let as_stream = stream_format(format);
+    if older {
+        return as_script(raw, as_stream, tools, env, options).await;
+    }
+    let dbname = format!("--dbname={}", env.conninfo);
+    let args = [&[as_stream, "--exit-on-error", "--no-password", &dbname], options].concat();
+    let program = start(&tools.program("pg_restore"), &args, env, Pipe::In)?;
+    into(program, async |stdin| archive(raw, stdin).await).await
+}
+
+/// Whether `pg_restore` would tell an older server of a setting that it does not know.
+pub fn needs_script(tools: &Tools, version: i32) -> bool {
+    tools.major >= 17 && version < 170_000
+}
+
+/// From a folder, by several workers.
+async fn by_workers(folder: &Path, jobs: u16, tools: &Tools, env: &LibpqEnv, options: &[&str]) -> Result<()> {
+    let (dbname, jobs) = (format!("--dbname={}", env.conninfo), format!("--jobs={jobs}"));
+    let folder = folder.display().to_string();
+    let args = ["--format=directory", "--exit-on-error", "--no-password", &dbname, &jobs];
+    let args = [&args, options, &[folder.as_str()]].concat();
+    start(&tools.program("pg_restore"), &args, env, Pipe::None)?.finished().await
 }
 
 fn psql(tools: &Tools, env: &LibpqEnv) -> Result<Program> {
@@ -85,8 +124,14 @@ async fn archive(raw: &mut mpsc::Receiver<Bytes>, mut stdin: ChildStdin) {
 
 /// `pg_restore` connected to an older server would end at a setting of its own: so it writes its script, which goes to `psql`
 /// without that line.
-async fn as_script(raw: &mut mpsc::Receiver<Bytes>, tools: &Tools, env: &LibpqEnv, options: &[&str]) -> Result<()> {
-    let args = [&["--format=custom", "--exit-on-error", "--file=-"], options].concat();
+async fn as_script(
+    raw: &mut mpsc::Receiver<Bytes>,
+    as_stream: &str,
+    tools: &Tools,
+    env: &LibpqEnv,
+    options: &[&str],
+) -> Result<()> {
+    let args = [&[as_stream, "--exit-on-error", "--file=-"], options].concat();
     let mut pg_restore = start(&tools.program("pg_restore"), &args, env, Pipe::Through)?;
     let mut sql = pg_restore.stdout()?;
     let (to_psql, mut sql_for_psql) = mpsc::channel::<Bytes>(4);
