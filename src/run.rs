@@ -209,7 +209,7 @@ impl Counted {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
     pub name: GaugeName,
-    /// Which table, or which store.
+    /// Which table, view or store.
     pub table: String,
     pub value: f64,
 }
@@ -226,6 +226,7 @@ words! {
         Backups = "pgtend_backups",
         BackupRestoreTested = "pgtend_backup_restore_tested_timestamp_seconds",
         BackupRestoreDuration = "pgtend_backup_restore_test_duration_seconds",
+        ViewRefreshDuration = "pgtend_view_refresh_duration_seconds",
     }
 }
 
@@ -241,6 +242,7 @@ impl GaugeName {
             | GaugeName::Backups
             | GaugeName::BackupRestoreTested
             | GaugeName::BackupRestoreDuration => "store",
+            GaugeName::ViewRefreshDuration => "view",
         }
     }
 }

@@ -32,6 +32,7 @@ mod partitions_check;
 mod partitions_hazards;
 mod partitions_survey;
 mod poolers;
+mod refresh;
 mod reload;
 mod restore_test;
 mod results;
