@@ -57,4 +57,5 @@ mod support_works;
 mod systemd;
 mod time_limits;
 mod trigger;
+mod verify_chain;
 mod walls;

@@ -20,6 +20,7 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_job_consecutive_failures", Some("")),
     ("pgtend_rows_deleted_total", Some("table")),
     ("pgtend_lock_timeouts_total", Some("table")),
+    ("pgtend_view_refresh_duration_seconds", Some("view")),
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
     ("pgtend_backup_verified_timestamp_seconds", Some("store")),
     ("pgtend_backup_restore_tested_timestamp_seconds", Some("store")),
@@ -42,6 +43,9 @@ statements = ["lock table busy in access exclusive mode"]
 [jobs.broken.sql]
 statements = ["select 1/0"]
 
+[jobs.views.refresh]
+views = ["counted"]
+
 [stores.local.directory]
 path = "store"
 [jobs.nightly]
@@ -60,6 +64,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     let db = Cluster::shared(newest_major()).database().await;
     db.execute("create table sessions (id int primary key, expires_at timestamptz); create table busy ()").await;
     db.execute("insert into sessions select n, now() - interval '1 day' from generate_series(1, 41) n").await;
+    db.execute("create materialized view counted as select count(*) from busy").await;
     let program = Pgtend::tending(&db, JOBS);
     let daemon = program.daemon().ready().await;
     let mut client = db.client().await;
@@ -76,6 +81,9 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
         let gauge = "pgtend_job_last_run_timestamp_seconds";
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
     }
+    db.wait_for_ended("views", 1).await;
+    let (gauge, view) = ("pgtend_view_refresh_duration_seconds", [("job", "views"), ("view", "public.counted")]);
+    daemon.wait_until(gauge, async || daemon.metric(gauge, &view).await.is_some()).await;
     // Also of what never ran.
     for gauge in ["pgtend_backup_verified_timestamp_seconds", "pgtend_backup_restore_tested_timestamp_seconds"] {
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[]).await == Some(0.0)).await;

@@ -5,6 +5,7 @@ mod dying;
 mod odd;
 mod order;
 mod refused;
+mod shipped;
 mod unchanged;
 
 use serde_json::Value;
