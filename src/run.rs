@@ -216,7 +216,7 @@ impl Counted {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gauge {
     pub name: GaugeName,
-    /// Which table, or which store.
+    /// Which table, view or store.
     pub table: String,
     pub value: f64,
 }
@@ -233,6 +233,7 @@ words! {
         Backups = "pgtend_backups",
         BackupRestoreTested = "pgtend_backup_restore_tested_timestamp_seconds",
         BackupRestoreDuration = "pgtend_backup_restore_test_duration_seconds",
+        ViewRefreshDuration = "pgtend_view_refresh_duration_seconds",
     }
 }
 
@@ -248,6 +249,7 @@ impl GaugeName {
             | GaugeName::Backups
             | GaugeName::BackupRestoreTested
             | GaugeName::BackupRestoreDuration => "store",
+            GaugeName::ViewRefreshDuration => "view",
         }
     }
 }

@@ -125,6 +125,7 @@ impl Metrics {
                     "When a backup of the store was last restored by a restore_test and found whole; 0 if never."
                 }
                 GaugeName::BackupRestoreDuration => "Seconds that the last restore which was found whole took.",
+                GaugeName::ViewRefreshDuration => "Seconds that the last refresh of the view took, in any daemon.",
             };
             let labels: Vec<&str> = JOB.iter().copied().chain([name.label()]).collect();
             (*name, metric!(GaugeVec, name.as_str(), help, &labels))

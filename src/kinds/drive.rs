@@ -91,9 +91,14 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
                     ended.failed += 1;
                     cx.report.fail(target, why);
                 }
+                Ok(Applied::NotYet(why)) => {
+                    tracing::info!(object = %target, "not yet: {why}");
+                    queue.push_back((action, Some(why)));
+                }
                 Ok(Applied::Locked(by)) => {
                     cx.report.count(Counted::LockTimeouts, &kind.label(&action), 1);
                     tracing::info!(object = %target, "lock not had in time, trying again later: {by}");
+                    let by = format!("its lock was not had before the job's timeout: {by}");
                     if K::IN_ORDER {
                         queue.push_front((action, Some(by)));
                         break;
@@ -130,10 +135,9 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
             return Ok(stopped(kind, cx, ended, reason, &queue));
         }
     }
-    for (action, by) in queue {
+    for (action, why) in queue {
         ended.locked += 1;
-        let by = by.unwrap_or_default();
-        cx.report.fail(kind.step(&action).target, format!("its lock was not had before the job's timeout: {by}"));
+        cx.report.fail(kind.step(&action).target, why.unwrap_or_default());
     }
     Ok(ended)
 }

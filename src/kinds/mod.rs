@@ -9,11 +9,13 @@ pub mod context;
 pub mod drive;
 pub mod expire;
 pub mod partitions;
+pub mod refresh;
 pub mod restore_test;
 pub mod retention;
 pub mod rows;
 pub mod sql;
 pub mod summarize;
+pub mod verify_chain;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -49,6 +51,8 @@ pub enum Applied {
     Done,
     /// A lock was not had in time; try again after the others. The text names who holds it.
     Locked(String),
+    /// Another action of the plan, which is tried again, has to come first. The text names it.
+    NotYet(String),
     /// All that could be done was; the text says what was not, and why, and counts as a failure.
     Partly(String),
     /// Ended at a safe point because [`Context::stop`] asked for it; the next run goes on.
@@ -192,7 +196,7 @@ pub trait Kind: DeserializeOwned + Send + Sync {
         self.step(action).target
     }
 
-    /// Does one action. Called again for the same action when it said [`Applied::Locked`].
+    /// Does one action. Called again for the same action when it said [`Applied::Locked`] or [`Applied::NotYet`].
     fn apply(&self, cx: &Context, action: &Self::Action) -> impl Future<Output = Result<Applied>> + Send;
 
     /// What would go wrong: missing tables, columns, privileges, indexes. Reads only.
@@ -305,8 +309,10 @@ kinds! {
     "backup" => Backup(backup::Backup),
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
+    "refresh" => Refresh(refresh::Refresh),
     "restore_test" => RestoreTest(restore_test::RestoreTest),
     "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
     "summarize" => Summarize(summarize::Summarize),
+    "verify_chain" => VerifyChain(verify_chain::VerifyChain),
 }

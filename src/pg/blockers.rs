@@ -44,6 +44,8 @@ pub async fn of_table(client: &Client, oid: u32) -> Result<String> {
 pub enum Wanted {
     ShareUpdateExclusive,
     ShareRowExclusive,
+    /// Readers alone go on beside it.
+    Exclusive,
     AccessExclusive,
 }
 
@@ -62,6 +64,7 @@ impl Wanted {
         ];
         match self {
             Wanted::AccessExclusive => ALL,
+            Wanted::Exclusive => ALL.split_at(1).1,
             Wanted::ShareRowExclusive => ALL.split_at(2).1,
             Wanted::ShareUpdateExclusive => ALL.split_at(3).1,
         }

@@ -22,6 +22,7 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_objects_deleted_total", Some("table")),
     ("pgtend_objects_failed_total", Some("table")),
     ("pgtend_lock_timeouts_total", Some("table")),
+    ("pgtend_view_refresh_duration_seconds", Some("view")),
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
     ("pgtend_backup_verified_timestamp_seconds", Some("store")),
     ("pgtend_backup_restore_tested_timestamp_seconds", Some("store")),
@@ -49,6 +50,9 @@ statements = ["lock table busy in access exclusive mode"]
 [jobs.broken.sql]
 statements = ["select 1/0"]
 
+[jobs.views.refresh]
+views = ["counted"]
+
 [stores.local.directory]
 path = "store"
 [jobs.nightly]
@@ -72,6 +76,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
          insert into files (path) values ('a'), ('b'), ('/elsewhere'), (null)",
     )
     .await;
+    db.execute("create materialized view counted as select count(*) from busy").await;
     let program = Pgtend::tending(&db, JOBS);
     for file in ["files/a", "files/b"] {
         program.file(file, "");
@@ -91,6 +96,9 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
         let gauge = "pgtend_job_last_run_timestamp_seconds";
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
     }
+    db.wait_for_ended("views", 1).await;
+    let (gauge, view) = ("pgtend_view_refresh_duration_seconds", [("job", "views"), ("view", "public.counted")]);
+    daemon.wait_until(gauge, async || daemon.metric(gauge, &view).await.is_some()).await;
     // Also of what never ran.
     for gauge in ["pgtend_backup_verified_timestamp_seconds", "pgtend_backup_restore_tested_timestamp_seconds"] {
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[]).await == Some(0.0)).await;

@@ -330,7 +330,7 @@ async fn look_again(cx: &Context, settings: &Batch, watch: &impl Watch, wanted: 
                 any = true;
                 failed.push(format!("{}: {why}", action.step().target));
             }
-            Ok(Applied::Locked(by)) => locked = Some(by),
+            Ok(Applied::Locked(by) | Applied::NotYet(by)) => locked = Some(by),
             Ok(stopped @ Applied::Stopped(_)) => return Ok(stopped),
             Err(error) => failed.push(format!("{}: {}", action.step().target, explain(&error))),
         }

@@ -100,7 +100,7 @@ pub async fn insist(cx: &Context, partition: &Create) -> Vec<String> {
         match create(cx, partition).await.unwrap_or_else(|error| panic!("{}", explain(&error))) {
             Applied::Done => return said,
             Applied::Locked(by) => said.push(by),
-            other @ (Applied::Partly(_) | Applied::Stopped(_)) => panic!("{other:?}"),
+            other @ (Applied::Partly(_) | Applied::NotYet(_) | Applied::Stopped(_)) => panic!("{other:?}"),
         }
     }
 }

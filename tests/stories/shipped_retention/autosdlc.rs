@@ -187,7 +187,11 @@ async fn row_security_that_hides_messages_is_an_error_and_the_named_privileges_a
         let role = format!("s{}_sdlc_pgtend", db.name().split('_').next().unwrap());
         db.load("autosdlc.sql", &[("rows", "500")]);
         db.execute(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE \"{}\" TO {role}; REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO {role}", db.name())).await;
-        let text = shipped("autosdlc.toml").replace("{url}", &db.url());
+        db.execute(&format!("CREATE ROLE {role}_owner; GRANT USAGE ON SCHEMA public TO {role}_owner")).await;
+        for owned in ["TABLE agents", "TABLE tasks", "TABLE projects", "MATERIALIZED VIEW agent_performance_daily", "MATERIALIZED VIEW project_task_stats"] {
+            db.execute(&format!("ALTER {owned} OWNER TO {role}_owner")).await;
+        }
+        let text = shipped("autosdlc.toml").replace("{url}", &db.url()).replace("autosdlc_owner", &format!("{role}_owner"));
         let program = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{text}", db.url_as(&role)));
         let jobs = Jobs { program, db: db.clone() };
         for grant in super::grants(&text) {
@@ -211,7 +215,11 @@ async fn row_security_that_hides_messages_is_an_error_and_the_named_privileges_a
         for job in [QUEUE, POLICIES, "autosdlc-sessions", "autosdlc-api-keys"] {
             jobs.is_done(job).await;
         }
-        db.execute(&format!("REASSIGN OWNED BY {role} TO postgres; DROP OWNED BY {role}; DROP ROLE {role}")).await;
+        for job in ["autosdlc-performance", "autosdlc-projects"] {
+            jobs.run(job).await;
+        }
+        let roles = format!("{role}, {role}_owner");
+        db.execute(&format!("REASSIGN OWNED BY {roles} TO postgres; DROP OWNED BY {roles}; DROP ROLE {roles}")).await;
     })
     .await;
 }

@@ -35,7 +35,7 @@ pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
     }
     match &applied {
         Ok(Applied::Done) => going.ledger.note(going.oid, Became::Gone),
-        Ok(Applied::Locked(_) | Applied::Stopped(_)) => {}
+        Ok(Applied::Locked(_) | Applied::NotYet(_) | Applied::Stopped(_)) => {}
         Ok(Applied::Partly(_)) | Err(_) => going.ledger.note(going.oid, Became::Failed),
     }
     applied

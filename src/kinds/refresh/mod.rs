@@ -1,0 +1,66 @@
+//! `refresh`: materialized views made anew, each after those it is made from, and where it can be had beside their readers.
+//!
+//! | step | where |
+//! |---|---|
+//! | the config's table | `config` |
+//! | what is known of the views, and what a plan has them done | `facts`, read by `survey` |
+//! | which, in which order, and how | `plan` |
+//! | one view, in one transaction | `apply` |
+
+mod apply;
+mod check;
+pub mod config;
+pub mod facts;
+mod gauges;
+pub mod plan;
+mod survey;
+
+use anyhow::{Result, anyhow};
+
+pub use self::config::Refresh;
+use self::facts::Action;
+use super::{Applied, Context, Kind, StopStyle};
+use crate::run::{Finding, Gauge, Plan, Step};
+
+impl Kind for Refresh {
+    type Action = Action;
+
+    const STOP: StopStyle = StopStyle::AtOnce;
+    const OBSERVES: bool = true;
+
+    fn validate(&self) -> Vec<Finding> {
+        self.mistakes()
+    }
+
+    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+        gauges::observe(self, cx).await
+    }
+
+    async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
+        let session = cx.own_session().await?;
+        let facts = survey::facts(&session, cx, self).await?;
+        session.close().await;
+        Ok(plan::plan(self, &facts))
+    }
+
+    fn step(&self, action: &Action) -> Step {
+        action.step()
+    }
+
+    async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
+        match action {
+            Action::Refuse { oid, why, ledger, .. } => {
+                if let Some(oid) = oid {
+                    ledger.note(*oid, false);
+                }
+                Err(anyhow!("{why}"))
+            }
+            Action::Refresh(going) => apply::refresh(cx, self, going).await,
+            Action::Vacuum(sweep) => apply::vacuum(cx, sweep).await,
+        }
+    }
+
+    async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
+        check::check(self, cx).await
+    }
+}
