@@ -176,6 +176,8 @@ pub enum Counted {
     RowsDeleted,
     RowsArchived,
     RowsSummarized,
+    TablesVacuumed,
+    TablesAnalyzed,
     LockTimeouts,
 }
 
@@ -188,6 +190,8 @@ impl Counted {
         Counted::RowsDeleted,
         Counted::RowsArchived,
         Counted::RowsSummarized,
+        Counted::TablesVacuumed,
+        Counted::TablesAnalyzed,
         Counted::LockTimeouts,
     ];
 
@@ -200,6 +204,8 @@ impl Counted {
             Counted::RowsDeleted => "rows_deleted",
             Counted::RowsArchived => "rows_archived",
             Counted::RowsSummarized => "rows_summarized",
+            Counted::TablesVacuumed => "tables_vacuumed",
+            Counted::TablesAnalyzed => "tables_analyzed",
             Counted::LockTimeouts => "lock_timeouts",
         }
     }

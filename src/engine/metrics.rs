@@ -94,6 +94,10 @@ impl Metrics {
                 Counted::RowsSummarized => {
                     ("pgtend_rows_summarized_total", "Rows added to a summary and deleted, as one.")
                 }
+                Counted::TablesVacuumed => ("pgtend_tables_vacuumed_total", "Tables vacuumed."),
+                Counted::TablesAnalyzed => {
+                    ("pgtend_tables_analyzed_total", "Tables analyzed, on their own or with a VACUUM.")
+                }
                 Counted::LockTimeouts => {
                     ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout.")
                 }

@@ -5,15 +5,18 @@
 //! [`kinds!`](self). Parsing, validation, locking, rehearsal, history, metrics, CLI and schema follow by themselves.
 
 pub mod backup;
+pub mod command;
 pub mod context;
 pub mod drive;
 pub mod expire;
+mod group;
 pub mod partitions;
 pub mod restore_test;
 pub mod retention;
 pub mod rows;
 pub mod sql;
 pub mod summarize;
+pub mod vacuum;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -300,11 +303,14 @@ macro_rules! kinds {
 }
 
 kinds! {
+    "analyze" => Analyze(vacuum::Analyze),
     "backup" => Backup(backup::Backup),
+    "command" => Command(command::Command),
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
     "restore_test" => RestoreTest(restore_test::RestoreTest),
     "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
     "summarize" => Summarize(summarize::Summarize),
+    "vacuum" => Vacuum(vacuum::Vacuum),
 }
