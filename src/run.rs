@@ -179,6 +179,8 @@ pub enum Counted {
     ObjectsDeleted,
     /// Rows that stay because their object could not be deleted, or is none that may be.
     ObjectsFailed,
+    TablesVacuumed,
+    TablesAnalyzed,
     LockTimeouts,
 }
 
@@ -193,6 +195,8 @@ impl Counted {
         Counted::RowsSummarized,
         Counted::ObjectsDeleted,
         Counted::ObjectsFailed,
+        Counted::TablesVacuumed,
+        Counted::TablesAnalyzed,
         Counted::LockTimeouts,
     ];
 
@@ -207,6 +211,8 @@ impl Counted {
             Counted::RowsSummarized => "rows_summarized",
             Counted::ObjectsDeleted => "objects_deleted",
             Counted::ObjectsFailed => "objects_failed",
+            Counted::TablesVacuumed => "tables_vacuumed",
+            Counted::TablesAnalyzed => "tables_analyzed",
             Counted::LockTimeouts => "lock_timeouts",
         }
     }

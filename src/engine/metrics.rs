@@ -102,6 +102,10 @@ impl Metrics {
                     "pgtend_objects_failed_total",
                     "Rows that stayed because their object could not be deleted, or is not one of their store.",
                 ),
+                Counted::TablesVacuumed => ("pgtend_tables_vacuumed_total", "Tables vacuumed."),
+                Counted::TablesAnalyzed => {
+                    ("pgtend_tables_analyzed_total", "Tables analyzed, on their own or with a VACUUM.")
+                }
                 Counted::LockTimeouts => {
                     ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout.")
                 }

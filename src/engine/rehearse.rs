@@ -42,6 +42,6 @@ impl Engine {
         let (job_name, timezone, lock_timeout) = (job.name.clone(), job.timezone, job.lock_timeout);
         let stores = Arc::clone(&self.stores);
         let kept = Arc::default();
-        Ok(Context { job: job_name, now, timezone, pg, stores, stop, report, deadline, lock_timeout, kept })
+        Ok(Context { job: job_name, run: None, now, timezone, pg, stores, stop, report, deadline, lock_timeout, kept })
     }
 }

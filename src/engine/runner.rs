@@ -227,7 +227,7 @@ impl Engine {
         testpoint::reach_in("runner.begun", job.name.as_str()).await;
         self.shared.metrics.started(labels(job));
         let clock = Instant::now();
-        let result = self.drive(ring, ending, &mut lock, database).await;
+        let result = self.drive(ring, id, ending, &mut lock, database).await;
         let record = self.record(ring, started_at, id, &result);
         let seconds = clock.elapsed().as_secs_f64();
         // The record first: whoever sees the metric move may look for it.
@@ -256,7 +256,14 @@ impl Engine {
     }
 
     /// Plans and applies, and ends it when it must end.
-    async fn drive(&self, ring: &Ring, ending: &Ending, lock: &mut JobLock, database: &Arc<Database>) -> Verdict {
+    async fn drive(
+        &self,
+        ring: &Ring,
+        run: Option<RunId>,
+        ending: &Ending,
+        lock: &mut JobLock,
+        database: &Arc<Database>,
+    ) -> Verdict {
         let job = &ring.job;
         let deadline = Instant::now() + job.timeout;
         let (stopper, stop) = Stop::pair();
@@ -273,6 +280,7 @@ impl Engine {
         };
         let cx = Context {
             job: job.name.clone(),
+            run,
             now,
             timezone: job.timezone,
             pg: sessions.clone(),

@@ -32,7 +32,9 @@ pub fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Re
             (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
         }
         (Some(Ok(Ok(ended))), _) => (ended.outcome(), failures(&report)),
-        (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed)) => (Outcome::Failed, Some(explain(&error))),
+        (Some(Ok(Err(error))), None | Some(StopReason::WindowClosed | StopReason::BudgetSpent)) => {
+            (Outcome::Failed, Some(explain(&error)))
+        }
         (Some(Err(panic)), _) => {
             (Outcome::Failed, Some(format!("pgtend's own code panicked, which is a bug: {}", message(&*panic))))
         }

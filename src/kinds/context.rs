@@ -9,13 +9,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::pg::{Session, Sessions};
-use crate::run::{Counted, JobName, Report};
+use crate::run::{Counted, JobName, Report, RunId};
 use crate::store::Stores;
 
 /// Everything one run may use. `now` was read once, so that a run has one cutoff however long it takes.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub job: JobName,
+    /// Its row in the history; none in a rehearsal, or where the history cannot be written.
+    pub run: Option<RunId>,
     pub now: DateTime<Utc>,
     pub timezone: Tz,
     pub pg: Sessions,
@@ -86,6 +88,8 @@ pub enum StopReason {
     Shutdown,
     /// The job's `window` closed.
     WindowClosed,
+    /// The job's `budget` is spent: the rest is for the next run.
+    BudgetSpent,
     /// Its `timeout` is over.
     TimedOut,
     /// The lock's connection is gone: another daemon may start the job at any moment.
@@ -97,6 +101,7 @@ impl StopReason {
         match self {
             StopReason::Shutdown => "the daemon was asked to stop",
             StopReason::WindowClosed => "the job's window closed",
+            StopReason::BudgetSpent => "the job's budget was spent",
             StopReason::TimedOut => "the job's timeout was over",
             StopReason::LockLost => "the connection that holds the job's lock was lost",
         }

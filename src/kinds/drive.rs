@@ -37,8 +37,8 @@ impl Ended {
             Some(StopReason::Shutdown) => return Outcome::Cancelled,
             Some(StopReason::TimedOut) => return Outcome::TimedOut,
             Some(StopReason::LockLost) => return Outcome::Failed,
-            // Work that its window ended cleanly is in order, whatever of it is left.
-            Some(StopReason::WindowClosed) | None => {}
+            // Work that its window or budget ended cleanly is in order, whatever of it is left.
+            Some(StopReason::WindowClosed | StopReason::BudgetSpent) | None => {}
         }
         match (self.failed + self.locked, self.done) {
             (0, _) => Outcome::Succeeded,
@@ -187,5 +187,6 @@ mod tests {
         assert_eq!(outcome(5, 0, 0, Some(StopReason::TimedOut)), Outcome::TimedOut);
         assert_eq!(outcome(5, 0, 0, Some(StopReason::WindowClosed)), Outcome::Succeeded);
         assert_eq!(outcome(5, 1, 0, Some(StopReason::WindowClosed)), Outcome::Partial);
+        assert_eq!(outcome(5, 0, 0, Some(StopReason::BudgetSpent)), Outcome::Succeeded);
     }
 }

@@ -5,9 +5,11 @@
 //! [`kinds!`](self). Parsing, validation, locking, rehearsal, history, metrics, CLI and schema follow by themselves.
 
 pub mod backup;
+pub mod command;
 pub mod context;
 pub mod drive;
 pub mod expire;
+mod group;
 pub mod partitions;
 pub mod refresh;
 pub mod restore_test;
@@ -15,6 +17,7 @@ pub mod retention;
 pub mod rows;
 pub mod sql;
 pub mod summarize;
+pub mod vacuum;
 pub mod verify_chain;
 
 use std::collections::BTreeMap;
@@ -306,7 +309,9 @@ macro_rules! kinds {
 }
 
 kinds! {
+    "analyze" => Analyze(vacuum::Analyze),
     "backup" => Backup(backup::Backup),
+    "command" => Command(command::Command),
     "expire" => Expire(expire::Expire),
     "partitions" => Partitions(partitions::policy::Partitions),
     "refresh" => Refresh(refresh::Refresh),
@@ -314,5 +319,6 @@ kinds! {
     "retention" => Retention(retention::policy::Retention),
     "sql" => Sql(sql::Sql),
     "summarize" => Summarize(summarize::Summarize),
+    "vacuum" => Vacuum(vacuum::Vacuum),
     "verify_chain" => VerifyChain(verify_chain::VerifyChain),
 }

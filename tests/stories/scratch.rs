@@ -138,6 +138,7 @@ impl Scratch {
         let report = Reporter::default();
         let cx = Context {
             job: JobName("sessions".into()),
+            run: None,
             now,
             timezone,
             pg,

@@ -37,6 +37,7 @@ pub fn context_as(db: &Database, role: &str) -> Context {
     drop(stopper);
     Context {
         job: JobName("partitions".into()),
+        run: None,
         now: "2026-06-15T12:00:00Z".parse().unwrap(),
         timezone: chrono_tz::Tz::UTC,
         pg: Sessions::new(database, "partitions", Access::ReadWrite, lock_timeout, deadline),

@@ -49,6 +49,7 @@ pub fn job_as(db: &Database, role: &str, tables: &str, timeout: Duration) -> Job
     drop(stopper);
     let cx = Context {
         job: JobName("retention".into()),
+        run: None,
         now: NOW.parse().unwrap(),
         timezone: chrono_tz::Tz::UTC,
         pg: Sessions::new(database, "retention", Access::ReadWrite, lock_timeout, deadline),

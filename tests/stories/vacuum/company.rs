@@ -1,0 +1,115 @@
+//! Beside others: who has a lock, who holds on to dead rows, who drops a table meanwhile.
+
+use super::{fails, kill_rows, run, statements, tidying, times, with_dead};
+use crate::support::on_each_major;
+
+#[tokio::test]
+async fn a_table_that_somebody_locks_is_tried_again_and_the_others_are_done_meanwhile() {
+    on_each_major(async |db| {
+        with_dead(&db, "busy", 500).await;
+        with_dead(&db, "free", 100).await;
+        let mut client = db.client().await;
+        let held = client.transaction().await.unwrap();
+        held.batch_execute("lock table busy in share update exclusive mode").await.unwrap();
+        let program = tidying(&db, "vacuum", "");
+        let process = program.start(["run", "tidy", "--json"]);
+        process.wait_for_log("lock not had in time").await;
+        process.wait_until("the other table to be vacuumed", async || times(&db, "free").await == (1, 0)).await;
+        assert_eq!(times(&db, "busy").await, (0, 0));
+        held.rollback().await.unwrap();
+        let record = process.wait().await.exits(0).json().remove(0);
+        assert_eq!(record["outcome"], "succeeded", "{record}");
+        assert!(record["details"]["lock_timeouts"].as_u64().unwrap() >= 1, "{record}");
+        assert_eq!(times(&db, "busy").await, (1, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_keeps_a_table_locked_to_the_end_is_named() {
+    on_each_major(async |db| {
+        with_dead(&db, "busy", 500).await;
+        with_dead(&db, "free", 100).await;
+        let mut client = db.client().await;
+        let held = client.transaction().await.unwrap();
+        held.batch_execute("lock table busy in access exclusive mode").await.unwrap();
+        let program = tidying(&db, "analyze", "");
+        let text = std::fs::read_to_string(program.config()).unwrap();
+        program.configure(&text.replace("lock_timeout", "timeout = '2s'\nlock_timeout"));
+        let record = fails(&program, "partial").await;
+        let error = record["error"].as_str().unwrap();
+        assert!(
+            error.contains("public.busy") && error.contains("story") && error.contains("lock table busy"),
+            "{error}"
+        );
+        assert_eq!(times(&db, "free").await, (0, 1));
+    })
+    .await;
+}
+
+/// As a dump does.
+#[tokio::test]
+async fn a_snapshot_that_keeps_dead_rows_is_named_by_the_plan_and_by_the_run() {
+    on_each_major(async |db| {
+        with_dead(&db, "t", 0).await;
+        let client = db.client().await;
+        client
+            .batch_execute("begin isolation level repeatable read; select count(*) from t /* a dump */")
+            .await
+            .unwrap();
+        kill_rows(&db, "t", 1000).await;
+        let program = tidying(&db, "vacuum", "").env("PGTEND_HURRY", "60000");
+        let lines = program.run(["plan", "tidy", "--json"]).await.exits(0).json();
+        let warning = lines.iter().find(|line| line["action"] == "warn").expect("a warning");
+        let words = warning["reason"].as_str().unwrap();
+        assert!(words.contains("/* a dump */") && words.contains("cannot be removed"), "{words}");
+
+        let details = run(&program).await;
+        assert_eq!((&details["dead_tuples_before"], &details["dead_tuples_after"]), (&1000.into(), &1000.into()));
+        assert_eq!(details["tables_held_back"], 1, "{details}");
+        let warnings = details["warnings"].to_string();
+        assert!(warnings.contains("public.t: 1000 dead rows stay") && warnings.contains("/* a dump */"), "{warnings}");
+
+        client.batch_execute("commit").await.unwrap();
+        let details = run(&program).await;
+        assert_eq!(
+            (&details["dead_tuples_after"], &details["warnings"]),
+            (&0.into(), &serde_json::Value::Null),
+            "{details}"
+        );
+        // Statistics are not about that.
+        client.batch_execute("begin isolation level repeatable read; select count(*) from t").await.unwrap();
+        let program = tidying(&db, "analyze", "").env("PGTEND_HURRY", "60000");
+        assert!(
+            program
+                .run(["plan", "tidy", "--json"])
+                .await
+                .exits(0)
+                .json()
+                .iter()
+                .all(|line| line["action"] == "analyze")
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_dropped_or_renamed_meanwhile_is_nobodys_failure() {
+    on_each_major(async |db| {
+        for (table, dead) in [("first", 900), ("second", 800), ("third", 700)] {
+            with_dead(&db, table, dead).await;
+        }
+        let (program, hold) = tidying(&db, "vacuum", "").holding("vacuum.table");
+        assert_eq!(statements(&program).await.len(), 3);
+        let process = program.start(["run", "tidy", "--json"]);
+        // It has looked at the first, and not at the others.
+        hold.reached().await;
+        db.execute("drop table first; drop table second; alter table third rename to renamed").await;
+        hold.go_on();
+        let record = process.wait().await.exits(0).json().remove(0);
+        assert_eq!(record["outcome"], "succeeded", "{record}");
+        assert_eq!(record["details"]["tables_vacuumed"], 1, "{record}");
+        assert_eq!(times(&db, "renamed").await, (1, 0));
+    })
+    .await;
+}
