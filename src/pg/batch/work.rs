@@ -12,7 +12,7 @@ use super::one::Prepared;
 use super::trouble::{Trouble, jittered};
 use super::walk::{Walk, block_of};
 use super::{Access, Batch, Deletion, Ended, Form, Host, Left, MOST_LEFT, ready};
-use crate::pg::{Session, Sessions, blockers};
+use crate::pg::{Session, Sessions, blockers, ddl};
 use crate::testpoint;
 
 /// The share of a batch's time that is rested after it, unless `pause` says how long.
@@ -267,7 +267,7 @@ impl<H: Host> Work<'_, H> {
             }
             let lag = match self.replicas.look(&self.session).await {
                 // The batch meets with the same, opens another, and comes here again.
-                Err(_) if self.session.is_closed() => return Ok(None),
+                Err(error) if self.session.is_closed() || ddl::is_lost(&error) => return Ok(None),
                 lag => lag?,
             };
             match lag {
@@ -292,7 +292,7 @@ impl<H: Host> Work<'_, H> {
         }
         // Last, so that it is of just before the batch.
         match self.host.held(&self.session).await {
-            Err(_) if self.session.is_closed() => Ok(None),
+            Err(error) if self.session.is_closed() || ddl::is_lost(&error) => Ok(None),
             held => Ok(held?.map(Ended::Held)),
         }
     }

@@ -6,11 +6,11 @@ use crate::support::{Database, Pgtend, on_each_major};
 
 const JOB: &str = "[jobs.old]\ntimeout = '5m'\n[jobs.old.expire]\ntables = [{ table = 'sessions' }]\n";
 
-/// So many sessions that ended, some fifty to a block.
+/// So many sessions that ended one after the other, some fifty to a block.
 async fn sessions(db: &Database, count: u32, index: &str) {
     db.execute(&format!(
         "CREATE TABLE sessions (id int, expires_at timestamptz, note text); {index}
-         INSERT INTO sessions SELECT n, now() - interval '1 day', repeat('x', 100) FROM generate_series(1, {count}) n; ANALYZE sessions"
+         INSERT INTO sessions SELECT n, now() - interval '1 day' + n * interval '1 s', repeat('x', 100) FROM generate_series(1, {count}) n; ANALYZE sessions"
     ))
     .await;
 }
@@ -55,7 +55,7 @@ async fn a_row_that_an_update_puts_behind_the_work_goes_with_the_same_run_where_
         sessions(&db, 300, "CREATE INDEX ON sessions (expires_at);").await;
         let mut client = db.client().await;
         let update = client.transaction().await.unwrap();
-        // Its block is full: the new row is in the last one.
+        // It is the oldest, and its block is full: the new row is in the last one.
         update.batch_execute("UPDATE sessions SET note = note || 'y' WHERE id = 1").await.unwrap();
         let record = after_the_first_batch(&db, 0, async || update.commit().await.unwrap()).await;
         assert_eq!((db.count("sessions").await, &record["details"]["rows_deleted"]), (0, &300.into()), "{record}");

@@ -152,7 +152,7 @@ async fn names_that_need_quotes_are_names() {
         let (schema, table, column) = ("\"Αρχείο \"\"1\"\"\"", format!("\"{}\"", "Ω".repeat(31)), "\"Made; at\"");
         db.execute(&format!(
             "CREATE SCHEMA {schema}; CREATE TABLE {table} (\"I d\" int PRIMARY KEY, {column} date);
-             INSERT INTO {table} SELECT n, current_date - n FROM generate_series(1, 60) n"
+             INSERT INTO {table} SELECT n, (now() AT TIME ZONE 'UTC')::date - n FROM generate_series(1, 60) n"
         ))
         .await;
         let jobs = format!(

@@ -75,7 +75,7 @@ pub async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Res
     };
     testpoint::reach("retention.marked").await;
 
-    let Waited { done, by, broken_off } = detach(cx, session, going, patience, &say).await.map_err(failed)?;
+    let Waited { done, by, broken_off } = Box::pin(detach(cx, session, going, patience, &say)).await.map_err(failed)?;
     let Err(error) = done else {
         testpoint::reach("retention.unsaid").await;
         going.ledger.begin(going.oid);
@@ -193,7 +193,7 @@ async fn detach(
         over.cancel();
         waited
     };
-    let (waited, ()) = tokio::join!(work, witness.watch(&over));
+    let (waited, ()) = tokio::join!(work, Box::pin(witness.watch(&over)));
     // Where the connection is gone these fail, and the error above is the one to tell.
     let usually = session.lock_timeout.as_millis();
     let back = format!("RESET ROLE; SET lock_timeout = {usually}; SET search_path TO {OWN_PATH}");

@@ -23,7 +23,7 @@ use crate::testpoint;
 /// It did not go, and another try would not help.
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
     let session = cx.own_session().await?;
-    let mut applied = on(cx, &session, going).await;
+    let mut applied = Box::pin(on(cx, &session, going)).await;
     if applied.is_err() && !session.is_closed() && at_work::found(&session, going.oid).await?.is_none() {
         // Somebody was quicker.
         applied = Ok(Applied::Done);

@@ -256,6 +256,7 @@ pub struct Going {
 
 impl Going {
     /// The same partition, left as a table of its own: what it is not certain that we have detached.
+    #[must_use]
     pub fn kept(&self) -> Self {
         Self { fate: Fate::Detach, ours: false, export: None, ..self.clone() }
     }
