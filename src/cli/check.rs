@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse};
 use crate::pg::explain;
-use crate::pg::{TransactionPooler, session};
+use crate::pg::{TransactionPooler, settings};
 use crate::run::{Finding, Severity};
 
 #[derive(Debug, Args)]
@@ -84,7 +84,7 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                     Err(error) => vec![Finding::error(explain(&error), "mend that, then check again")],
                 };
                 let about = |finding| Found { finding, origin: &job.origin, database: Some(name), job: Some(job) };
-                found.extend(findings.into_iter().map(|finding| about(as_it_matters(finding, job.enabled))));
+                found.extend(findings.into_iter().map(about));
             }
         }
     }
@@ -129,14 +129,6 @@ fn runs_too_rarely(job: &Definition, now: DateTime<Utc>) -> Vec<Finding> {
     found
 }
 
-/// What would keep a job from its work keeps nobody from theirs as long as the job is switched off.
-fn as_it_matters(finding: Finding, enabled: bool) -> Finding {
-    if enabled || finding.severity != Severity::Error {
-        return finding;
-    }
-    Finding { severity: Severity::Warning, message: format!("once it is enabled: {}", finding.message), ..finding }
-}
-
 async fn look_at_job(engine: &Engine, job: &Definition) -> Result<Vec<Finding>> {
     job.spec.check(&engine.read_only(job, None).await?).await
 }
@@ -146,7 +138,7 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     let database = engine.database(name)?;
     let link = database.connect("pgtend/check").await?;
     let facts =
-        session::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
+        settings::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
             .await?;
     let mut findings = Vec::new();
     if facts.is_standby {

@@ -70,7 +70,7 @@ pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
             output::line("no backups");
         }
     } else {
-        let header = ["BACKUP", "JOB", "STORE", "DATABASE", "SIZE", "RAW", "TAKEN", "TOOK", "VERIFIED", "RESTORED"];
+        let header = ["BACKUP", "JOB", "STORE", "DATABASE", "SIZE", "RAW", "TAKEN", "TOOK", "VERIFIED"];
         output::table(&header, found.iter().map(|(place, _, kept)| for_people(place, kept)).collect());
     }
     Ok(code.max(exports::list(config, &place, args.json).await?))
@@ -93,7 +93,6 @@ fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
         output::stamp(Some(manifest.started_at)),
         human(took(manifest)),
         seen(kept.verified.as_ref()),
-        output::stamp(kept.restored.as_ref().map(|restored| restored.at)),
     ]
 }
 
@@ -117,7 +116,7 @@ fn for_programs(place: &Place<'_>, at: &str, kept: &Kept) -> Value {
     let mut object = json!(manifest);
     let more = json!({
         "store": place.store, "place": at, "size": manifest.size(), "raw_size": raw_size(manifest),
-        "duration_seconds": took(manifest).as_secs_f64(), "state": state, "verified": kept.verified, "restored": kept.restored,
+        "duration_seconds": took(manifest).as_secs_f64(), "state": state, "verified": kept.verified,
     });
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);

@@ -100,7 +100,7 @@ mod tests {
             let bad = damaged.contains(id);
             let verified =
                 bad.then(|| Verified { id: (*id).into(), at: start, good: false, how: String::new(), error: None });
-            Kept { manifest, verified, restored: None }
+            Kept { manifest, verified }
         });
         Shelf { kept: kept.collect(), taken: ids.iter().map(|id| (*id).into()).collect(), ..Shelf::default() }
     }

@@ -8,8 +8,7 @@ use crate::kinds::backup::survey::tests::server;
 fn kept(id: &str, size: u64) -> Kept {
     let manifest = manifest(id, size);
     let at = manifest.started_at;
-    let verified = Some(Verified { id: id.into(), at, good: true, how: "x".into(), error: None });
-    Kept { manifest, verified, restored: None }
+    Kept { manifest, verified: Some(Verified { id: id.into(), at, good: true, how: "x".into(), error: None }) }
 }
 
 fn shelf(all: Vec<Kept>) -> Shelf {

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use serde::de::DeserializeOwned;
 
-use super::manifest::{Identity, Manifest, Restored, Verified};
-use super::naming::{self, MANIFEST, RESTORED, VERIFIED};
+use super::manifest::{Identity, Manifest, Verified};
+use super::naming::{self, MANIFEST, VERIFIED};
 use crate::pg::explain;
 use crate::store::{Key, Store};
 
@@ -21,8 +20,6 @@ const LARGEST: usize = 64 << 20;
 pub struct Kept {
     pub manifest: Manifest,
     pub verified: Option<Verified>,
-    /// When it was last restored, and was whole.
-    pub restored: Option<Restored>,
 }
 
 impl Kept {
@@ -71,15 +68,14 @@ pub async fn look(store: &Store, job: &str) -> Result<Shelf> {
     let mut whole = Vec::new();
     for (id, objects) in found {
         if objects.iter().any(|(_, name)| name == MANIFEST) {
-            let beside = |name: &str| objects.iter().any(|(_, there)| there == name);
-            whole.push((id, beside(VERIFIED), beside(RESTORED)));
+            whole.push((id, objects.iter().any(|(_, name)| name == VERIFIED)));
         } else {
             shelf.leavings.extend(objects.into_iter().filter(|(_, name)| naming::is_ours(name)).map(|(key, _)| key));
         }
     }
     let folder = &folder;
     let read: Vec<(String, Result<Option<Kept>>)> = stream::iter(whole)
-        .map(async |(id, verified, restored)| (id.clone(), kept(store, &folder.join(&id), verified, restored).await))
+        .map(async |(id, verified)| (id.clone(), kept(store, &folder.join(&id), verified).await))
         .buffered(AT_ONCE)
         .collect()
         .await;
@@ -99,17 +95,13 @@ pub async fn look(store: &Store, job: &str) -> Result<Shelf> {
     Ok(shelf)
 }
 
-async fn kept(store: &Store, folder: &Key, verified: bool, restored: bool) -> Result<Option<Kept>> {
+async fn kept(store: &Store, folder: &Key, verified: bool) -> Result<Option<Kept>> {
     let Some(bytes) = small(store, &folder.join(MANIFEST)).await? else { return Ok(None) };
     let manifest = Manifest::parse(&bytes)?;
-    let verified = if verified { sidecar(store, &folder.join(VERIFIED)).await? } else { None };
-    let restored = if restored { sidecar(store, &folder.join(RESTORED)).await? } else { None };
-    Ok(Some(Kept { manifest, verified, restored }))
-}
-
-/// What is told beside a manifest. One that cannot be read says nothing; the next verification or test writes it anew.
-async fn sidecar<T: DeserializeOwned>(store: &Store, key: &Key) -> Result<Option<T>> {
-    Ok(small(store, key).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    let verified = if verified { small(store, &folder.join(VERIFIED)).await? } else { None };
+    // A sidecar that cannot be read says nothing; the next verification writes it anew.
+    let verified = verified.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(Some(Kept { manifest, verified }))
 }
 
 /// A small object; nothing where it is not there.

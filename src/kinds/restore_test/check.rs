@@ -18,12 +18,12 @@ pub async fn check(test: &RestoreTest, found: &Found, facts: Result<Facts>) -> V
         Ok(facts) => facts,
         Err(error) => {
             let mend = "see that it runs and that this host may connect to it (url, password, pg_hba.conf)";
-            return vec![test.at_server(Finding::error(explain(&error), mend))];
+            return vec![Finding::error(explain(&error), mend).at(test.server.span())];
         }
     };
     let mut findings: Vec<Finding> = forbidden(test, &facts.server)
         .into_iter()
-        .map(|(message, mend)| test.at_server(Finding::error(message, mend)))
+        .map(|(message, mend)| Finding::error(message, mend).at(test.server.span()))
         .collect();
     let may = findings.is_empty();
     if test.roles == Roles::Auto && !facts.server.may.all {
@@ -31,7 +31,7 @@ pub async fn check(test: &RestoreTest, found: &Found, facts: Result<Facts>) -> V
             "role {} is no superuser on {}: owners and grants are not restored",
             facts.server.role, facts.server.place
         );
-        findings.push(test.at_server(Finding::warning(message, "set `roles` to \"never\" if that is meant")));
+        findings.push(Finding::warning(message, "set `roles` to \"never\" if that is meant").at(test.server.span()));
     }
     for seen in &facts.seen {
         let shelf = match &seen.shelf {
@@ -91,7 +91,7 @@ async fn prospects(test: &RestoreTest, found: &Found, server: &plan::Server, man
         );
     }
     match extensions(found, server, manifest).await {
-        Ok(more) => findings.extend(more.into_iter().map(|finding| test.at_server(finding))),
+        Ok(more) => findings.extend(more.into_iter().map(|finding| finding.at(test.server.span()))),
         Err(error) => findings.push(Finding::error(explain(&error), "mend that, then check again")),
     }
     findings

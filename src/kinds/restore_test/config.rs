@@ -21,9 +21,9 @@ pub struct RestoreTest {
     #[schemars(with = "String")]
     pub backup: Spanned<String>,
     /// The database, as the config names it, on whose server the scratch database is made and dropped. Itself it stays as it
-    /// is. Default: the one that the job works in.
-    #[schemars(with = "Option<String>")]
-    pub server: Option<Spanned<String>>,
+    /// is.
+    #[schemars(with = "String")]
+    pub server: Spanned<String>,
     /// The store that is restored from. Default: each store of the backup job, one after the other.
     #[schemars(with = "Option<String>")]
     pub store: Option<Spanned<String>>,
@@ -67,8 +67,6 @@ pub struct Found {
     /// The job in the database whose backups they are.
     pub job: JobName,
     pub stores: Vec<String>,
-    /// What the config calls it.
-    pub server_name: String,
     pub server: Conninfo,
     pub pg_bin: Option<PathBuf>,
     /// What opens them where they are encrypted.
@@ -135,13 +133,14 @@ impl RestoreTest {
                 return Err(Some(Finding::error(message, format!("name one of {}", list(&stores))).at(store.span())));
             }
         };
-        let server_name = self.server.as_ref().map_or(database, |server| server.get_ref()).to_owned();
-        let server = match around.databases.get(&server_name) {
+        let server = match around.databases.get(self.server.get_ref()) {
             Some(server) => server.clone().ok_or(None)?,
             None => {
                 let known: Vec<String> = around.databases.keys().cloned().collect();
-                let message = format!("there is no database `{server_name}`");
-                return Err(Some(self.at_server(Finding::error(message, format!("name one of {}", list(&known))))));
+                let message = format!("there is no database `{}`", self.server.get_ref());
+                return Err(Some(
+                    Finding::error(message, format!("name one of {}", list(&known))).at(self.server.span()),
+                ));
             }
         };
         let pg_bin = self.pg_bin.clone().or_else(|| backup.pg_bin.clone());
@@ -152,19 +151,8 @@ impl RestoreTest {
             let mend = "name the file with the secret key there: without it nothing can be restored";
             return Err(Some(Finding::error(message, mend).at(self.backup.span())));
         }
-        self.found = Some(Box::new(Found { job, stores, server_name, server, pg_bin, identity_file }));
+        self.found = Some(Box::new(Found { job, stores, server, pg_bin, identity_file }));
         Ok(())
-    }
-
-    /// A finding about the server, at the place that names it.
-    pub(super) fn at_server(&self, finding: Finding) -> Finding {
-        finding.at(self.server.as_ref().map_or_else(|| self.backup.span(), Spanned::span))
-    }
-
-    /// What the config calls the server.
-    pub(super) fn server_name(&self) -> &str {
-        let named = || self.server.as_ref().map_or("", |server| server.get_ref());
-        self.found.as_ref().map_or_else(named, |found| &found.server_name)
     }
 
     fn job<'a>(&self, database: &str, around: &'a Around) -> Result<(JobName, &'a Backup), Option<Finding>> {

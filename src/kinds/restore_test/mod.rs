@@ -51,7 +51,7 @@ impl Kind for RestoreTest {
     }
 
     fn home(&self) -> Option<&str> {
-        self.server.as_ref().map(|server| server.get_ref().as_str())
+        Some(self.server.get_ref())
     }
 
     fn look_around(&mut self, database: &str, around: &Around) -> Vec<Finding> {
@@ -117,7 +117,7 @@ impl RestoreTest {
         let found = self.found()?;
         let mark = mark(cx).await?;
         let control = scratch::control(&found.server, &application_name(cx)).await;
-        let control = control.with_context(|| format!("server {}", found.server_name))?;
+        let control = control.with_context(|| format!("server {}", self.server.get_ref()))?;
         let server = scratch::look(&control.client, found.server.target(), &mark).await?;
         let mut seen = Vec::new();
         for name in &found.stores {

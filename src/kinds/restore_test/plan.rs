@@ -155,7 +155,7 @@ impl Test {
                 "into {:?} on the server of {}, which takes about {} there; whether its disk has that much is not known to SQL, \
                  and is not looked at",
                 self.scratch,
-                test.server_name(),
+                test.server.get_ref(),
                 words::size(needs(manifest))
             ),
             Err(why) => format!("cannot be done: {why}"),
