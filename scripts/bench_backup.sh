@@ -12,7 +12,6 @@
 # c: memory with parts of 8 MiB, for 1 GB and for 10 GB as stored. Both are real dumps of real tables, whose values the
 #    server keeps packed; they go unpacked into the store, or there would be little of them
 # d: what the SHA-256 and the reading back of a and b cost. The MD5 of each part, which the protocol asks for, is not told apart
-# e: what `row_counts` and `encrypt_to` cost, against the same backup without
 #
 # Server, S3 server and tools share the machine, as they would not in production: compare the ratios. The server is one of its
 # own in a temporary folder, with fsync; the folder must lie on a real disk. A peer that is not there is left out. Environment:
@@ -40,11 +39,11 @@ parts=
 for word in "$@"; do
     case $word in
     --quick) QUICK=1 ;;
-    a | b | c | d | e) parts+=" $word" ;;
-    *) die "unknown word $word; there are --quick, a, b, c, d and e" ;;
+    a | b | c | d) parts+=" $word" ;;
+    *) die "unknown word $word; there are --quick, a, b, c and d" ;;
     esac
 done
-parts=${parts:-a b c d e}
+parts=${parts:-a b c d}
 # d is made of what a and b have measured.
 case $parts in *d*) case $parts in *a* | *b*) ;; *) parts+=" a" ;; esac ;; esac
 if [ -n "${QUICK:-}" ]; then
@@ -132,13 +131,6 @@ config zstd 'compression = "zstd:1"
 exclude_schemas = ["pieces"]'
 config gzip 'compression = "gzip:6"
 exclude_schemas = ["pieces"]'
-config counted 'compression = "zstd:1"
-exclude_schemas = ["pieces"]
-row_counts = true'
-# Drawn by lot: nobody has the other half.
-config encrypted 'compression = "zstd:1"
-exclude_schemas = ["pieces"]
-encrypt_to = ["age1mzcasaua645gda52sura04hjd6hm8r36629cgej87vd5kzrfwusqjm4fw5"]'
 config few 'compression = "none"
 tables = ["pieces.few"]'
 config many 'compression = "none"
@@ -171,7 +163,7 @@ run_job() {
 turn() {
     local from=$EPOCHREALTIME
     case $2 in
-    zstd | gzip | counted | encrypted) run_job "$2" "$1" ;;
+    zstd | gzip) run_job "$2" "$1" ;;
     *)
         "$2" 2>"$folder/said.log" || die "$2 failed: $(tail -n 3 "$folder/said.log")"
         result "$1" "$2" "$(awk "BEGIN { printf \"%.3f\", $EPOCHREALTIME - $from }")"
@@ -181,7 +173,6 @@ turn() {
 }
 turn_a() { turn a "$1"; }
 turn_b() { turn b "$1"; }
-turn_e() { turn e "$1"; }
 
 say "once for nobody, so that the first of them does not read from disk what the others find in memory"
 to_nowhere
@@ -209,11 +200,6 @@ bench_c() {
 
 bench_d() { :; }
 
-bench_e() {
-    say "e, what, as in a:"
-    turns turn_e zstd counted encrypted
-}
-
 for part in $parts; do
     "bench_$part"
 done
@@ -221,8 +207,6 @@ done
 # Everything but the reading back is over when it is a backup.
 reading_back() { awk -v part="$1" -v how="$2" '$1 == part && $2 == how { print 100 * ($4 - $3) / $3 }' "$folder/results"; }
 digest() { awk -v part="$1" -v how="$2" '$1 == part && $2 == how { print 100 * $7 / ($5 - $7) }' "$folder/results"; }
-# How much more than plain zstd:1 in a column, in percent.
-more() { ratios e "$1" zstd "$2" | awk '{ print 100 * ($1 - 1) }' | middle; }
 megabytes() { awk '{ print $1 / 1e6 }' | middle '%.0f'; }
 
 raw=$(dumped -Fc -Z0 | wc -c)
@@ -296,17 +280,5 @@ TABLES
         b) printf '| gzip:6 | %s | %s |\n' "$(digest b gzip | middle)" "$(reading_back b gzip | middle)" ;;
         esac
     done
-    ;;
-esac
-case $parts in *e*)
-    cat <<TABLES
-
-What more costs, in percent of the same backup with zstd:1 and without:
-
-| | time until it is a backup | in all | CPU of pgtend |
-|---|--:|--:|--:|
-| \`row_counts = true\` | $(more counted 3) | $(more counted 4) | $(more counted 5) |
-| \`encrypt_to\` one key | $(more encrypted 3) | $(more encrypted 4) | $(more encrypted 5) |
-TABLES
     ;;
 esac

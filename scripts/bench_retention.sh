@@ -10,8 +10,7 @@
 #    and once, for a minute at most, against the same loop that takes the oldest first. The first goes on where it was only
 #    because a scan of a table over a quarter of shared_buffers begins where the last one ended (synchronize_seqscans)
 # b: the same with the index, against one big DELETE, each beside the same load and with a streaming replica
-# c: the same rows summarized, against the two plain statements; once as they were written, one after another in the order of their
-#    time, as a log is, and once in random order, where each batch has rows of nearly every day
+# c: the same rows summarized, against the two plain statements
 # d: 36 partitions dropped beside reports of five seconds, one after another: against pg_partman, which may be missing
 #
 # Servers, load and pgtend share the machine, as they would not in production: compare the ratios, not the rates. The
@@ -173,17 +172,15 @@ turn_b() {
     result b "$1" "$took" "$(awk "BEGIN { printf \"%.0f\", $old / $took }")" "$(p99 "$quiet_from" "$from")" "$(p99 "$from" "$to")" $lag
 }
 
-summarized() {
+turn_c() {
     local counted
-    fresh_copy "$1" work
-    timed "$2"
-    left "$2"
+    fresh_copy original work
+    timed "$1"
+    left "$1"
     counted=$(sql -d work -c "SELECT sum(count) FROM error_log_summary")
-    [ "$counted" = "$old" ] || die "$2 counted $counted of $old rows"
-    result "$3" "$2" "$took" "$(awk "BEGIN { printf \"%.0f\", $old / $took }")"
+    [ "$counted" = "$old" ] || die "$1 counted $counted of $old rows"
+    result c "$1" "$took" "$(awk "BEGIN { printf \"%.0f\", $old / $took }")"
 }
-turn_c() { summarized ordered "$1" c; }
-turn_c_random() { summarized original "$1" c_random; }
 
 turn_d() {
     local quiet_from kept
@@ -273,12 +270,8 @@ SQL
 
 bench_c() {
     prepare
-    say "the same in the order of their time"
-    fresh_copy original ordered
-    sql -d ordered -c "CLUSTER error_log USING error_log_created_at_idx" -c "VACUUM (FREEZE, ANALYZE) error_log"
     say "c, what, seconds, rows/s:"
     turns turn_c summarize statements
-    turns turn_c_random summarize statements
 }
 
 bench_d() {
@@ -368,8 +361,6 @@ Summarizing the same rows by day, category and code, with the index:
 |---|--:|--:|--:|---|
 | \`summarize\` | $(column c summarize 3 | middle) | $(column c summarize 4 | middle '%.0f') | $(ratios c summarize statements 4 | middle) | $(ratios c summarize statements 4 | goal "half" 0.5) |
 | INSERT … SELECT … GROUP BY, then DELETE | $(column c statements 3 | middle) | $(column c statements 4 | middle '%.0f') | 1 | |
-| \`summarize\`, rows in random order of time | $(column c_random summarize 3 | middle) | $(column c_random summarize 4 | middle '%.0f') | $(ratios c_random summarize statements 4 | middle) | $(ratios c_random summarize statements 4 | goal "half" 0.5) |
-| the two statements, the same | $(column c_random statements 3 | middle) | $(column c_random statements 4 | middle '%.0f') | 1 | |
 TABLES
     ;;
 esac

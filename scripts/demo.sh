@@ -212,14 +212,8 @@ psql -X -q -d helix -v rows=20000 -f "$root/tests/fixtures/helix.sql"
 cat >helix.toml <<CONFIG
 include = ["$root/jobs/helix.toml"]
 
-[defaults]
-database = "helix"
-
 [databases.helix]
 url = "postgresql://postgres@/helix?host=$sockets&port=5432"
-
-[databases.scratch]     # where a backup is restored to be proven; here the same server
-url = "postgresql://postgres@/postgres?host=$sockets&port=5432"
 
 [stores.local.directory]
 path = "helix"
@@ -256,12 +250,6 @@ SELECT current_database() AS database, (SELECT count(*) FROM users) AS users, (S
 SQL
 show psql -X -d lukhas_team -f both.sql
 show psql -X -d restored -f both.sql
-
-chapter "A backup that is proven"
-tell "Helix wants its backups restored once a month, to see that they can be. That is a job like any other: into a scratch database,"
-tell "whose tables must have as many rows as they had in the dump's own snapshot, and which is dropped whatever comes:"
-show pgtend run helix-backup helix-restore-test --config helix.toml --log-level warn
-show grep -h -E '"(at|server|rows_compared|tables_compared|duration_seconds)"' helix/helix-backup/*/restored.json
 
 chapter "The end"
 printf '\n%s$ kill -TERM %s%s\n' "$dim" "$daemon" "$plain"

@@ -44,23 +44,6 @@ async fn whoever_looks_writes_nothing() {
     .await;
 }
 
-/// A job that is switched off is looked at too: somebody may want to know before it is switched on.
-#[tokio::test]
-async fn what_is_wrong_with_a_job_that_is_off_is_no_error_yet() {
-    let db = Cluster::shared(newest_major()).database().await;
-    let job = |enabled: bool| {
-        format!(
-            "[jobs.gone]\nenabled = {enabled}\n[jobs.gone.expire]\ntables = [{{ table = \"gone\", column = \"at\" }}]\n"
-        )
-    };
-    let program = Pgtend::tending(&db, &job(true));
-    let found = program.run(["check"]).await.exits(1).stdout;
-    assert!(found.contains("error: job gone"), "{found}");
-    program.configure_tending(&db, &job(false));
-    let found = program.run(["check"]).await.exits(0).stdout;
-    assert!(found.contains("warning: job gone: once it is enabled: "), "{found}");
-}
-
 /// Not only does a plan not want to write: the server would not let it. Only the server's log shows what a session was
 /// set to, the settings' names first and their values after them, this one last.
 #[tokio::test]

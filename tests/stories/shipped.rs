@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::shipped_partitions::{STORES, scratch, shipped};
+use crate::shipped_partitions::{STORES, shipped};
 use crate::support::{Database, Pgtend, on_each_major};
 
 #[tokio::test]
@@ -14,8 +14,7 @@ async fn every_job_file_is_accepted() {
     assert!(!files.is_empty(), "no job files");
     for file in files {
         let program = Pgtend::new(&format!(
-            "include = [\"jobs/*.toml\"]\n[databases.main]\nurl = \"postgresql:///app\"\n{STORES}{}",
-            scratch("postgresql:///scratch")
+            "include = [\"jobs/*.toml\"]\n[databases.main]\nurl = \"postgresql:///app\"\n{STORES}"
         ));
         program.file("jobs/shipped.toml", &fs::read_to_string(&file).unwrap());
         eprintln!("{}", file.display());

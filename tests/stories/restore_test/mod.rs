@@ -1,6 +1,5 @@
 //! A backup is proven by having it again. Whatever comes of that, nothing of it stays on the server.
 
-mod encrypted;
 mod left;
 mod looking;
 mod proven;

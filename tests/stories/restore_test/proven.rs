@@ -36,8 +36,6 @@ async fn a_backup_of_odd_names_is_proven_on_its_server_and_on_a_newer_one() {
             assert_eq!((&target["queries"], &target["error"]), (&3.into(), &().into()), "{run}");
             assert!(target["tested_at"].is_string() && target["duration_seconds"].as_f64() > Some(0.0), "{run}");
             let proof = json(&setting.folder(&id).join("restored.json"));
-            let list = setting.program.run(["backup", "list", "--json"]).await.exits(0).json();
-            assert_eq!(list[0]["restored"]["at"], proof["at"], "{list:?}");
             assert_eq!((&proof["id"], &proof["job"]), (&id.as_str().into(), &job(&db).into()), "{proof}");
             assert_eq!((&proof["at"], &proof["rows_compared"]), (&target["tested_at"], &rows.into()), "{proof}");
             assert_eq!(proof["queries"].as_array().unwrap().len(), 3, "{proof}");

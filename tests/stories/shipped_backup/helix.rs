@@ -95,7 +95,7 @@ async fn a_reader_that_is_not_meant_for_it_is_told_and_the_files_grants_are_enou
             db.name()
         ))
         .await;
-        let reader = Job::with(&db, &db.url_as("helix_readonly"), "helix.toml", NAME, STORES);
+        let reader = Job::with(&db.url_as("helix_readonly"), "helix.toml", NAME, STORES);
         let (fine, found) = reader.check().await;
         assert!(!fine && found.contains("sequence") && found.contains("public.later"), "{found}");
         let (_, error) = reader.fails().await;
@@ -103,7 +103,7 @@ async fn a_reader_that_is_not_meant_for_it_is_told_and_the_files_grants_are_enou
         assert!(reader.ids("local").is_empty());
 
         db.execute("DROP SCHEMA pgtend CASCADE").await;
-        let job = Job::with(&db, &db.url_as("pgtend"), "helix.toml", NAME, STORES);
+        let job = Job::with(&db.url_as("pgtend"), "helix.toml", NAME, STORES);
         for grant in crate::shipped_retention::grants(&alone("helix.toml")) {
             db.execute(&grant).await;
         }

@@ -3,7 +3,6 @@
 
 mod helix;
 mod lukhas;
-mod proven;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::backup::{backups, bin, json};
-use crate::shipped_partitions::{STORES, alone, scratch, text, unquoted};
+use crate::shipped_partitions::{STORES, alone, text, unquoted};
 use crate::support::{Database, Pgtend};
 
 /// A shipped job, its stores `offsite` and `local` beside the config.
@@ -23,12 +22,11 @@ pub struct Job {
 
 impl Job {
     pub fn shipped(db: &Database, file: &str, name: &'static str) -> Self {
-        Self::with(db, &db.url(), file, name, STORES)
+        Self::with(&db.url(), file, name, STORES)
     }
 
-    /// As somebody else, or with other stores.
-    pub fn with(db: &Database, url: &str, file: &str, name: &'static str, stores: &str) -> Self {
-        let program = Pgtend::new(&config(url, file, &format!("{stores}{}", scratch(&db.url()))));
+    pub fn with(url: &str, file: &str, name: &'static str, stores: &str) -> Self {
+        let program = Pgtend::new(&config(url, file, stores));
         Self { program, name }
     }
 

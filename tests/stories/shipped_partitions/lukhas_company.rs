@@ -113,7 +113,7 @@ async fn the_privileges_that_the_file_names_are_enough_and_the_owner_owns_what_i
             db.name()
         ))
         .await;
-        let config = format!("[databases.main]\nurl = \"{}\"\n{}", db.url_as(&role), shipped("lukhas.toml").replace("{url}", &db.url()));
+        let config = format!("[databases.main]\nurl = \"{}\"\n{}", db.url_as(&role), shipped("lukhas.toml"));
         let program = crate::support::Pgtend::new(&config);
         let job = Job { program, name: NAME };
         for grant in [format!("GRANT {owner} TO {role}"), format!("GRANT USAGE, CREATE ON SCHEMA public TO {owner}")] {

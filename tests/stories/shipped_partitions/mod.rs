@@ -17,14 +17,9 @@ use crate::support::{Database, Output, Pgtend};
 /// The stores that job files name, as directories beside the config.
 pub const STORES: &str = "[stores.offsite.directory]\npath = \"offsite\"\n[stores.local.directory]\npath = \"local\"\n";
 
-/// The server that they restore on, which is not the one to look after.
-pub fn scratch(url: &str) -> String {
-    format!("[databases.scratch]\nurl = \"{url}\"\n[defaults]\ndatabase = \"main\"\n")
-}
-
-/// A job file as it is shipped, and what it names: stores, and a server to restore on, which is the story's.
+/// A job file as it is shipped, and the stores it names.
 pub fn shipped(file: &str) -> String {
-    format!("{}\n{STORES}{}", alone(file), scratch("{url}"))
+    format!("{}\n{STORES}", alone(file))
 }
 
 /// A job file as it is shipped.

@@ -1,7 +1,7 @@
 //! AutoSDLC: a table of policies carried out, the queue before its messages, what has expired.
 
 use super::{Jobs, count_of};
-use crate::shipped_partitions::{STORES, fingerprint, month, partitions, shipped, sqlstate, text};
+use crate::shipped_partitions::{fingerprint, month, partitions, shipped, sqlstate, text};
 use crate::support::{Database, Pgtend, on_each_major};
 
 const POLICIES: &str = "autosdlc-retention";
@@ -187,7 +187,7 @@ async fn row_security_that_hides_messages_is_an_error_and_the_named_privileges_a
         let role = format!("s{}_sdlc_pgtend", db.name().split('_').next().unwrap());
         db.load("autosdlc.sql", &[("rows", "500")]);
         db.execute(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE \"{}\" TO {role}; REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO {role}", db.name())).await;
-        let text = shipped("autosdlc.toml").replace("{url}", &db.url());
+        let text = shipped("autosdlc.toml");
         let program = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{text}", db.url_as(&role)));
         let jobs = Jobs { program, db: db.clone() };
         for grant in super::grants(&text) {
@@ -324,7 +324,7 @@ async fn months_of_outputs_are_made_ahead_and_once_renamed_move_to_the_archive_w
             .take_while(|line| !line.starts_with("# Its rows"))
             .map(|line| format!("{}\n", line.trim_start_matches('#').trim_start()))
             .collect();
-        let jobs = Jobs::of(&db, &format!("{head}{partition_job}{STORES}"));
+        let jobs = Jobs::of(&db, &format!("{head}{partition_job}"));
         // By name it is of two years ago.
         let five = month(&db, -5).await;
         db.execute(&format!("ALTER TABLE agent_outputs_{five} RENAME TO agent_outputs_2024_01")).await;

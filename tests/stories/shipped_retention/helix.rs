@@ -278,7 +278,7 @@ async fn the_privileges_that_the_file_names_are_enough() {
         let role = format!("s{}_helix_pgtend", db.name().split('_').next().unwrap());
         db.load("helix.sql", &[("rows", "300")]);
         db.execute(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE \"{}\" TO {role}; REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO {role}", db.name())).await;
-        let text = crate::shipped_partitions::shipped("helix.toml").replace("{url}", &db.url());
+        let text = crate::shipped_partitions::shipped("helix.toml");
         let program = crate::support::Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{text}", db.url_as(&role)));
         let jobs = Jobs { program, db: db.clone() };
         let all = ["helix-logs", "helix-errors", "helix-error-summary", "helix-knowledge"];

@@ -249,7 +249,7 @@ async fn the_privileges_that_the_file_names_are_enough() {
             db.name()
         ))
         .await;
-        let text = shipped("lukhas.toml").replace("{url}", &db.url());
+        let text = shipped("lukhas.toml");
         let program = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{text}", db.url_as(&role)));
         let jobs = Jobs { program, db: db.clone() };
         let all = ["lukhas-sessions", "lukhas-partitions", MONTHS, ROWS];

@@ -32,11 +32,9 @@ impl Pgtend {
         program
     }
 
-    /// A config with the database as `main`, HTTP on a free port, and these jobs (or any other tables), in which `{url}` is
-    /// the database's.
+    /// A config with the database as `main`, HTTP on a free port, and these jobs (or any other tables).
     pub fn tending(database: &Database, jobs: &str) -> Self {
-        let (url, jobs) = (database.url(), jobs.replace("{url}", &database.url()));
-        Self::new(&format!("[databases.main]\nurl = \"{url}\"\n\n{LISTEN}\n{jobs}"))
+        Self::new(&format!("[databases.main]\nurl = \"{}\"\n\n{LISTEN}\n{jobs}", database.url()))
     }
 
     /// Writes `pgtend.toml` anew, as before a reload.
