@@ -69,10 +69,11 @@ impl Store {
                 }
             }
             // What may be deleted there is what may be made.
-            Kind::Directory(directory) => match directory.is_there() {
-                true => return self.probe(true).await,
-                false => format!("store {}: there is no directory {}", self.name, self.place()),
-            },
+            Kind::Directory(directory) if directory.is_there() => return self.probe(true).await,
+            Kind::Directory(_) => {
+                let message = format!("store {}: there is no directory {}", self.name, self.place());
+                return vec![Finding::error(message, "mount what should be there, or make it")];
+            }
         };
         let mend = format!("rows with objects in it cannot go: let this daemon delete from {}", self.place());
         vec![Finding::error(refused, mend)]

@@ -102,7 +102,10 @@ pub trait Host: Sync {
     /// Something a person should know.
     fn warn(&self, text: String);
 
-    /// The object at an address that a row has, or why it is none that may be deleted.
+    /// The object at an address that a row has.
+    ///
+    /// # Errors
+    /// It is none that may be deleted; why, in words.
     fn locate(&self, address: &str) -> Result<Self::Object, String>;
     /// The addresses at which other rows may have it.
     fn spelled(&self, object: &Self::Object) -> Vec<String>;

@@ -32,6 +32,7 @@ async fn a_log_whose_months_ended_with_2025_is_written_again_after_one_run() {
     on_each_major(async |db| {
         db.load("code-review.sql", &[("rows", "60")]);
         let job = Job::new(&db, NAME, &shipped("code-review.toml"));
+        std::fs::create_dir(job.program.folder().join("artifacts")).unwrap();
         let old = partitions(&db, LOG).await;
         assert_eq!(
             (old.len(), old[0].as_str(), old[12].as_str()),
