@@ -64,7 +64,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     let db = Cluster::shared(newest_major()).database().await;
     db.execute("create table sessions (id int primary key, expires_at timestamptz); create table busy ()").await;
     db.execute("insert into sessions select n, now() - interval '1 day' from generate_series(1, 41) n").await;
-    db.execute("create materialized view counted as select count(*) from busy").await;
+    db.execute("create materialized view counted as select 41 as sessions").await;
     let program = Pgtend::tending(&db, JOBS);
     let daemon = program.daemon().ready().await;
     let mut client = db.client().await;
