@@ -94,7 +94,8 @@ async fn attempt(cx: &Context, config: &Refresh, session: &Session, going: &Goin
 }
 
 /// By the counters of this session, which go on from transactions before.
-const COUNTERS: &str = "SELECT pg_catalog.pg_stat_get_xact_tuples_inserted($1), pg_catalog.pg_stat_get_xact_tuples_deleted($1),
+const COUNTERS: &str =
+    "SELECT pg_catalog.pg_stat_get_xact_tuples_inserted($1), pg_catalog.pg_stat_get_xact_tuples_deleted($1),
     pg_catalog.pg_relation_filenode($1), pg_catalog.now()";
 
 async fn steps(ddl: &Ddl<'_>, going: &Going) -> Result<Done> {
@@ -155,7 +156,10 @@ async fn failed(
         return Ok(Applied::Locked(format!("{}; {by}", explain(&error))));
     }
     if over && going.how == How::Plainly {
-        let help = going.help.as_ref().map_or_else(String::new, |help| format!("readers need not wait with an index: {help} or "));
+        let help = going
+            .help
+            .as_ref()
+            .map_or_else(String::new, |help| format!("readers need not wait with an index: {help} or "));
         return Err(error.context(format!(
             "it took longer than readers may be kept waiting (refresh_timeout, {}), and holds what it held; {help}raise \
              refresh_timeout",

@@ -54,7 +54,10 @@ functions AS (
     JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 )
 SELECT view, false AS doubt,
-       format('table %s %s %s', c.oid, pg_catalog.pg_relation_filenode(c.oid),
+       -- With the names of the columns, which a row that is taken whole has along.
+       format('table %s %s %s %s', c.oid, pg_catalog.pg_relation_filenode(c.oid),
+              (SELECT hashtextextended(string_agg(a.attname, ',' ORDER BY a.attnum), 0) FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
               pg_catalog.pg_stat_get_tuples_inserted(c.oid) + pg_catalog.pg_stat_get_tuples_updated(c.oid)
                   + pg_catalog.pg_stat_get_tuples_deleted(c.oid)) AS line
 FROM stores JOIN pg_catalog.pg_class c ON c.oid = stores.relation

@@ -43,7 +43,10 @@ fn findings(refresh: &Refresh, facts: &Facts, hidden: &[(u32, TableName, Ident)]
                 table.plain(),
                 view.name.plain()
             );
-            say(Finding::error(why, format!("ALTER ROLE {role} BYPASSRLS; or give the view to the owner of the table")), &view.name);
+            say(
+                Finding::error(why, format!("ALTER ROLE {role} BYPASSRLS; or give the view to the owner of the table")),
+                &view.name,
+            );
         }
     }
     found

@@ -97,7 +97,10 @@ impl Refresh {
     pub fn mistakes(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         if self.views.is_empty() {
-            found.push(Finding::error("refresh.views is empty", "name at least one, or write [\"*\"] for all there are"));
+            found.push(Finding::error(
+                "refresh.views is empty",
+                "name at least one, or write [\"*\"] for all there are",
+            ));
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(&self.refresh_timeout.0) {
             found.push(Finding::error("refresh.refresh_timeout must be between 100ms and 24h", "leave it out for 1m"));
@@ -127,7 +130,9 @@ mod tests {
     fn check(config: &str, expect: &str) {
         let said = match toml::from_str::<Refresh>(config) {
             Err(error) => error.message().to_owned(),
-            Ok(kind) => kind.mistakes().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n"),
+            Ok(kind) => {
+                kind.mistakes().iter().map(|f| format!("{}; {}", f.message, f.mend)).collect::<Vec<_>>().join("\n")
+            }
         };
         let right = if expect.is_empty() { said.is_empty() } else { said.contains(expect) };
         assert!(right, "{said:?} does not say {expect:?}");

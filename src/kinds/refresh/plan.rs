@@ -16,12 +16,8 @@ const DEAD_FEW: i64 = 1_000;
 
 pub fn plan(refresh: &Refresh, facts: &Facts) -> Plan<Action> {
     let ledger = Ledger::default();
-    let refuse = |oid, name: &TableName, why: String| Action::Refuse {
-        oid,
-        name: name.clone(),
-        why,
-        ledger: ledger.clone(),
-    };
+    let refuse =
+        |oid, name: &TableName, why: String| Action::Refuse { oid, name: name.clone(), why, ledger: ledger.clone() };
     let mut plan = Plan::default();
     for (name, refusal) in &facts.refused {
         plan.actions.push(refuse(None, name, refusal.sentence()));
@@ -45,7 +41,10 @@ pub fn plan(refresh: &Refresh, facts: &Facts) -> Plan<Action> {
         let Chosen { how, why, help } = chosen;
         let unchanged = view.change.as_ref().map(|change| unchanged(view, change, &after));
         let kept = matches!(unchanged, Some(Ok(_)));
-        if (kept || how == How::Concurrently) && view.dead > DEAD_FEW && view.dead as f64 > view.living as f64 * DEAD_SHARE {
+        if (kept || how == How::Concurrently)
+            && view.dead > DEAD_FEW
+            && view.dead as f64 > view.living as f64 * DEAD_SHARE
+        {
             let (oid, name, role) = (view.oid, view.name.clone(), role.clone());
             sweeps.push(Sweep { oid, name, role, dead: view.dead, living: view.living });
         }
@@ -139,7 +138,10 @@ pub fn lack(facts: &Facts, view: &View) -> Option<Refusal> {
                 (true, false) => ("is of no kind that serves", index(columns)),
                 (false, _) => ("is not unique", index(columns)),
             };
-            Some(Refusal::new(format!("it has no unique index on plain columns for all rows, and {nearest} {what}"), mend))
+            Some(Refusal::new(
+                format!("it has no unique index on plain columns for all rows, and {nearest} {what}"),
+                mend,
+            ))
         }
     }
 }

@@ -43,7 +43,9 @@ fn lines(config: &str, facts: &Facts) -> Vec<String> {
     let refresh: Refresh = toml::from_str(&format!("views = ['*']\n{config}")).unwrap();
     let plan = plan(&refresh, facts);
     let steps = plan.actions.iter().map(Action::step).chain(plan.notes);
-    steps.map(|step| format!("{} {} {}", step.sql.unwrap_or_else(|| step.action.into()), step.target, step.reason)).collect()
+    steps
+        .map(|step| format!("{} {} {}", step.sql.unwrap_or_else(|| step.action.into()), step.target, step.reason))
+        .collect()
 }
 
 fn check(config: &str, facts: &Facts, expect: &[&[&str]]) {

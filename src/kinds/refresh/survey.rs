@@ -104,7 +104,10 @@ fn acting(session: &Session, role: &Ident, owner: &Ident, name: &TableName, row:
         return Ok(who.clone());
     }
     let schema = &name.schema;
-    Err(Refusal::new(format!("role {who} may not use schema {schema}"), format!("GRANT USAGE ON SCHEMA {schema} TO {who};")))
+    Err(Refusal::new(
+        format!("role {who} may not use schema {schema}"),
+        format!("GRANT USAGE ON SCHEMA {schema} TO {who};"),
+    ))
 }
 
 fn index(row: &Row) -> Result<Index> {
@@ -169,7 +172,10 @@ async fn memory(session: &Session, job: &str) -> Result<BTreeMap<String, Memory>
     let rows = match session.query(include_str!("memory.sql"), &[&job]).await {
         Ok(rows) => rows,
         Err(error) if error.as_db_error().is_some() && !session.is_closed() => {
-            tracing::warn!("the history cannot be read, so that no view is known to be unchanged: {}", explain(&error.into()));
+            tracing::warn!(
+                "the history cannot be read, so that no view is known to be unchanged: {}",
+                explain(&error.into())
+            );
             return Ok(BTreeMap::new());
         }
         Err(error) => return Err(error).context("read the history"),

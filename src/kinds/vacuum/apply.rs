@@ -11,7 +11,7 @@ use super::plan::{Action, Tend};
 use super::survey::{Counts, counting, counts, holders};
 use crate::kinds::{Applied, Context, StopReason};
 use crate::pg::blockers::{self, Wanted};
-use crate::pg::session::OWN_PATH;
+use crate::pg::settings::OWN_PATH;
 use crate::pg::{Session, ddl};
 use crate::run::Counted;
 use crate::testpoint;

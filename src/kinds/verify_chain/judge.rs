@@ -130,7 +130,8 @@ const HEADLESS: &str = "behind the first name no predecessor";
 
 fn fork_note(forks: &Examples, order: &str) -> Option<String> {
     let what = if forks.count == 1 { "the chain forks once" } else { "the chain forks" };
-    forks.say(order, "names a predecessor that an earlier one names too", "name predecessors that earlier ones name too")
+    forks
+        .say(order, "names a predecessor that an earlier one names too", "name predecessors that earlier ones name too")
         .map(|said| format!("{what}, as it does when two write at the same time: {said}"))
 }
 
@@ -177,7 +178,9 @@ fn ordered(verdict: &mut Verdict, breaks: &[Break], tied: bool, chain: &Chain, k
     verdict.broken.extend(headless.say(order, HEADLESS_ONE, HEADLESS));
     let circle = circle.say(order, "is its own predecessor, by way of others", "name each other in a circle");
     if tied {
-        verdict.notes.extend(circle.map(|said| format!("{order} is not unique, so that it cannot be told whether {said}")));
+        verdict
+            .notes
+            .extend(circle.map(|said| format!("{order} is not unique, so that it cannot be told whether {said}")));
     } else {
         verdict.broken.extend(circle);
     }
@@ -190,7 +193,11 @@ fn ordered(verdict: &mut Verdict, breaks: &[Break], tied: bool, chain: &Chain, k
     if verdict.out_of_order > 0 {
         verdict.notes.push(format!(
             "{} in another order than that of {order}, as it is where two write at the same time",
-            if verdict.out_of_order == 1 { "1 row stands".into() } else { format!("{} rows stand", verdict.out_of_order) }
+            if verdict.out_of_order == 1 {
+                "1 row stands".into()
+            } else {
+                format!("{} rows stand", verdict.out_of_order)
+            }
         ));
     }
 }

@@ -104,7 +104,10 @@ fn a_first_row_that_names_nothing_is_no_first_row_behind_an_anchor() {
 fn no_more_than_ten_rows_are_named() {
     let rows: Vec<_> = (0..30).map(|_| ("h", Some("gone"))).collect();
     let verdict = judge(&seen(&rows), &Chain::default(), &kind(None));
-    assert!(verdict.broken[0].contains("30 rows name predecessors") && verdict.broken[0].contains("9, 10, …"), "{verdict:?}");
+    assert!(
+        verdict.broken[0].contains("30 rows name predecessors") && verdict.broken[0].contains("9, 10, …"),
+        "{verdict:?}"
+    );
 }
 
 #[test]

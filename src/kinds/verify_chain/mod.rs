@@ -63,7 +63,9 @@ impl Kind for VerifyChain {
         let mut found = Vec::new();
         if self.hash.get_ref() == self.previous.get_ref() {
             let mend = "name the column with the hash of the row before";
-            found.push(Finding::error("verify_chain.hash and previous are the same column", mend).at(self.previous.span()));
+            found.push(
+                Finding::error("verify_chain.hash and previous are the same column", mend).at(self.previous.span()),
+            );
         }
         found
     }
@@ -104,7 +106,11 @@ impl Kind for VerifyChain {
         for note in &verdict.notes {
             cx.report.warn(format!("{}: {note}", self.table.get_ref().plain()));
         }
-        if verdict.broken.is_empty() { Ok(Applied::Done) } else { Err(anyhow!("the chain is broken: {}", verdict.broken.join("; "))) }
+        if verdict.broken.is_empty() {
+            Ok(Applied::Done)
+        } else {
+            Err(anyhow!("the chain is broken: {}", verdict.broken.join("; ")))
+        }
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {

@@ -12,7 +12,7 @@ use super::judge::{Break, Examples, How, Seen};
 use super::plan::Chain;
 use crate::kinds::{Applied, Context};
 use crate::pg::ddl;
-use crate::pg::Session;
+use crate::pg::{Session, explain, waits};
 use crate::testpoint;
 
 /// With more rows than this that do not name the row before them, the order says too little: then the whole table is joined
@@ -24,12 +24,15 @@ const MANY: usize = 10_000;
 /// # Errors
 /// The server refuses.
 pub async fn read(session: &Session, cx: &Context, kind: &VerifyChain, chain: &Chain) -> Result<Result<Seen, Applied>> {
-    let seen = snapshot(session, kind, chain).await;
+    let (seen, by) = waits::watched(&cx.pg, session, snapshot(session, kind, chain)).await;
     if !session.is_closed() {
         session.batch_execute("ROLLBACK").await?;
     }
     match seen {
-        Err(error) if ddl::is_locked(&error) => Ok(Err(Applied::Locked(crate::pg::explain(&error)))),
+        Err(error) if ddl::is_locked(&error) => {
+            let by = by.unwrap_or_else(|| "whoever held it has let go since".into());
+            Ok(Err(Applied::Locked(format!("{}; {by}", explain(&error)))))
+        }
         Err(error) => match cx.stop.requested() {
             Some(reason) if ddl::is_over(&error) || session.is_closed() => Ok(Err(Applied::Stopped(reason))),
             _ => Err(error),
@@ -93,7 +96,10 @@ impl Table<'_> {
             let found = self.rows(include_str!("named.sql"), &[&named, &places]).await;
             for row in found.context("look for the rows that are named")? {
                 let run: Option<i32> = row.get(2);
-                bearers.insert(row.get::<_, String>(0), (row.get::<_, i64>(1), usize::try_from(run.unwrap_or(0)).unwrap_or(0)));
+                bearers.insert(
+                    row.get::<_, String>(0),
+                    (row.get::<_, i64>(1), usize::try_from(run.unwrap_or(0)).unwrap_or(0)),
+                );
             }
             let found = self.rows(include_str!("naming.sql"), &[&named]).await;
             for row in found.context("look for rows that name the same one")? {
@@ -127,7 +133,8 @@ impl Table<'_> {
     /// Whether retention remembers rows that stood before the first.
     async fn begun_before(&self, first: &str) -> Result<bool> {
         let places: Vec<&str> = self.chain.anchors.iter().filter_map(|anchor| anchor.place.as_deref()).collect();
-        let sql = "SELECT coalesce(bool_or(v::{order_type} < $2::text::{order_type}), false) FROM unnest($1::text[]) AS v";
+        let sql =
+            "SELECT coalesce(bool_or(v::{order_type} < $2::text::{order_type}), false) FROM unnest($1::text[]) AS v";
         Ok(self.one(sql, &[&places, &first]).await.context("compare with pgtend.anchor")?.get(0))
     }
 }

@@ -31,7 +31,9 @@ async fn chain(
     let Some(first) = rows.first() else {
         let alike = catalog::like_named(session, table).await?;
         // In TOML single quotes, because a name in other letters needs double quotes of its own.
-        let mend = alike.first().map_or("create it, or correct the name".into(), |like| format!("is it table = '{}'?", like.plain()));
+        let mend = alike
+            .first()
+            .map_or("create it, or correct the name".into(), |like| format!("is it table = '{}'?", like.plain()));
         return refused("table", format!("there is no table {name}"), mend);
     };
     let relkind = character(first.get("relkind"));
@@ -55,7 +57,11 @@ async fn chain(
             return refused(key, format!("{name} has no column {column}"), format!("correct {key}"));
         }
         if !row.get::<_, bool>("readable") {
-            return refused(key, format!("role {role} may not read {column} of {name}"), format!("GRANT SELECT ON {table} TO {role};"));
+            return refused(
+                key,
+                format!("role {role} may not read {column} of {name}"),
+                format!("GRANT SELECT ON {table} TO {role};"),
+            );
         }
     }
     // Nothing is run: it is only seen whether it could be.
@@ -65,7 +71,10 @@ async fn chain(
         if error.as_db_error().is_none() {
             return Err(error.into());
         }
-        let why = format!("hash and previous of {name} cannot be compared, or order_by has no order: {}", explain(&error.into()));
+        let why = format!(
+            "hash and previous of {name} cannot be compared, or order_by has no order: {}",
+            explain(&error.into())
+        );
         return refused("previous", why, "name columns of one type".into());
     }
     if relkind == 'r' && !rows[0].get::<_, bool>("indexed") {

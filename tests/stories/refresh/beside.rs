@@ -91,7 +91,8 @@ async fn a_plain_refresh_that_keeps_readers_waiting_for_too_long_is_given_up() {
         let program = tending(&db, "views = [\"gated\"]\nrefresh_timeout = \"300ms\"");
         let record = run(&program, 1).await;
         let error = text(&record["error"]);
-        for words in ["refresh_timeout", "300 ms", "CREATE UNIQUE INDEX CONCURRENTLY ON \"public\".\"gated\" (\"id\")"] {
+        for words in ["refresh_timeout", "300 ms", "CREATE UNIQUE INDEX CONCURRENTLY ON \"public\".\"gated\" (\"id\")"]
+        {
             assert!(error.contains(words), "{words} is not in {error}");
         }
         assert_eq!(record["outcome"], "failed");

@@ -36,7 +36,8 @@ async fn after_a_kill_the_view_holds_what_it_held_and_the_next_run_refreshes_it(
         for how in ["always", "never"] {
             let db = db.cluster().database().await;
             gated(&db).await;
-            let program = tending(&db, &format!("views = [\"gated\"]\nconcurrently = \"{how}\"\nskip_unchanged = true"));
+            let program =
+                tending(&db, &format!("views = [\"gated\"]\nconcurrently = \"{how}\"\nskip_unchanged = true"));
             let killed = program.start(["run", "views"]);
             db.wait_for_busy("pgtend/views", 1).await;
             drop(killed);

@@ -7,7 +7,8 @@ use crate::support::{Pgtend, on_each_major};
 async fn names_of_every_kind_are_refreshed_as_they_are_written() {
     on_each_major(async |db| {
         let long = "x".repeat(63);
-        let names = ["\"Big\".\"Sales By Day\"", "\"Big\".\"a\"\"b'c.d\"", "\"Big\".\"πωλήσεις\"", &format!("\"Big\".{long}")];
+        let names =
+            ["\"Big\".\"Sales By Day\"", "\"Big\".\"a\"\"b'c.d\"", "\"Big\".\"πωλήσεις\"", &format!("\"Big\".{long}")];
         db.execute("CREATE SCHEMA \"Big\"; CREATE TABLE \"Big\".\"T\" AS SELECT 1 AS \"Id\"").await;
         for name in names {
             let index = format!("CREATE UNIQUE INDEX ON {name} (\"Id\")");

@@ -35,7 +35,10 @@ async fn a_view_on_a_view_comes_after_it_whatever_they_are_called_and_whatever_s
         let views = &record["details"]["views"];
         assert_eq!(views["app.z_daily"]["how"], "concurrently", "{views}");
         // One row of two has changed: it goes and comes.
-        assert_eq!((&views["app.z_daily"]["rows_written"], &views["app.z_daily"]["rows_removed"]), (&1.into(), &1.into()));
+        assert_eq!(
+            (&views["app.z_daily"]["rows_written"], &views["app.z_daily"]["rows_removed"]),
+            (&1.into(), &1.into())
+        );
         assert_eq!(views["public.a_total"]["how"], "plainly", "{views}");
         assert_eq!(views["public.a_total"]["rows_written"], 1, "{views}");
         assert!(views["public.a_total"]["seconds"].is_number(), "{views}");

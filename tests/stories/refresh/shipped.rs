@@ -65,8 +65,12 @@ async fn the_view_of_projects_is_refreshed_when_something_has_changed() {
         let said = jobs.words(PROJECTS).await;
         assert!(said.starts_with("keep public.project_task_stats: nothing that it is made from has changed"), "{said}");
         assert_eq!(jobs.run(PROJECTS).await["views_refreshed"], Value::Null);
-        db.execute("INSERT INTO tasks (project_id, type, specification) SELECT id, 'x', '{}' FROM projects LIMIT 1").await;
-        crate::support::wait_until("the change to be counted", async || jobs.words(PROJECTS).await.starts_with("refresh_view")).await;
+        db.execute("INSERT INTO tasks (project_id, type, specification) SELECT id, 'x', '{}' FROM projects LIMIT 1")
+            .await;
+        crate::support::wait_until("the change to be counted", async || {
+            jobs.words(PROJECTS).await.starts_with("refresh_view")
+        })
+        .await;
         jobs.run(PROJECTS).await;
         assert_eq!(stale(&db, "project_task_stats").await, 0);
     })

@@ -64,7 +64,10 @@ async fn a_whole_chain_is_whole_and_each_fault_is_told_by_where_it_is() {
                 "UPDATE log SET previous = (SELECT hash FROM log WHERE id = 40) WHERE id = 20",
                 "its own predecessor, by way of others (id 20)",
             ),
-            ("DELETE FROM log WHERE id % 3 = 0", "16 rows name predecessors that are not there (id 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, …)"),
+            (
+                "DELETE FROM log WHERE id % 3 = 0",
+                "16 rows name predecessors that are not there (id 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, …)",
+            ),
         ] {
             let (error, record) = after(&db, change, 1).await;
             assert!(error.contains("the chain is broken") && error.contains(words), "{change}: {error}");
@@ -162,24 +165,28 @@ async fn all_of_it_is_read_in_one_snapshot() {
 #[tokio::test]
 async fn it_is_ended_by_its_timeout_and_by_sigterm() {
     on_each_major(async |db| {
-        db.execute(&format!("{LOG}{}", chain("log", 3))).await;
-        // Reading it takes as long as somebody wants.
-        db.execute("CREATE FUNCTION slow(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.pg_sleep(600); RETURN $1; END $$;
-            CREATE TABLE base AS SELECT * FROM log; DROP TABLE log; CREATE EXTENSION postgres_fdw").await;
+        // Somebody else has a partition, and it is waited for as long as that takes.
         db.execute(&format!(
-            "CREATE VIEW slowly AS SELECT id, public.slow(hash) AS hash, previous FROM base;
-             CREATE SERVER here FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '{}', port '{}', dbname '{}');
-             CREATE USER MAPPING FOR postgres SERVER here OPTIONS (user 'postgres');
-             CREATE FOREIGN TABLE log (id bigint, hash text, previous text) SERVER here OPTIONS (table_name 'slowly')",
-            db.cluster().host().display(),
-            db.cluster().port(),
+            "CREATE TABLE log (id bigint, hash text, previous text) PARTITION BY RANGE (id);
+             CREATE TABLE leaf PARTITION OF log DEFAULT; {} ALTER DATABASE \"{}\" SET deadlock_timeout = '1h'",
+            chain("log", 3),
             db.name()
         ))
         .await;
-        let keys = "[jobs.chain]\ntimeout = \"1s\"\n[jobs.chain.verify_chain]\ntable = \"log\"\norder_by = \"id\"\nhash = \"hash\"\nprevious = \"previous\"\n";
-        let record = run(&Pgtend::tending(&db, keys), 1).await;
+        let mut holder = db.client().await;
+        let held = holder.transaction().await.unwrap();
+        held.batch_execute("LOCK TABLE leaf").await.unwrap();
+        let keys = |timeout: &str| {
+            format!(
+                "[jobs.chain]\ntimeout = \"{timeout}\"\nlock_timeout = \"30m\"\n[jobs.chain.verify_chain]\ntable = \"log\"\n\
+                 order_by = \"id\"\nhash = \"hash\"\nprevious = \"previous\"\n"
+            )
+        };
+        let record = run(&Pgtend::tending(&db, &keys("1s")), 1).await;
         assert_eq!(record["outcome"], "timed_out", "{record}");
-        let program = tending(&db, "");
+        let program = Pgtend::tending(&db, &keys("30m"));
+        let config = std::fs::read_to_string(program.config()).unwrap();
+        program.configure(&format!("shutdown_timeout = \"10m\"\n{config}"));
         let daemon = program.daemon().ready().await;
         daemon.signal(libc::SIGUSR1);
         db.wait_for_busy("pgtend/chain", 1).await;
@@ -200,6 +207,17 @@ async fn what_cannot_be_followed_is_found_by_check() {
                 "[databases.main]\nurl = \"{url}\"\n[jobs.chain.verify_chain]\ntable = '{table}'\norder_by = \"id\"\nhash = \"hash\"\nprevious = \"{previous}\"\n"
             ))
         };
+        let blind = program(db.url_as(&role), "log", "previous");
+        let found = blind.run(["check"]).await.exits(1).stdout;
+        assert!(found.contains("GRANT SELECT ON \"public\".\"log\""), "{found}");
+        db.execute(&format!("GRANT SELECT ON log TO {role}")).await;
+        let found = blind.run(["check"]).await.exits(0).stdout;
+        assert!(found.contains("CREATE INDEX CONCURRENTLY ON \"public\".\"log\" (\"id\");"), "{found}");
+        run(&blind, 0).await;
+        db.execute("ALTER TABLE log ENABLE ROW LEVEL SECURITY").await;
+        let found = blind.run(["check"]).await.exits(1).stdout;
+        assert!(found.contains("row security hides rows"), "{found}");
+        run(&blind, 1).await;
         for (table, previous, words) in [
             ("gone", "previous", "there is no table public.gone"),
             ("Other.LOG", "previous", "is it table = 'public.log'?"),
@@ -212,16 +230,6 @@ async fn what_cannot_be_followed_is_found_by_check() {
             assert!(found.contains(words) && found.contains("pgtend.toml:"), "{words} is not in {found}");
             assert!(run(&program, 1).await["error"].as_str().unwrap().contains(words.split(';').next().unwrap()));
         }
-        let blind = program(db.url_as(&role), "log", "previous");
-        let found = blind.run(["check"]).await.exits(1).stdout;
-        assert!(found.contains("GRANT SELECT ON \"public\".\"log\""), "{found}");
-        db.execute(&format!("GRANT SELECT ON log TO {role}")).await;
-        let found = blind.run(["check"]).await.exits(0).stdout;
-        assert!(found.contains("CREATE INDEX CONCURRENTLY ON \"public\".\"log\" (\"id\");"), "{found}");
-        run(&blind, 0).await;
-        db.execute("ALTER TABLE log ENABLE ROW LEVEL SECURITY").await;
-        let found = blind.run(["check"]).await.exits(1).stdout;
-        assert!(found.contains("row security hides rows"), "{found}");
         db.execute(&format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}")).await;
     })
     .await;
