@@ -19,6 +19,8 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_job_next_run_timestamp_seconds", Some("")),
     ("pgtend_job_consecutive_failures", Some("")),
     ("pgtend_rows_deleted_total", Some("table")),
+    ("pgtend_tables_vacuumed_total", Some("table")),
+    ("pgtend_tables_analyzed_total", Some("table")),
     ("pgtend_lock_timeouts_total", Some("table")),
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
     ("pgtend_backup_verified_timestamp_seconds", Some("store")),
@@ -41,6 +43,10 @@ statements = ["lock table busy in access exclusive mode"]
 
 [jobs.broken.sql]
 statements = ["select 1/0"]
+
+[jobs.tidy.vacuum]
+tables = ["sessions"]
+analyze = true
 
 [stores.local.directory]
 path = "store"
@@ -71,7 +77,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     daemon.wait_for_log("lock not had in time").await;
     assert_eq!(timeouts().await, None);
     held.rollback().await.unwrap();
-    for job in ["sessions", "blocked", "broken"] {
+    for job in ["sessions", "blocked", "broken", "tidy"] {
         db.wait_for_ended(job, 1).await;
         let gauge = "pgtend_job_last_run_timestamp_seconds";
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
