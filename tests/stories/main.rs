@@ -51,6 +51,7 @@ mod shipped;
 mod shipped_backup;
 mod shipped_partitions;
 mod shipped_retention;
+mod shipped_vacuum;
 mod shutting_down;
 mod signals;
 mod standby;

@@ -21,6 +21,8 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_rows_deleted_total", Some("table")),
     ("pgtend_objects_deleted_total", Some("table")),
     ("pgtend_objects_failed_total", Some("table")),
+    ("pgtend_tables_vacuumed_total", Some("table")),
+    ("pgtend_tables_analyzed_total", Some("table")),
     ("pgtend_lock_timeouts_total", Some("table")),
     ("pgtend_view_refresh_duration_seconds", Some("view")),
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
@@ -52,6 +54,10 @@ statements = ["select 1/0"]
 
 [jobs.views.refresh]
 views = ["counted"]
+
+[jobs.tidy.vacuum]
+tables = ["sessions"]
+analyze = true
 
 [stores.local.directory]
 path = "store"
@@ -91,7 +97,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     daemon.wait_for_log("lock not had in time").await;
     assert_eq!(timeouts().await, None);
     held.rollback().await.unwrap();
-    for job in ["sessions", "files", "blocked", "broken"] {
+    for job in ["sessions", "files", "blocked", "broken", "tidy"] {
         db.wait_for_ended(job, 1).await;
         let gauge = "pgtend_job_last_run_timestamp_seconds";
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;

@@ -12,7 +12,7 @@ use super::survey::{Counts, counting, counts, holders};
 use crate::kinds::{Applied, Context, StopReason};
 use crate::pg::blockers::{self, Wanted};
 use crate::pg::settings::OWN_PATH;
-use crate::pg::{Session, ddl};
+use crate::pg::{Ident, Session, ddl};
 use crate::run::Counted;
 use crate::testpoint;
 
@@ -41,7 +41,7 @@ pub async fn apply(cx: &Context, action: &Action) -> Result<Applied> {
     cx.report.lock().progress = Some(own.name.plain());
     testpoint::reach_in("vacuum.table", cx.job.as_str()).await;
     let sql = tend.sql(&own.name);
-    if let Err(error) = run(&session, &sql).await {
+    if let Err(error) = run(&session, &sql, tend.as_owner.as_ref()).await {
         if let Some(reason) = cx.stop.requested() {
             return Ok(Applied::Stopped(reason));
         }
@@ -66,12 +66,14 @@ pub async fn apply(cx: &Context, action: &Action) -> Result<Applied> {
 }
 
 /// Alone in its message, and in no transaction. Functions of indexes find what they find for everybody else.
-async fn run(session: &Session, sql: &str) -> Result<(), tokio_postgres::Error> {
-    let (own_path, set_back) = ("SET search_path TO DEFAULT", format!("SET search_path TO {OWN_PATH}"));
+async fn run(session: &Session, sql: &str, as_owner: Option<&Ident>) -> Result<(), tokio_postgres::Error> {
+    let role = as_owner.map(|owner| format!("SET ROLE {owner}; ")).unwrap_or_default();
+    let (set, set_back) =
+        (format!("{role}SET search_path TO DEFAULT"), format!("RESET ROLE; SET search_path TO {OWN_PATH}"));
     // Sent one after the other without waiting for an answer between them.
     let (set, ran, back) = tokio::join!(
         biased;
-        session.batch_execute(own_path),
+        session.batch_execute(&set),
         session.batch_execute(sql),
         session.batch_execute(&set_back)
     );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::config::Chore;
-use super::plan::{Facts, Relation, choose};
+use super::plan::{Facts, May, Relation, choose};
 use crate::pg::Ident;
 use crate::run::Finding;
 
@@ -26,39 +26,35 @@ pub fn findings<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts, counti
         found.push(placed(finding, entry.span()));
     }
     let tables = chosen.tables.into_iter().map(|(table, _)| table);
-    let (others, ours): (Vec<_>, Vec<_>) = tables.partition(|table| !table.may);
-    let mut by_owner: BTreeMap<&str, Vec<&Relation>> = BTreeMap::new();
+    let (others, ours): (Vec<_>, Vec<_>) = tables.partition(|table| table.may == May::Not);
+    let mut by_owner: BTreeMap<&Ident, Vec<&Relation>> = BTreeMap::new();
     for table in others {
         by_owner.entry(&table.owner).or_default().push(table);
     }
     for (owner, tables) in by_owner {
-        let role = ident(&tables[0].role);
+        let (role, first) = (&tables[0].role, &tables[0].name);
         let mend = if facts.version >= 170_000 {
-            format!(
-                "GRANT MAINTAIN ON TABLE {} TO {role}; or, for all tables, GRANT pg_maintain TO {role}",
-                tables[0].name
-            )
+            format!("GRANT MAINTAIN ON TABLE {first} TO {role}; or, for all tables, GRANT pg_maintain TO {role}")
         } else {
-            format!(
-                "GRANT {} TO {role}, with INHERIT: until PostgreSQL 17 only who owns a table, or the database, may",
-                ident(owner)
-            )
+            format!("GRANT {owner} TO {role}: before PostgreSQL 17 only the owner of a table, or of the database, may")
         };
         let message = format!(
-            "role {} may not vacuum or analyze {}, owned by {owner}: PostgreSQL would pass over, with a warning and no error",
-            tables[0].role,
+            "role {} may not vacuum or analyze {}, owned by {}: PostgreSQL would pass over, with a warning and no error",
+            role.as_str(),
             names(&tables),
+            owner.as_str(),
         );
         found.push(Finding::error(message, mend));
     }
-    let mut closed: BTreeMap<&Ident, Vec<&Relation>> = BTreeMap::new();
+    let mut closed: BTreeMap<(&Ident, &Ident), Vec<&Relation>> = BTreeMap::new();
     for table in ours.into_iter().filter(|table| !table.may_enter) {
-        closed.entry(&table.name.schema).or_default().push(table);
+        let role = if table.may == May::AsOwner { &table.owner } else { &table.role };
+        closed.entry((&table.name.schema, role)).or_default().push(table);
     }
-    for (schema, tables) in closed {
+    for ((schema, role), tables) in closed {
         found.push(Finding::error(
-            format!("role {} may not use schema {}, where {} lie", tables[0].role, schema.as_str(), names(&tables)),
-            format!("GRANT USAGE ON SCHEMA {schema} TO {}", ident(&tables[0].role)),
+            format!("role {} may not use schema {}, for {}", role.as_str(), schema.as_str(), names(&tables)),
+            format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
         ));
     }
     if !counting {
@@ -73,11 +69,6 @@ pub fn findings<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts, counti
 /// The default stands nowhere.
 fn placed(finding: Finding, span: Range<usize>) -> Finding {
     if span.is_empty() { finding } else { finding.at(span) }
-}
-
-/// A role, as SQL has it.
-fn ident(role: &str) -> String {
-    Ident::found(role).map_or_else(|_| role.to_owned(), |ident| ident.to_string())
 }
 
 fn names(tables: &[&Relation]) -> String {

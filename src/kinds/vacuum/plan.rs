@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::config::{Chore, Pattern};
 use crate::period::human;
-use crate::pg::TableName;
+use crate::pg::{Ident, TableName};
 use crate::run::{Plan, Step};
 
 /// From this one on a parent can be analyzed without what is below it: `ANALYZE ONLY`.
@@ -36,18 +36,26 @@ pub enum Of {
     Partitions,
 }
 
+/// Whether the role may vacuum and analyze a table. PostgreSQL would pass over it otherwise, with no more than a warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum May {
+    Itself,
+    /// It is a member of the owner, without inheriting from it.
+    AsOwner,
+    Not,
+}
+
 /// A table as the catalog and the statistics have it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Relation {
     pub oid: u32,
     pub name: TableName,
     pub of: Of,
-    pub owner: String,
+    pub owner: Ident,
     /// Our own.
-    pub role: String,
-    /// Whether the role may vacuum and analyze it; PostgreSQL would pass over it otherwise, with no more than a warning.
-    pub may: bool,
-    /// Whether the role may use its schema.
+    pub role: Ident,
+    pub may: May,
+    /// Whether the role, or the owner where it acts as that, may use its schema.
     pub may_enter: bool,
     pub has_children: bool,
     /// What it is a partition or child of, at any depth.
@@ -95,6 +103,8 @@ pub struct Tend {
     pub oid: u32,
     pub name: TableName,
     pub statement: Statement,
+    /// Whose statement it is, if not our own.
+    pub as_owner: Option<Ident>,
     /// It stays with this table, where it would go on to its children.
     pub only: bool,
     /// All the tables that it comes to, itself first.
@@ -186,8 +196,11 @@ pub fn plan<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts) -> Plan<Ac
     let covered: HashSet<u32> = chosen
         .tables
         .iter()
-        .filter(|(table, _)| analyzes && goes_on(facts, table) && table.may && !recent(table.analyzed_at))
-        .flat_map(|(table, _)| below.get(&table.oid).into_iter().flatten().map(|child| child.oid))
+        .filter(|(table, _)| analyzes && goes_on(facts, table) && table.may != May::Not && !recent(table.analyzed_at))
+        .flat_map(|(table, _)| {
+            let children = below.get(&table.oid).into_iter().flatten();
+            children.filter(|child| comes_by(table, child)).map(|child| child.oid)
+        })
         .collect();
 
     let mut plan = Plan::default();
@@ -260,15 +273,25 @@ fn goes_on(facts: &Facts, table: &Relation) -> bool {
     table.of == Of::Partitions && facts.version < ONLY
 }
 
+/// Whether the statement of a parent, by whoever does it, may analyze a partition too.
+fn comes_by(parent: &Relation, child: &Relation) -> bool {
+    match parent.may {
+        May::Itself => child.may == May::Itself,
+        May::AsOwner => child.owner == parent.owner,
+        May::Not => false,
+    }
+}
+
 /// Why it cannot be done; `check` says how to mend it.
 fn refused(table: &Relation) -> Option<String> {
-    let role = &table.role;
-    if !table.may {
+    let role = table.role.as_str();
+    if table.may == May::Not {
         Some(format!(
             "role {role} may not vacuum or analyze it, which is its owner's ({}): PostgreSQL would pass over it",
-            table.owner
+            table.owner.as_str()
         ))
     } else if !table.may_enter {
+        let role = if table.may == May::AsOwner { table.owner.as_str() } else { role };
         Some(format!("role {role} may not use schema {}", table.name.schema.as_str()))
     } else {
         None
@@ -288,11 +311,12 @@ fn tend(facts: &Facts, table: &Relation, statement: Statement, children: &[&Rela
     let vacuum = if statement.vacuums() { vacuum_need(table) } else { 0.0 };
     let analyze = if statement.analyzes() { analyze_need(table, children) } else { 0.0 };
     let need = vacuum.max(analyze);
-    let reached = children.iter().filter(|child| goes_on && child.may).map(|child| child.oid);
+    let reached = children.iter().filter(|child| goes_on && comes_by(table, child)).map(|child| child.oid);
     Tend {
         oid: table.oid,
         name: table.name.clone(),
         statement,
+        as_owner: (table.may == May::AsOwner).then(|| table.owner.clone()),
         only: table.has_children && facts.version >= ONLY,
         reaches: std::iter::once(table.oid).chain(reached).collect(),
         chosen_by: chosen_by.to_string(),

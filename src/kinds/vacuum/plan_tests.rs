@@ -14,9 +14,9 @@ fn table(oid: u32, name: &str) -> Relation {
         oid,
         name: name.parse().unwrap(),
         of: Of::Rows,
-        owner: "app".into(),
-        role: "pgtend".into(),
-        may: true,
+        owner: Ident::new("app").unwrap(),
+        role: Ident::new("pgtend").unwrap(),
+        may: May::Itself,
         may_enter: true,
         has_children: false,
         ancestors: Vec::new(),
@@ -183,7 +183,7 @@ fn metrics_are_labelled_by_the_entry_that_chose_a_table() {
 #[test]
 fn what_the_role_may_not_tend_is_refused_and_the_others_go_on() {
     let mut relations = tree();
-    relations[1].may = false;
+    relations[1].may = May::Not;
     relations[3].may_enter = false;
     let old = facts(150_000, relations.clone());
     // Also where the statement of the parent would have come by.
@@ -198,6 +198,23 @@ fn what_the_role_may_not_tend_is_refused_and_the_others_go_on() {
     // Whether autovacuum has been there changes nothing.
     relations[1].vacuumed_at = hours_ago(1);
     assert_eq!(vacuum("skip_if_within = '6h'", relations)[0], "refuse public.p_1");
+}
+
+#[test]
+fn whoever_may_act_as_the_owner_does_and_comes_by_what_that_owner_has() {
+    let mut relations = tree();
+    for relation in &mut relations {
+        relation.may = May::AsOwner;
+    }
+    relations[3].owner = Ident::new("other").unwrap();
+    let old = facts(150_000, relations);
+    let chore: Chore<false> = toml::from_str("").unwrap();
+    let of = |action: &Action| match action {
+        Action::Tend(tend) => (tend.oid, tend.as_owner.as_ref().unwrap().as_str().to_owned(), tend.reaches.clone()),
+        Action::Refuse { .. } => panic!("refused"),
+    };
+    let found: Vec<_> = plan(&chore, &old).actions.iter().map(of).collect();
+    assert_eq!(found, [(1, "app".into(), vec![1, 2, 3]), (4, "other".into(), vec![4])]);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::plan::{Facts, Of, Relation};
+use super::plan::{Facts, May, Of, Relation};
 use crate::kinds::Context;
-use crate::pg::{Session, TableName};
+use crate::pg::{Ident, Session, TableName};
 use crate::testpoint;
 
 /// A transaction that is younger will be over before it matters; a plan does not speak of it.
@@ -23,9 +23,13 @@ pub async fn survey(cx: &Context, session: &Session, budget: Option<Duration>, l
             oid: row.get("oid"),
             name: TableName::found(row.get::<_, String>("schema"), row.get::<_, String>("name"))?,
             of: if row.get::<_, String>("kind") == "p" { Of::Partitions } else { Of::Rows },
-            owner: row.get("owner"),
-            role: row.get("role"),
-            may: row.get("may"),
+            owner: Ident::found(row.get::<_, String>("owner"))?,
+            role: Ident::found(row.get::<_, String>("role"))?,
+            may: match row.get::<_, &str>("may") {
+                "itself" => May::Itself,
+                "as_owner" => May::AsOwner,
+                _ => May::Not,
+            },
             may_enter: row.get("may_enter"),
             has_children: row.get("has_children"),
             ancestors: row.get("ancestors"),

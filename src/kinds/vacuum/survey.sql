@@ -10,6 +10,7 @@ WITH RECURSIVE up AS (
     -- Who may vacuum: whoever owns the table, or has its owner's role by inheritance, or owns the database; from 17 on
     -- the privilege is one that can be granted.
     SELECT pg_catalog.current_setting('server_version_num')::int >= 170000 AS can_be_granted,
+           pg_catalog.current_setting('server_version_num')::int >= 160000 AS can_be_kept_from_setting,
            pg_catalog.pg_has_role(d.datdba, 'USAGE') AS owns_database,
            pg_catalog.current_setting('autovacuum_vacuum_threshold')::float8 AS vacuum_threshold,
            pg_catalog.current_setting('autovacuum_vacuum_scale_factor')::float8 AS vacuum_scale,
@@ -28,9 +29,15 @@ WITH RECURSIVE up AS (
            greatest(CASE WHEN c.relfrozenxid <> '0'::xid THEN pg_catalog.age(c.relfrozenxid) END,
                     CASE WHEN t.relfrozenxid <> '0'::xid THEN pg_catalog.age(t.relfrozenxid) END, 0) AS xid_age,
            n.oid AS namespace,
+           me.owns_database
+               OR CASE WHEN me.can_be_granted THEN pg_catalog.has_table_privilege(c.oid, 'MAINTAIN')
+                       ELSE pg_catalog.pg_has_role(c.relowner, 'USAGE') END AS may,
+           -- Who does not inherit from the owner may yet act as the owner.
+           pg_catalog.pg_has_role(c.relowner, CASE WHEN me.can_be_kept_from_setting THEN 'SET' ELSE 'MEMBER' END) AS may_act,
            -- What the table itself sets stands before what the server does.
            (SELECT pg_catalog.jsonb_object_agg(o.option_name, o.option_value) FROM pg_catalog.pg_options_to_table(c.reloptions) o) AS options
     FROM pg_catalog.pg_class c
+    CROSS JOIN me
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid
     WHERE c.relkind IN ('r', 'm', 'p')
@@ -44,10 +51,9 @@ SELECT r.oid,
        r.relkind::text AS kind,
        pg_catalog.pg_get_userbyid(r.relowner)::text AS owner,
        CURRENT_USER::text AS role,
-       me.owns_database
-           OR CASE WHEN me.can_be_granted THEN pg_catalog.has_table_privilege(r.oid, 'MAINTAIN')
-                   ELSE pg_catalog.pg_has_role(r.relowner, 'USAGE') END AS may,
-       pg_catalog.has_schema_privilege(r.namespace, 'USAGE') AS may_enter,
+       CASE WHEN r.may THEN 'itself' WHEN r.may_act THEN 'as_owner' ELSE 'not' END AS may,
+       CASE WHEN r.may OR NOT r.may_act THEN pg_catalog.has_schema_privilege(r.namespace, 'USAGE')
+            ELSE pg_catalog.has_schema_privilege(r.relowner, r.namespace, 'USAGE') END AS may_enter,
        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.oid) AS has_children,
        coalesce(l.ancestors, '{}') AS ancestors,
        r.tuples,

@@ -39,7 +39,6 @@ async fn each_table_and_view_is_vacuumed_once_whatever_it_is_called() {
             )
             .await;
         assert_eq!(wrong, [""; 0]);
-        assert_eq!(db.scalar::<i64>("select count(*) from pg_stat_all_tables where schemaname = 'pg_catalog' and vacuum_count > 0").await, 0);
         drop(client);
     })
     .await;
