@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::ToSql;
 
+use super::one::Prepared;
 use super::statement::Form;
 use super::walk::{Found, Walk};
-use super::one::Prepared;
 use super::work::Work;
 use super::{Deletion, Ended, Host};
 use crate::pg::{Ident, TableName};
