@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse};
 use crate::pg::explain;
-use crate::pg::{TransactionPooler, session};
+use crate::pg::{TransactionPooler, settings};
 use crate::run::{Finding, Severity};
 
 #[derive(Debug, Args)]
@@ -146,7 +146,7 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     let database = engine.database(name)?;
     let link = database.connect("pgtend/check").await?;
     let facts =
-        session::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
+        settings::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
             .await?;
     let mut findings = Vec::new();
     if facts.is_standby {

@@ -11,7 +11,7 @@ use super::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::engine::{Engine, JobStatus, Shared, history};
 use crate::period::human;
-use crate::pg::{Link, explain, session};
+use crate::pg::{Link, explain, settings};
 use crate::run::RunRecord;
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub struct HistoryArgs {
 async fn reach<'a>(engine: &Engine, name: &'a str, unreached: &mut HashSet<&'a str>) -> Option<Link> {
     let connect = async {
         let link = engine.database(name)?.connect("pgtend/status").await?;
-        session::settle_link(&link.client, Duration::from_secs(30), Duration::from_secs(1)).await?;
+        settings::settle_link(&link.client, Duration::from_secs(30), Duration::from_secs(1)).await?;
         let exists = history::exists(&link.client).await?;
         anyhow::Ok(exists.then_some(link))
     };

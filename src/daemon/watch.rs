@@ -19,7 +19,7 @@ use crate::engine::history::{self, Standing};
 use crate::engine::request::{self, Request};
 use crate::engine::{Engine, labels};
 use crate::period::Period;
-use crate::pg::{Link, explain, session};
+use crate::pg::{Link, explain, settings};
 use crate::run::JobName;
 use crate::testpoint;
 
@@ -133,7 +133,7 @@ impl Watcher {
 
     async fn connect(&self) -> Result<(Link, bool)> {
         let link = self.engine.database(&self.database)?.connect("pgtend").await?;
-        let facts = session::settle_link(&link.client, PATIENCE, Duration::from_secs(2)).await?;
+        let facts = settings::settle_link(&link.client, PATIENCE, Duration::from_secs(2)).await?;
         Ok((link, facts.is_standby))
     }
 

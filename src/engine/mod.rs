@@ -8,8 +8,10 @@ mod rehearse;
 pub mod request;
 pub mod runner;
 pub mod schedule;
+mod shared;
 pub mod status;
 mod verdict;
 
-pub use runner::{Ending, Engine, Ring, Shared, labels};
+pub use runner::{Ending, Engine, Ring, labels};
+pub use shared::Shared;
 pub use status::JobStatus;

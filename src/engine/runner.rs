@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::history::{self, Beginning};
 use super::lock::{self, Asked, JobLock};
-use super::metrics::{Labels, Metrics};
+use super::metrics::Labels;
+use super::shared::Shared;
 use super::verdict::{Verdict, judge};
-use crate::clock::Clock;
 use crate::config::{Config, Definition};
 use crate::kinds::{Context, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
 use crate::pg::{Access, Database, Sessions, explain};
-use crate::run::{JobName, Outcome, Report, RunId, RunRecord, Skip, Trigger};
+use crate::run::{Outcome, Report, RunId, RunRecord, Skip, Trigger};
 use crate::store::{Store, Stores};
 use crate::testpoint;
 
@@ -33,7 +33,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 const SILENT: &str = "the server took the connection and then gave no answer in 60 s";
 /// How long a run that was stopped by force may take to come to its end by itself.
 const LAST_BREATH: Duration = Duration::from_secs(5);
-
 /// How often meanwhile the server is told to cancel.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -63,37 +62,6 @@ pub struct Ending {
     pub hard: CancellationToken,
 }
 
-/// What outlives a reload of the config.
-#[derive(Debug, Default)]
-pub struct Shared {
-    pub metrics: Metrics,
-    pub clock: Clock,
-    running: Mutex<HashMap<JobName, DateTime<Utc>>>,
-    /// The reports of the runs that are at work.
-    reports: Mutex<HashMap<JobName, Reporter>>,
-    /// Places for runs, by what they are places in and how many there are: what one config has let begin counts for the
-    /// next one too.
-    places: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
-}
-
-impl Shared {
-    fn places(&self, of: &str, at_once: usize) -> Arc<Semaphore> {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry((of.to_owned(), at_once)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
-    }
-
-    /// How far a run that is at work here has come, if it says.
-    pub fn progress(&self, job: &JobName) -> Option<String> {
-        let reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        reports.get(job)?.lock().progress.clone()
-    }
-
-    /// Which jobs run here now, and since when.
-    pub fn running(&self) -> HashMap<JobName, DateTime<Utc>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// A database, and how many runs may be at work in it at once: each needs a connection for its lock and one to work.
 #[derive(Debug)]
 struct Place {
@@ -111,16 +79,6 @@ pub struct Engine {
     pub(super) host: String,
     /// The config was read again: what has not begun by this one never will.
     pub retired: CancellationToken,
-}
-
-/// Takes the job off the list of what runs here, whatever way the run ends.
-struct RunningHere<'a>(&'a Shared, &'a JobName);
-
-impl Drop for RunningHere<'_> {
-    fn drop(&mut self) {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
-        self.0.reports.lock().unwrap_or_else(PoisonError::into_inner).remove(self.1);
-    }
 }
 
 impl Engine {
@@ -182,20 +140,13 @@ impl Engine {
 
     async fn run_here(&self, ring: &Ring, ending: &Ending, started_at: DateTime<Utc>) -> RunRecord {
         let job = &ring.job;
-        {
-            let mut running = self.shared.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(since) = running.get(&job.name) {
-                let since = since.format("%Y-%m-%d %H:%M:%SZ");
-                return self.skipped(
-                    ring,
-                    started_at,
-                    Skip::Overlap,
-                    format!("it has been running here since {since}"),
-                );
+        let _running = match self.shared.enter(&job.name, started_at) {
+            Ok(running) => running,
+            Err(since) => {
+                let why = format!("it has been running here since {}", since.format("%Y-%m-%d %H:%M:%SZ"));
+                return self.skipped(ring, started_at, Skip::Overlap, why);
             }
-            running.insert(job.name.clone(), started_at);
-        }
-        let _running = RunningHere(&self.shared, &job.name);
+        };
         if let (Trigger::Schedule | Trigger::CatchUp | Trigger::After, Some(window)) = (ring.trigger, &job.window)
             && !window.is_open(started_at, job.timezone)
         {
@@ -310,7 +261,7 @@ impl Engine {
         let deadline = Instant::now() + job.timeout;
         let (stopper, stop) = Stop::pair();
         let report = Reporter::default();
-        self.shared.reports.lock().unwrap_or_else(PoisonError::into_inner).insert(job.name.clone(), report.clone());
+        self.shared.hear(&job.name, &report);
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
                 .within(lock.fence());

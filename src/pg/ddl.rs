@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyOutStream, Row};
 
-use super::session::OWN_PATH;
+use super::settings::OWN_PATH;
 use super::{Ident, Session};
 use crate::period::human;
 

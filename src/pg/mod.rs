@@ -16,6 +16,7 @@ mod passfile;
 pub mod pooler;
 mod refusal;
 pub mod session;
+pub mod settings;
 pub mod split;
 mod tls;
 pub mod waits;

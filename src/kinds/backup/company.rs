@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
-use crate::pg::session::settle_link;
+use crate::pg::settings::settle_link;
 use crate::pg::{Conninfo, Link, connect as connect_to, exclusion};
 
 /// So long it stands in the queue before it looks again who is in its way.

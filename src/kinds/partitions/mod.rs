@@ -6,7 +6,7 @@
 //! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey`, `bound`, `mark`, `rows` |
 //! | time <-> key values: timestamps, dates, text and integers by format, uuidv7 | `key` |
 //! | periods of a zone: hour to year | `every` |
-//! | facts, policy, now -> actions and notes; pure | `plan` |
+//! | facts, policy, now -> actions and notes; pure | `plan`: all tables; `wanted`: one of them |
 //! | one partition, one transaction: create apart, attach | `create`, `apart`, `written` |
 //! | rows of the new period in the default partition | `default_rows` |
 //! | what would go wrong; how far the partitions reach | `check`, `runway`, `observe` |
@@ -30,6 +30,7 @@ pub mod rows;
 pub mod runway;
 mod steps;
 pub mod survey;
+pub mod wanted;
 pub mod written;
 
 use anyhow::{Result, bail};

@@ -1,6 +1,7 @@
 //! Several tables in one plan: their order, their names, what was left behind.
 
 use super::*;
+use crate::kinds::partitions::facts::Leftover;
 
 #[test]
 fn referenced_tables_come_first_and_a_ring_is_no_trap() {

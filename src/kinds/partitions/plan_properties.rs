@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy;
 
 use super::*;
-use crate::kinds::partitions::every::Line;
+use crate::kinds::partitions::cover::Cover;
+use crate::kinds::partitions::every::{Every, Line, Periods};
+use crate::kinds::partitions::facts::NewBound;
+use crate::kinds::partitions::key::Key;
+use crate::kinds::partitions::runway;
 
 const ZONES: [Tz; 8] = [
     Tz::UTC,

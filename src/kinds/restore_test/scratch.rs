@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 use super::mark::{BEGINNING, Known, Mark, Whose};
 use super::plan::{Rights, Server};
 use crate::kinds::backup::restore::target::literal;
-use crate::pg::session::settle_link;
+use crate::pg::settings::settle_link;
 use crate::pg::{Conninfo, Database, Ident, Link, connect};
 
 /// Making and dropping a database wait for the server's disk.

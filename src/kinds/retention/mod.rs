@@ -2,7 +2,7 @@
 //!
 //! | step | where |
 //! |---|---|
-//! | the config's table | `policy` |
+//! | the config's table; what of it cannot be meant | `policy`, `mistakes` |
 //! | policies that stand in a table of the database; what its rows mean; pure | `policies`, `reading` |
 //! | what must be left alone | `holds` |
 //! | a partition that is written to a store before it goes | `export` |
@@ -11,6 +11,7 @@
 
 pub mod export;
 pub mod holds;
+mod mistakes;
 pub mod partitions;
 pub mod policies;
 pub mod policy;

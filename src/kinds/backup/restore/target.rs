@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::kinds::backup::manifest::{Locale, Manifest};
 use crate::pg::libpq::LibpqEnv;
-use crate::pg::session::settle_link;
+use crate::pg::settings::settle_link;
 use crate::pg::{ConnectError, Conninfo, Database, Ident, Link};
 
 /// What `pg_stat_activity` calls it.

@@ -9,7 +9,7 @@ use super::content::{Content, Reader};
 use crate::kinds::retention::partitions::facts::Going;
 use crate::kinds::{Context, StopReason};
 use crate::pg::ddl::Ddl;
-use crate::pg::session::OWN_PATH;
+use crate::pg::settings::OWN_PATH;
 use crate::pg::{Ident, Session};
 
 /// Whatever changes how a value is written. Row security off: hidden rows are an error, not a smaller export. A type of an

@@ -27,7 +27,7 @@ use crate::kinds::Context;
 use crate::period::human;
 use crate::pg::ddl::{self, Ddl};
 use crate::pg::exclusion::For;
-use crate::pg::session::OWN_PATH;
+use crate::pg::settings::OWN_PATH;
 use crate::pg::waits::{self, BrokenOff, Patience, Waited};
 use crate::pg::{Session, explain};
 use crate::testpoint;
