@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use pgtend::run::Counted;
 
+use super::dying::said_to_be_ours;
 use super::*;
 use crate::partitions::beside::Application;
 use crate::support::{on_each_major, wait_until};
@@ -135,6 +136,7 @@ async fn a_detach_whose_session_is_ended_or_cancelled_is_gone_on_with() {
             reader.batch_execute(&format!("BEGIN; {READ}")).await.unwrap();
             let run = async { job(&db, TABLES).run().await };
             let others = async {
+                said_to_be_ours(&db, "events_1").await;
                 let waits = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pgtend/retention' AND query LIKE '%CONCURRENTLY' AND state = 'active'";
                 let ended: i64 = crate::support::wait_for("it to wait and be ended", async || {
                     let n: i64 = db.scalar(&format!("SELECT count({how}(pid)) FROM ({waits}) AS w")).await;

@@ -53,6 +53,14 @@ pub async fn killed(db: &Database, program: Pgtend, point: &str) -> Pgtend {
     program.env("PGTEND_TESTPOINTS", "")
 }
 
+/// The mark of a partition says that its detaching is ours.
+pub async fn said_to_be_ours(db: &Database, partition: &str) {
+    wait_until("the mark to say that the detaching is ours", async || {
+        comment(db, partition).await.is_some_and(|comment| comment.contains("\"begun\":true"))
+    })
+    .await;
+}
+
 /// Points of a run that detaches concurrently, and of one that does it under a lock.
 const POINTS: [(&str, &str); 6] = [
     ("", "retention.marked"),
@@ -152,7 +160,7 @@ async fn killed_while_pending_the_next_run_finishes_it() {
         let reader = db.client().await;
         reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM events").await.unwrap();
         hold.go_on();
-        wait_until("the detaching to be pending", async || pending(&db).await == 1).await;
+        said_to_be_ours(&db, "events_1").await;
         drop(process);
         wait_until("the server to see it", async || db.backends("pgtend%").await.is_empty()).await;
         assert_eq!((pending(&db).await, db.count("events").await), (1, 7));

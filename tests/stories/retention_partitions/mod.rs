@@ -1,6 +1,7 @@
 //! The kind `retention` on partitioned tables: what goes, what stays, and beside whom.
 
 mod beside;
+mod by_hand;
 pub mod dying;
 mod fates;
 mod held;

@@ -8,7 +8,7 @@ use pgtend::run::Counted;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::dying::{past, tending};
+use super::dying::{past, said_to_be_ours, tending};
 use super::*;
 use crate::partitions::beside::Application;
 use crate::support::{Process, on_each_major, wait_until};
@@ -178,6 +178,9 @@ async fn killed_while_it_waits_its_statement_dies_with_it() {
     on_each_major(async |db| {
         for wait in WAITS {
             let Waiting { open, process } = waiting(&db, wait).await;
+            if wait == "CONCURRENTLY" {
+                said_to_be_ours(&db, "events_1").await;
+            }
             drop(process);
             wait_until("the server to see it", async || db.backends("pgtend%").await.is_empty()).await;
             finished_by_the_next(&db, wait, open).await;
@@ -282,6 +285,9 @@ async fn where_nobody_can_look_it_waits_no_longer_than_for_a_lock() {
         open.batch_execute("COMMIT").await.unwrap();
         let (ended, report) = job_as(&db, &role, TABLES, Duration::from_secs(30)).run().await;
         assert_eq!((ended.outcome(), attached(&db).await.len()), (Outcome::Succeeded, 2), "{report:#?}");
+        // Nobody saw who began it: it is nobody's to drop.
+        assert!(report.warnings[0].contains("left as a table of its own; to drop it: DROP TABLE"), "{report:#?}");
+        assert_eq!(tables(&db, "events\\_1").await, ["public.events_1"]);
     })
     .await;
 }

@@ -42,6 +42,12 @@ impl Found {
             && mark.fate == going.fate)
             .then_some(mark)
     }
+
+    /// The same, if it is certain besides that the detaching is ours. Somebody who wants to keep the partition may have been
+    /// quicker, and the mark is then on a table of theirs.
+    pub fn ours(&self, going: &Going) -> Option<Mark> {
+        self.mark(going).filter(|mark| mark.begun || going.ledger.has_begun(going.oid))
+    }
 }
 
 /// Why a step was not taken although PostgreSQL would have let us.
@@ -237,14 +243,15 @@ pub async fn comment(ddl: &Ddl<'_>, table: &TableName, text: Option<&str>) -> Re
     ddl.run(&format!("COMMENT ON TABLE {table} IS {literal}")).await.context("write a comment on it")
 }
 
-/// The mark of a partition that goes, which keeps the comment there is.
-pub fn mark_of(going: &Going, comment: Option<&str>) -> Mark {
+/// The mark of a partition that goes, which keeps the comment there is. `begun`: whether its detaching is certainly ours.
+pub fn mark_of(going: &Going, comment: Option<&str>, begun: bool) -> Mark {
     Mark {
         fate: going.fate.clone(),
         parent: going.parent_oid,
         leaf: Some(going.oid),
         table: going.table.clone(),
         bound: going.bound.clone(),
+        begun,
         comment: mark::original(comment),
     }
 }

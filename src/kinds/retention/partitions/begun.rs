@@ -7,13 +7,31 @@ use chrono::NaiveDateTime;
 
 use super::age::Ages;
 use super::facts::{Detached, Fate, LeafFacts, Stand, Unmark};
-use super::mark;
+use super::mark::{self, Mark};
 use super::plan::What;
 use super::window::{One, forbidden, obstacle};
 use crate::kinds::partitions::bound;
 use crate::kinds::partitions::key::FIRST;
 use crate::pg::TableName;
 use crate::run::Step;
+
+/// What is said of a detaching that is pending, and of which it cannot be told who began it.
+pub fn pending_in_doubt(name: &TableName) -> String {
+    format!(
+        "a run was about to detach it, and whether that one has begun it or somebody else, who wants to keep it, cannot be told: \
+         it is finished, and left as a table of its own; to drop it: DROP TABLE {name}"
+    )
+}
+
+/// What is said of a table with a mark that may be on somebody else's work; `attach` takes it back.
+pub fn detached_in_doubt(mark: &Mark, name: &TableName, attach: &str) -> String {
+    format!(
+        "is detached from {}, and is left as it is: a run was about to detach it, and whether that one has done it or somebody \
+         else, who wants to keep it, cannot be told; to keep it: COMMENT ON TABLE {name} IS NULL; to drop it: DROP TABLE {name}; \
+         to take it back: {attach}",
+        mark.table.plain()
+    )
+}
 
 impl One<'_> {
     /// Partitions whose detaching an earlier run, or somebody else, has begun; and tables that were detached and not
@@ -34,8 +52,16 @@ impl One<'_> {
             }
             let mark = leaf.comment.as_deref().and_then(mark::parse).filter(|mark| mark.parent == facts.parent.oid);
             let range = ages.range(&partition.bound);
+            let ours = mark.as_ref().is_some_and(|mark| mark.begun);
             let (own, why) = match (&mark, &range) {
                 (None, _) => (Fate::Detach, "its detaching was begun by somebody else and not finished"),
+                (Some(_), _) if !ours => {
+                    self.notes.push(Step::warn(partition.name.plain(), pending_in_doubt(&partition.name)));
+                    (
+                        Fate::Detach,
+                        "its detaching was begun, whether by an earlier run or by somebody else, and not finished",
+                    )
+                }
                 (Some(mark), Ok((_, to))) if mark.fate == *fate && ages.is_old(*to) && !barred(leaf) => {
                     (fate.clone(), "its detaching was begun by an earlier run and not finished")
                 }
@@ -50,13 +76,17 @@ impl One<'_> {
                 partition.oid,
                 &partition.name,
                 leaf,
-                (own, Stand::Pending, mark.is_some()),
+                (own, Stand::Pending, ours),
                 why.to_string(),
                 range.ok(),
             );
         }
         for Detached { name, oid, mark, leaf } in &facts.detached {
             let attach = format!("ALTER TABLE {} ATTACH PARTITION {name} {}", facts.table(), mark.bound);
+            if !mark.begun {
+                self.notes.push(Step::warn(name.plain(), detached_in_doubt(mark, name, &attach)));
+                continue;
+            }
             let range = ages.range(&bound::read(&mark.bound));
             let why = match &range {
                 Err(why) => Err(why.clone()),

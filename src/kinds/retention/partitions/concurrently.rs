@@ -19,10 +19,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
+use tokio_util::sync::CancellationToken;
 
 use super::at_work::{self, Failed};
 use super::detach::{still_referred, take_mark, unmark_of};
 use super::facts::{Going, Stand};
+use super::mark::Mark;
+use super::witness::Witness;
 use crate::kinds::Context;
 use crate::period::human;
 use crate::pg::ddl::{self, Ddl};
@@ -63,14 +66,23 @@ pub async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Res
         at_work::ended(ddl, done).await
     };
     let (marked, by) = waits::watched(&cx.pg, session, work).await;
-    if let Err(error) = marked {
-        let by = at_work::waited_for(session, going, by, &error).await;
-        return Err(at_work::judge(cx, session, error, by, true));
-    }
+    let say = match marked {
+        Ok(say) => say,
+        Err(error) => {
+            let by = at_work::waited_for(session, going, by, &error).await;
+            return Err(at_work::judge(cx, session, error, by, true));
+        }
+    };
     testpoint::reach("retention.marked").await;
 
-    let Waited { done, by, broken_off } = detach(cx, session, going, patience).await.map_err(failed)?;
+    let Waited { done, by, broken_off } = Box::pin(detach(cx, session, going, patience, &say)).await.map_err(failed)?;
     let Err(error) = done else {
+        testpoint::reach("retention.unsaid").await;
+        going.ledger.begin(going.oid);
+        // Where it fails, a run that dies from here on leaves a table of which the next cannot tell whose it is.
+        if session.batch_execute(&say).await.is_err() {
+            session.batch_execute("ROLLBACK").await.ok();
+        }
         testpoint::reach("retention.detached").await;
         return Ok(());
     };
@@ -81,7 +93,16 @@ pub async fn concurrently(cx: &Context, session: &Session, going: &Going) -> Res
     // What came of it only the catalog can tell.
     match at_work::found(session, going.oid).await.map_err(Failed::Error)?.map(|found| (found.stand(), found)) {
         None => Ok(()),
-        Some((Stand::Detached, _)) => Ok(()),
+        // Somebody has finished what we had begun.
+        Some((Stand::Detached, _)) if going.ledger.has_begun(going.oid) => Ok(()),
+        Some((Stand::Detached, found)) => {
+            if ddl::sqlstate(&error) == Some(&SqlState::UNDEFINED_TABLE) {
+                // It was no partition any more: a mark of ours would be on a table of theirs.
+                take_mark(session, &unmark_of(going, &found)).await.ok();
+            }
+            let name = found.name.plain();
+            Err(Failed::Held(format!("somebody else has detached it, and {name} is left as a table of its own")))
+        }
         Some((Stand::Pending, _)) => {
             testpoint::reach("retention.pending").await;
             Err(match cx.stop.requested() {
@@ -131,13 +152,26 @@ async fn long_held(session: &Session, oid: u32, longer_than: Duration) -> Result
     Ok((!said.is_empty()).then(|| said.join("; ")))
 }
 
-async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+/// Marks it, and gives the statements that have the mark say that the detaching is ours, for when that is known.
+async fn set_mark(ddl: &Ddl<'_>, going: &Going) -> Result<String> {
     let found = at_work::still(ddl.own().await?, going, Stand::Attached).await?;
-    at_work::comment(ddl, &going.leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await
+    let mark = at_work::mark_of(going, found.comment.as_deref(), false);
+    at_work::comment(ddl, &going.leaf, Some(&mark.text())).await?;
+    let begun = at_work::literal(ddl, Some(&Mark { begun: true, ..mark }.text())).await?;
+    let (leaf, owner) = (&going.leaf, &going.leaf_owner);
+    Ok(format!(
+        "BEGIN; SET LOCAL search_path TO DEFAULT; SET LOCAL ROLE {owner}; COMMENT ON TABLE {leaf} IS {begun}; COMMIT"
+    ))
 }
 
 /// In autocommit, and without a time-out of the server's to speak of, which would leave it pending by design.
-async fn detach(cx: &Context, session: &Session, going: &Going, patience: Duration) -> Result<Waited<Result<()>>> {
+async fn detach(
+    cx: &Context,
+    session: &Session,
+    going: &Going,
+    patience: Duration,
+    say: &str,
+) -> Result<Waited<Result<()>>> {
     let (table, leaf, owner) = (&going.table, &going.leaf, &going.owner);
     let usual: String = session.query_one("SHOW statement_timeout", &[]).await?.get(0);
     // What it sets off, an event trigger say, finds what it finds for everybody else. The lock time-out is for the case that
@@ -148,8 +182,18 @@ async fn detach(cx: &Context, session: &Session, going: &Going, patience: Durati
     session.batch_execute(&format!("SET ROLE {owner}")).await.context("act as its owner")?;
     let statement = format!("ALTER TABLE {table} DETACH PARTITION {leaf} CONCURRENTLY");
     let patience = Patience { until: Instant::now() + patience, free_while_others_end: true };
-    let stop = cx.stop.requested_at_last();
-    let waited = waits::patiently(&cx.pg, session, patience, stop, session.batch_execute(&statement)).await;
+    let witness = Witness::new(cx, session, going, say);
+    let over = CancellationToken::new();
+    let stop = async {
+        cx.stop.requested_at_last().await;
+        witness.once_more().await;
+    };
+    let work = async {
+        let waited = waits::patiently(&cx.pg, session, patience, stop, session.batch_execute(&statement)).await;
+        over.cancel();
+        waited
+    };
+    let (waited, ()) = tokio::join!(work, Box::pin(witness.watch(&over)));
     // Where the connection is gone these fail, and the error above is the one to tell.
     let usually = session.lock_timeout.as_millis();
     let back = format!("RESET ROLE; SET lock_timeout = {usually}; SET search_path TO {OWN_PATH}");
@@ -245,9 +289,10 @@ async fn finalize_steps(
         waits::patiently(&cx.pg, session, patience, stop, ddl.run_patiently(&statement, most)).await;
     *waited = Waited { done: (), by, broken_off };
     done.context("finish its detaching")?;
-    if found.mark(going).is_none() {
+    // What this transaction finishes is marked by it: whatever was known of it before, from here on it is certain.
+    if !found.mark(going).is_some_and(|mark| mark.begun) {
         ddl.act_as(&going.leaf_owner).await?;
-        at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
+        at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref(), true).text())).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Takes a partition out of its table, and hands it to `finish`. A kill -9 at any instant leaves a partition that is
-//! attached, one whose detaching is pending, or a table with our mark: each of them the next run goes on from.
+//! attached, one whose detaching is pending, or a table with our mark: each of them the next run goes on from, as far as
+//! it is certain that the detaching is ours. What is not may be a table that somebody wants to keep: it is left, and told.
 //!
 //! Locks of the plain way: ACCESS EXCLUSIVE on the parent, asked for first, or a reader that has the partition and wants
 //! the parent would be the victim of a deadlock; then the partition; then, by DETACH, tables that refer to it and tables it
@@ -11,7 +12,7 @@ use tokio_postgres::error::SqlState;
 
 use super::at_work::{self, Failed, Found};
 use super::facts::{Became, Fate, Going, Newest, Stand, Unmark, Way};
-use super::{concurrently, finish, look, mark, survey};
+use super::{begun, concurrently, finish, look, mark, survey};
 use crate::kinds::{Applied, Context};
 use crate::pg::ddl::{self, Ddl};
 use crate::pg::exclusion::For;
@@ -22,7 +23,7 @@ use crate::testpoint;
 /// It did not go, and another try would not help.
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
     let session = cx.own_session().await?;
-    let mut applied = on(cx, &session, going).await;
+    let mut applied = Box::pin(on(cx, &session, going)).await;
     if applied.is_err() && !session.is_closed() && at_work::found(&session, going.oid).await?.is_none() {
         // Somebody was quicker.
         applied = Ok(Applied::Done);
@@ -45,6 +46,15 @@ async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
         // Somebody was quicker.
         return Ok(Applied::Done);
     };
+    let doubtful = found.stand() == Stand::Pending && going.ours && found.ours(going).is_none();
+    let kept;
+    let going = if doubtful {
+        cx.report.warn(format!("{}: {}", going.leaf.plain(), begun::pending_in_doubt(&going.leaf)));
+        kept = going.kept();
+        &kept
+    } else {
+        going
+    };
     let detached = match (found.stand(), going.stand) {
         (Stand::Attached, Stand::Attached) => match before(cx, session, going).await? {
             Some(applied) => return Ok(applied),
@@ -55,12 +65,17 @@ async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
         },
         (Stand::Attached, _) => bail!("it is attached again since the plan was made: it stays"),
         (Stand::Pending, _) => concurrently::finalize(cx, session, going).await,
-        (Stand::Detached, _) if found.mark(going).is_some() => Ok(()),
+        (Stand::Detached, _) if found.ours(going).is_some() => Ok(()),
         (Stand::Detached, _) => {
-            cx.report.warn(format!(
-                "{} was detached by somebody else since the plan was made: it is left as it is",
-                going.leaf.plain()
-            ));
+            let name = going.leaf.plain();
+            cx.report.warn(match found.mark(going) {
+                Some(mark) => {
+                    format!("{name} {}", begun::detached_in_doubt(&mark, &going.leaf, &at_work::attach(going)))
+                }
+                None => {
+                    format!("{name} was detached by somebody else since the plan was made: it is left as it is")
+                }
+            });
             return Ok(Applied::Done);
         }
     };
@@ -173,7 +188,7 @@ async fn plain_steps(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     let found = at_work::still(ddl.own().await?, going, Stand::Attached).await?;
     ddl.run(&format!("ALTER TABLE {table} DETACH PARTITION {leaf}")).await.context("detach it")?;
     ddl.act_as(&going.leaf_owner).await?;
-    at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref()).text())).await?;
+    at_work::comment(ddl, leaf, Some(&at_work::mark_of(going, found.comment.as_deref(), true).text())).await?;
     testpoint::reach("retention.detach").await;
     Ok(())
 }
@@ -209,9 +224,9 @@ pub fn still_referred(error: anyhow::Error) -> anyhow::Error {
 pub fn unmark_of(going: &Going, found: &Found) -> Unmark {
     Unmark {
         table: going.table.clone(),
-        leaf: going.leaf.clone(),
+        leaf: found.name.clone(),
         oid: going.oid,
-        owner: going.leaf_owner.clone(),
+        owner: found.owner.clone(),
         comment: mark::original(found.comment.as_deref()),
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of a partitioned table and its partitions before anything is decided, and what is decided: the words that
 //! survey, plan and apply share. No behaviour beyond spelling.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -254,6 +254,14 @@ pub struct Going {
     pub ledger: Ledger,
 }
 
+impl Going {
+    /// The same partition, left as a table of its own: what it is not certain that we have detached.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self { fate: Fate::Detach, ours: false, export: None, ..self.clone() }
+    }
+}
+
 /// How far it is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stand {
@@ -289,6 +297,8 @@ pub struct Ledger(Arc<Mutex<Entries>>);
 #[derive(Debug, Default)]
 struct Entries {
     became: BTreeMap<u32, Became>,
+    /// Those whose detaching is known to have been begun by this run.
+    begun: BTreeSet<u32>,
     proofs: BTreeMap<u32, Proof>,
 }
 
@@ -304,6 +314,15 @@ pub enum Became {
 impl Ledger {
     pub fn note(&self, oid: u32, became: Became) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).became.insert(oid, became);
+    }
+
+    /// Its detaching was begun, and by nobody but this run.
+    pub fn begin(&self, oid: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).begun.insert(oid);
+    }
+
+    pub fn has_begun(&self, oid: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).begun.contains(&oid)
     }
 
     /// It was exported, and this is what it held.

@@ -130,7 +130,7 @@ async fn ours(session: &Session, going: &Going) -> Result<(Found, Mark)> {
     if found.attached.is_some() {
         return Err(anyhow!("{} is attached again: it stays", going.leaf.plain()));
     }
-    let Some(mark) = found.mark(going) else {
+    let Some(mark) = found.ours(going) else {
         return Err(anyhow!("{} has lost its mark, so that it may be anybody's: it stays", going.leaf.plain()));
     };
     Ok((found, mark))

@@ -4,6 +4,10 @@
 //! mark remembers them, and the next run finishes the work. It begins otherwise than the mark of a table that is to become
 //! a partition (`partitions::mark`), so that neither is taken for the other. A comment that was there before is kept in the
 //! mark, and is put back where the table lives on.
+//!
+//! A mark that is older than the detaching proves nothing: somebody who wants to keep the partition may be quicker, and its
+//! comment would then be that of a table of theirs. So a mark says whether the detaching is known to be ours. What a mark
+//! without that is on is never dropped.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +28,9 @@ pub struct Mark {
     pub table: TableName,
     /// As `pg_get_expr` gives it in a session of ours.
     pub bound: String,
+    /// Whether its detaching is known to be ours: this was written by the transaction that detaches, or after it, or while
+    /// our statement was seen in the midst of it.
+    pub begun: bool,
     /// The comment that was there before.
     pub comment: Option<String>,
 }
@@ -37,6 +44,8 @@ struct Written {
     schema: String,
     table: String,
     bound: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    begun: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +71,7 @@ impl Mark {
             schema: self.table.schema.as_str().into(),
             table: self.table.name.as_str().into(),
             bound: self.bound.clone(),
+            begun: self.begun,
             to: match &self.fate {
                 Fate::Archive(to) => Some(to.as_str().into()),
                 Fate::Drop | Fate::Detach => None,
@@ -105,6 +115,7 @@ pub fn parse(comment: &str) -> Option<Mark> {
         leaf: written.leaf,
         table,
         bound: written.bound,
+        begun: written.begun,
         comment: written.comment,
     })
 }
@@ -132,6 +143,7 @@ mod tests {
             leaf: Some(16_390),
             table: "public.events".parse().unwrap(),
             bound: "FOR VALUES IN ('2025-01')".into(),
+            begun: false,
             comment: comment.map(Into::into),
         }
     }
@@ -143,6 +155,8 @@ mod tests {
             "pgtend: to be dropped by retention: {\"parent\":16384,\"leaf\":16390,\"schema\":\"public\",\"table\":\"events\",\
              \"bound\":\"FOR VALUES IN ('2025-01')\",\"comment\":\"it's mine\"}"
         );
+        let begun = Mark { begun: true, ..mark(Fate::Drop, None) };
+        assert!(begun.text().ends_with("'2025-01')\",\"begun\":true}"), "{}", begun.text());
         assert_eq!(mark(Fate::Detach, None).memory(), "Was a partition of public.events FOR VALUES IN ('2025-01')");
         assert!(mark(Fate::Detach, Some("mine")).memory().starts_with("mine\n\nWas a partition"));
     }
@@ -191,6 +205,7 @@ mod tests {
             bound in ".*",
             comment in prop::option::of(".*"),
             dropped: bool,
+            begun: bool,
         ) {
             let fate = match to {
                 Some(to) => Fate::Archive(Ident::new(to).unwrap()),
@@ -198,7 +213,7 @@ mod tests {
                 None => Fate::Detach,
             };
             let table = TableName::new(names.clone(), names).unwrap();
-            let mark = Mark { fate, parent, leaf: dropped.then_some(parent / 2), table, bound, comment };
+            let mark = Mark { fate, parent, leaf: dropped.then_some(parent / 2), table, bound, begun, comment };
             prop_assert_eq!(parse(&mark.text()), Some(mark));
         }
 

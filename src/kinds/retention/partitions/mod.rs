@@ -8,7 +8,7 @@
 //! | rows of the default partition, and of partitions that are too wide; pure | `over`, on `kinds::rows` |
 //! | one partition out of its table, concurrently or under a lock | `concurrently`, `detach` |
 //! | the detached table: dropped, moved, left | `finish` |
-//! | what lets a later run go on from where a dead one stopped | `mark` |
+//! | what lets a later run go on from where a dead one stopped | `mark`; that a detaching is ours: `witness` |
 //! | what is remembered of an immutable table | `anchor` |
 //! | what would go wrong | `check` |
 
@@ -28,6 +28,7 @@ pub mod plan;
 mod steps;
 pub mod survey;
 mod window;
+mod witness;
 
 use anyhow::{Result, anyhow};
 

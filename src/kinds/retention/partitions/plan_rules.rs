@@ -138,7 +138,7 @@ const OLD: &str = "range timestamptz\n m01 2026-01-01 2026-02-01\n m06 2026-06-0
 const NEXT: &str = "keep m06: the first after the cutoff: ends 2026-07-01, and goes on 2026-09-01";
 
 #[track_caller]
-fn check_old(extra: &str, keys: &str, expect: &str) {
+pub fn check_old(extra: &str, keys: &str, expect: &str) {
     let rule = "ends 2026-02-01, before the cutoff 2026-04-15 12:00 (keep 2 months)";
     check(
         &format!("{OLD}{extra}"),
@@ -273,77 +273,6 @@ fn how_it_is_detached_is_part_of_the_plan() {
         "",
         "drop m01: RULE; detached under a lock on events, since PostgreSQL 13 does not know how to do it concurrently\nNEXT",
     );
-}
-
-#[test]
-fn what_an_earlier_run_began_is_finished_if_it_would_be_begun_today() {
-    let pending = "pending m02 2026-02-01 2026-03-01\n";
-    check_old(
-        &format!("{pending}! mark m02 drop"),
-        "",
-        "
-        drop m02: its detaching was begun by an earlier run and not finished; its detaching is finished
-        drop m01: RULE; detached concurrently
-        NEXT",
-    );
-    check_old(
-        pending,
-        "",
-        "
-        detach m02: its detaching was begun by somebody else and not finished; its detaching is finished
-        drop m01: RULE; detached concurrently
-        NEXT",
-    );
-    check_old(&format!("{pending}! mark m02 detach"), "", "
-        detach m02: its detaching was begun by an earlier run and not finished, and by the policy it would stay now: it is left as a table of its own; its detaching is finished
-        drop m01: RULE; detached concurrently
-        NEXT");
-    check_old("pending m05 2026-05-01 2026-06-01\n ! mark m05 drop", "", "
-        detach m05: its detaching was begun by an earlier run and not finished, and by the policy it would stay now: it is left as a table of its own; its detaching is finished
-        drop m01: RULE; detached concurrently
-        NEXT");
-    check_old(
-        "! detached gone 2025-01-01 2025-02-01 drop",
-        "",
-        "
-        drop gone: was detached by an earlier run; ends 2025-02-01, before the cutoff 2026-04-15 12:00 (keep 2 months)
-        drop m01: RULE; detached concurrently
-        NEXT",
-    );
-    let left = |why: &str, from: &str, to: &str| {
-        format!("
-        drop m01: RULE; detached concurrently
-        warn gone: was detached from events by an earlier run and is left as it is: {why}; to take it back: ALTER TABLE \"public\".\"events\" ATTACH PARTITION \"public\".\"gone\" FOR VALUES FROM ('{from} 00:00:00+00') TO ('{to} 00:00:00+00'); to keep it as it is: COMMENT ON TABLE \"public\".\"gone\" IS NULL
-        NEXT")
-    };
-    check_old(
-        "! detached gone 2025-01-01 2025-02-01 old",
-        "",
-        &left("it was to be archive, and the policy says drop now", "2025-01-01", "2025-02-01"),
-    );
-    check_old(
-        "! detached gone 2026-05-01 2026-06-01 drop",
-        "",
-        &left("it ends 2026-06-01, after the cutoff", "2026-05-01", "2026-06-01"),
-    );
-    // Begun and not even detached: a mark on what stays is taken away, and one on what goes is part of the work.
-    check_old(
-        "! mark m06 drop",
-        "",
-        "
-        drop m01: RULE; detached concurrently
-        restore_comment m06: an earlier run was about to detach it, and it does not go now
-        NEXT",
-    );
-    check_old(
-        "! mark m01 drop\n ! view m01",
-        "",
-        "
-        refuse m01: RULE: view v depends on m01, which cannot be dropped then; let it read the partitioned table instead, or drop it; or use action = \"detach\" or \"archive\"
-        restore_comment m01: an earlier run was about to detach it, and it does not go now
-        NEXT",
-    );
-    check_old("! mark m01 drop", "", "drop m01: RULE; detached concurrently\nNEXT");
 }
 
 #[test]

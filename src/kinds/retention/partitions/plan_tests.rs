@@ -14,6 +14,8 @@ use crate::kinds::retention::policy::RetentionTable;
 use crate::pg::Ident;
 use crate::pg::catalog::{OnDelete, Reference};
 
+#[path = "plan_begun.rs"]
+mod begun;
 #[path = "plan_order.rs"]
 mod order;
 #[path = "plan_properties.rs"]
@@ -132,14 +134,22 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
             ["foreign", name] => of(&mut facts, name).kind = 'f',
             ["taken", name] => of(&mut facts, name).name_taken = true,
             ["sub", name, sub] => of(&mut facts, name).tree.push(table(sub)),
-            ["mark", name, fate] => {
+            [word @ ("mark" | "intent"), name, fate] => {
                 let (bound, fate) = (of(&mut facts, name).bound.clone(), fate_of(fate));
                 of(&mut facts, name).comment = Some(
-                    Mark { fate, parent: 1, leaf: None, table: table("events"), bound, comment: Some("mine".into()) }
-                        .text(),
+                    Mark {
+                        fate,
+                        parent: 1,
+                        leaf: None,
+                        table: table("events"),
+                        bound,
+                        begun: word == "mark",
+                        comment: Some("mine".into()),
+                    }
+                    .text(),
                 );
             }
-            ["detached", name, from, to, fate] => {
+            [word @ ("detached" | "doubtful"), name, from, to, fate] => {
                 let edge = |value: &str| Edge::Value(format!("{value} 00:00:00+00"));
                 let bound = Bound::Range { from: edge(from), to: edge(to), exact: true };
                 let mark = Mark {
@@ -148,6 +158,7 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
                     parent: 1,
                     table: table("events"),
                     bound: written(&bound),
+                    begun: word == "detached",
                     comment: None,
                 };
                 let leaf = LeafFacts { bound: String::new(), ..leaf(&table(name), &bound) };
