@@ -1,6 +1,7 @@
 //! Rows whose time is over go; every other row stays.
 
 mod locks;
+mod meanwhile;
 mod refused;
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use crate::kinds::rows::{TableFacts, Watch};
-use crate::pg::{Session, TableName, explain};
+use crate::pg::{Session, TableName, ddl, explain};
 use crate::run::Step;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,14 +110,16 @@ pub async fn read(session: &Session) -> Result<Result<Holds, String>> {
 async fn rows(session: &Session, role: &str) -> Result<Result<Holds, String>> {
     let rows = match session.query(include_str!("holds.sql"), &[]).await {
         Ok(rows) => rows,
-        Err(error) if error.as_db_error().is_none() || session.is_closed() => {
-            return Err(anyhow::Error::from(error).context("read pgtend.hold"));
-        }
         Err(error) => {
+            let error = anyhow::Error::from(error);
+            // The server may have said that it ends the session, and the driver not have noticed yet.
+            if ddl::sqlstate(&error).is_none() || ddl::is_lost(&error) || session.is_closed() {
+                return Err(error.context("read pgtend.hold"));
+            }
             return Ok(Err(format!(
                 "pgtend.hold, which says what is to be left alone, cannot be read: {}; GRANT USAGE ON SCHEMA pgtend TO \
                  {role}; GRANT SELECT ON pgtend.hold TO {role};",
-                explain(&error.into()),
+                explain(&error),
             )));
         }
     };

@@ -26,7 +26,7 @@ pub async fn look(
 ) -> Result<Result<(Into, Option<Making>), Refusal>> {
     let Some(root) = catalog::relation(session, source).await? else {
         // Said better where its rows are looked for.
-        let none = Archive { table: to.clone(), columns: Vec::new() };
+        let none = Archive { table: to.clone(), oid: 0, columns: Vec::new(), types: Vec::new() };
         return Ok(Ok((Into::Archive(none), None)));
     };
     let mut leaves = Vec::new();

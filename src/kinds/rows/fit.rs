@@ -144,10 +144,12 @@ pub fn fit(target: &Target, place: &Place) -> Result<(Into, Option<Making>), Ref
             );
         }
     }
-    let all = || target.columns.iter().map(|column| column.name.clone()).collect();
     let Some(there) = &place.table else {
         let making = making(target, place)?;
-        return Ok((Into::Archive(Archive { table: target.to.clone(), columns: all() }), Some(making)));
+        // As it will be is looked at once it is there.
+        let columns = target.columns.iter().map(|column| column.name.clone()).collect();
+        let archive = Archive { table: target.to.clone(), oid: 0, columns, types: Vec::new() };
+        return Ok((Into::Archive(archive), Some(making)));
     };
     if there.is_source {
         return refused(format!("{source} would be archived to itself"), "name another table with to".into());
@@ -195,7 +197,7 @@ pub fn fit(target: &Target, place: &Place) -> Result<(Into, Option<Making>), Ref
             format!("run as its owner, or ALTER ROLE {} BYPASSRLS;", place.role),
         );
     }
-    let mut columns = Vec::new();
+    let (mut columns, mut types) = (Vec::new(), Vec::new());
     for own in &target.columns {
         let name = &own.name;
         let Some(theirs) = there.columns.iter().find(|column| column.name == *name) else {
@@ -219,7 +221,10 @@ pub fn fit(target: &Target, place: &Place) -> Result<(Into, Option<Making>), Ref
                     format!("ALTER TABLE {} ALTER COLUMN {name} DROP EXPRESSION;", target.to),
                 );
             }
-            (false, _) => columns.push(name.clone()),
+            (false, _) => {
+                columns.push(name.clone());
+                types.push(format!("{} {}", name.as_str(), own.type_name));
+            }
         }
     }
     let needs = |column: &&Column| column.not_null && !column.has_default && !column.generated;
@@ -230,7 +235,7 @@ pub fn fit(target: &Target, place: &Place) -> Result<(Into, Option<Making>), Ref
             format!("ALTER TABLE {} ALTER COLUMN {column} DROP NOT NULL;", target.to),
         );
     }
-    Ok((Into::Archive(Archive { table: target.to.clone(), columns }), None))
+    Ok((Into::Archive(Archive { table: target.to.clone(), oid: there.oid, columns, types }), None))
 }
 
 fn making(target: &Target, place: &Place) -> Result<Making, Refusal> {

@@ -8,9 +8,10 @@
 use tokio_postgres::types::ToSql;
 
 use super::Host;
+use super::one::Prepared;
 use super::statement::Form;
 use super::walk::Walk;
-use super::work::{Prepared, Work};
+use super::work::Work;
 
 /// So long may the transaction stand still between its statements, as when this process does: rows are locked.
 const IDLE: &str = "10s";

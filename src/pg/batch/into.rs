@@ -18,8 +18,11 @@ pub enum Into {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
     pub table: TableName,
+    pub oid: u32,
     /// The columns that are handed over, each under its own name.
     pub columns: Vec<Ident>,
+    /// Each of them with its type, as the catalog has them: `size integer`. The same in the archive and where rows come from.
+    pub types: Vec<String>,
 }
 
 impl Into {
@@ -59,7 +62,7 @@ impl Into {
     /// The values of the parameters that come after the statement's own.
     pub(super) fn parameters(&self, of: &Deletion) -> Vec<&(dyn ToSql + Sync)> {
         match self {
-            Into::Archive(_) => Vec::new(),
+            Into::Archive(archive) => vec![&archive.oid, &archive.types],
             Into::Summary(summary) => summary.parameters(of),
         }
     }
@@ -78,7 +81,7 @@ impl Into {
     /// The steps that come after `gone`, each with a comma before it.
     pub(super) fn steps(&self) -> String {
         match self {
-            Into::Archive(Archive { table, columns }) => {
+            Into::Archive(Archive { table, columns, .. }) => {
                 let names: Vec<_> = columns.iter().map(ToString::to_string).collect();
                 let values: Vec<_> = (0..columns.len()).map(|n| format!("kept_{n}")).collect();
                 format!(
@@ -91,11 +94,20 @@ impl Into {
         }
     }
 
-    /// An expression that fails with 22012 (division by zero), and so takes everything back, unless all has arrived: a
-    /// trigger there may have kept a row out without a word.
-    pub(super) fn all_arrived(&self) -> String {
+    /// An expression that fails with 22012 (division by zero), and so takes everything back, unless all has arrived as it
+    /// was: a trigger there may have kept a row out without a word, and a column that was altered since the plan, on either
+    /// side, would have its values rounded without one. Nobody can alter one while the statement has the two tables.
+    pub(super) fn all_arrived(&self, of: &Deletion, own: usize) -> String {
         match self {
-            Into::Archive(_) => "1 / ((SELECT count(*) FROM moved) = (SELECT count(*) FROM gone))::int".into(),
+            Into::Archive(_) => format!(
+                "1 / ((SELECT count(*) FROM moved) = (SELECT count(*) FROM gone)\n    AND (SELECT count(*) FROM pg_catalog.pg_attribute\n      \
+                 WHERE attrelid IN ({}, ${}::oid) AND attnum > 0 AND NOT attisdropped\n      \
+                 AND attname::text || ' ' || pg_catalog.format_type(atttypid, atttypmod) = ANY (${types}::text[]))\n      \
+                 = 2 * pg_catalog.cardinality(${types}::text[]))::int",
+                of.oid,
+                own + 1,
+                types = own + 2,
+            ),
             Into::Summary(summary) => format!("1 / ({})::int", summary.all_arrived()),
         }
     }

@@ -9,10 +9,12 @@ mod children;
 mod full;
 mod into;
 mod lag;
+mod one;
 mod place;
 mod size;
 mod statement;
 mod summary;
+mod trouble;
 mod walk;
 mod work;
 

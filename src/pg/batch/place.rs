@@ -1,12 +1,14 @@
-//! Where a leaf lies. A ctid, and with it the way through the blocks, is of one file: VACUUM FULL, CLUSTER, TRUNCATE and
+//! Where a leaf lies, and what may be there that was passed. A ctid, and with it the way through the blocks, is of one file: VACUUM FULL, CLUSTER, TRUNCATE and
 //! pg_repack put the rows that are left into another, in another order, and may do so between two batches.
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
-use super::Host;
-use super::work::{Trouble, Work};
+use super::trouble::Trouble;
+use super::work::Work;
+use super::{Access, Host, Into};
 use crate::pg::TableName;
 
 impl<H: Host> Work<'_, H> {
@@ -38,6 +40,23 @@ impl<H: Host> Work<'_, H> {
                 &[&self.deletion.oid, &leaf.schema.as_str(), &leaf.name.as_str()],
             )
             .await
+    }
+
+    /// Whether rows are due although both passes are through: an UPDATE puts a row into another block, or at another time,
+    /// and that may be one that we had passed. Looked for by an index alone, by which it costs nothing. Where it cannot be
+    /// seen, such rows are for the next run.
+    pub(super) async fn overlooked(&self) -> bool {
+        if self.deletion.access == Access::Blocks {
+            return false;
+        }
+        let (from, none): (&str, Vec<String>) = ("-infinity", Vec::new());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![self.deletion.cutoff.parameter(), &from, &1_i64, &none];
+        if let Some(summary) = self.deletion.into.as_ref().and_then(Into::summary).filter(|s| !s.full.is_empty()) {
+            parameters.extend(summary.parameters(&self.deletion));
+        }
+        let sql = format!("SELECT EXISTS ({})", self.deletion.matching_by_index());
+        let found = self.session.query_one(&sql, &parameters).await;
+        found.is_ok_and(|row| row.get(0))
     }
 
     /// The size of the leaf now, in blocks; nothing where it is locked. Rows that come later are not due.

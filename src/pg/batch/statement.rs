@@ -231,17 +231,27 @@ impl Deletion {
     }
 
     /// All that goes from a range of blocks, at the least cost: read once, and deleted as it is read. Parameters: cutoff,
-    /// first ctid (text), ctid behind the last (text). For servers with TID range scans.
+    /// first ctid (text), ctid behind the last (text). For servers with TID range scans. What a trigger keeps it does not see,
+    /// and so it says whether there is one by now: nobody can make one while the statement has the table.
     pub fn whole_blocks(&self) -> String {
         let (returned, followers) = self.followers();
         let (kept, steps, arrived) = self.handing_over(WHOLE);
         format!(
             "WITH gone AS (\n  DELETE FROM {} WHERE ctid >= $2::text::tid AND ctid < $3::text::tid\n  \
              AND {} RETURNING {}.ctid AS tid{returned}{kept}\n){steps}\n\
-             SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers}{arrived} FROM gone",
+             SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers}, {guarded}{arrived} FROM gone",
             self.from(),
             self.goes(WHOLE),
             self.alias,
+            guarded = self.keeping_triggers(),
+        )
+    }
+
+    /// Whether there are triggers that may keep a row by returning NULL. tgtype: bit 0 ROW, bit 1 BEFORE, bit 3 DELETE.
+    fn keeping_triggers(&self) -> String {
+        format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {}\n  AND tgenabled IN ('O', 'A') AND tgtype & 11 = 11)",
+            self.oid
         )
     }
 
@@ -304,7 +314,7 @@ impl Deletion {
     /// What [`Into`] adds to a statement: to what the deletion returns, to its steps, and to its answer.
     fn handing_over(&self, own: usize) -> (String, String, String) {
         self.into.as_ref().map_or_else(Default::default, |into| {
-            (into.returned(self, own), into.steps(), format!(",\n  {}", into.all_arrived()))
+            (into.returned(self, own), into.steps(), format!(",\n  {}", into.all_arrived(self, own)))
         })
     }
 

@@ -20,6 +20,8 @@ pub struct Found {
     pub skipped: Vec<String>,
     /// The ctids of those that we locked and deleted, and that a trigger kept.
     pub kept: Vec<String>,
+    /// A trigger may have kept rows that this way of deleting does not see.
+    pub blind: bool,
 }
 
 #[derive(Debug)]

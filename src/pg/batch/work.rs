@@ -1,17 +1,18 @@
-//! The work on one leaf: two passes, batch by batch, with a breath between.
+//! The work on one leaf: two passes, batch by batch, with a breath between. What a batch is stands in `one`, what its errors
+//! mean in `trouble`.
 
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::time::Instant;
-use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
 
 use super::lag::{Lag, Replicas};
-use super::walk::{Found, Walk, block_of};
-use super::{Access, Batch, Deletion, Ended, Form, Host, Into, Left, MOST_LEFT, ready};
-use crate::pg::{Session, Sessions, blockers};
+use super::one::Prepared;
+use super::trouble::{Trouble, jittered};
+use super::walk::{Walk, block_of};
+use super::{Access, Batch, Deletion, Ended, Form, Host, Left, MOST_LEFT, ready};
+use crate::pg::{Session, Sessions, blockers, ddl};
 use crate::testpoint;
 
 /// The share of a batch's time that is rested after it, unless `pause` says how long.
@@ -23,6 +24,9 @@ const TRIES: u32 = 8;
 /// So many, where it may be that somebody else was quicker, and most likely is not.
 const FEW_TRIES: u32 = 3;
 
+/// So often rows are looked for again that somebody changed meanwhile; who goes on changing them has them with the next run.
+const LAST_LOOKS: u32 = 3;
+
 pub(super) struct Work<'a, H: Host> {
     pub host: &'a H,
     pub sessions: &'a Sessions,
@@ -33,64 +37,11 @@ pub(super) struct Work<'a, H: Host> {
     pub left: Left,
 }
 
-/// The statements of a walk, by form.
-#[derive(Default)]
-pub(super) struct Prepared {
-    pub first: Option<Statement>,
-    whole: Option<Statement>,
-    eager: Option<Statement>,
-    locking: Option<Statement>,
-}
-
-/// What to do about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
-    Locked,
-    Smaller,
-    Again,
-    /// Not all that was sent has arrived where it should go.
-    Short,
-    /// A count that would be more than its type holds.
-    TooLarge,
-    Lost,
-    Fatal,
-}
-
-impl Trouble {
-    pub(super) fn of(error: &tokio_postgres::Error, into: Option<&Into>) -> Self {
-        match error.code() {
-            Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => Trouble::Locked,
-            // A cancelled statement is ours: too long for one batch. A stop has been looked for before.
-            Some(code)
-                if [
-                    SqlState::T_R_SERIALIZATION_FAILURE,
-                    SqlState::T_R_DEADLOCK_DETECTED,
-                    SqlState::OUT_OF_MEMORY,
-                    SqlState::QUERY_CANCELED,
-                ]
-                .contains(code) =>
-            {
-                Trouble::Smaller
-            }
-            // A row that refers to ours came in between: the next look leaves ours out.
-            Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => Trouble::Again,
-            // A trigger, or somebody who has just deleted the row of a summary that was to be updated.
-            Some(code) if *code == SqlState::DIVISION_BY_ZERO && into.is_some() => Trouble::Short,
-            Some(code)
-                if *code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE && into.is_some_and(|i| i.summary().is_some()) =>
-            {
-                Trouble::TooLarge
-            }
-            Some(code) if *code == SqlState::ADMIN_SHUTDOWN || code.code().starts_with("08") => Trouble::Lost,
-            None if error.is_closed() => Trouble::Lost,
-            _ => Trouble::Fatal,
-        }
-    }
-}
-
 impl<H: Host> Work<'_, H> {
-    /// Both passes, and both again where the table was written anew meanwhile.
+    /// Both passes, and both again where the table was written anew meanwhile, or where rows are due that went from before
+    /// us to behind us.
     pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
+        let mut looks = LAST_LOOKS;
         loop {
             let file = self.file().await?;
             if self.left.file != Some(file) {
@@ -101,10 +52,16 @@ impl<H: Host> Work<'_, H> {
             if let Some(ended) = self.passes().await? {
                 return Ok(ended);
             }
-            if self.file().await? == file {
+            if self.file().await? != file {
+                tracing::info!(table = %self.deletion.leaf, "its rows lie elsewhere since the work began: from the start again");
+                continue;
+            }
+            if looks == 0 || !self.overlooked().await {
                 break;
             }
-            tracing::info!(table = %self.deletion.leaf, "its rows lie elsewhere since the work began: from the start again");
+            looks -= 1;
+            self.left.passed = false;
+            tracing::info!(table = %self.deletion.leaf, "rows that are due were changed meanwhile, and are looked for again");
         }
         Ok(match self.stayed().await? {
             None => Ended::Done,
@@ -202,7 +159,7 @@ impl<H: Host> Work<'_, H> {
         };
         self.session.batch_execute(&format!("SET lock_timeout = {}", lock_timeout.as_millis().max(1))).await?;
         let mut prepared = Prepared::default();
-        let always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
+        let mut always_careful = form == Form::Eager && (self.deletion.guarded || self.deletion.spares());
         let mut careful = always_careful;
         let (mut failures, mut alike, mut last) = (0, 0, Trouble::Fatal);
         while !walk.is_over() {
@@ -216,13 +173,21 @@ impl<H: Host> Work<'_, H> {
             match tried {
                 Ok((found, followers)) => {
                     failures = 0;
+                    let again = found.blind;
+                    if again {
+                        // A trigger has come since the plan: the same range once more, in the form that sees what it keeps.
+                        self.deletion.guarded = true;
+                        always_careful = true;
+                    }
                     careful = always_careful;
                     testpoint::reach("batch.committed").await;
                     if found.gone > 0 {
                         self.left.moved = true;
                         self.host.deleted(found.gone, &followers);
                     }
-                    walk.advance(found, took);
+                    if !again {
+                        walk.advance(found, took);
+                    }
                     let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);
                     if walk.is_over() {
                         break;
@@ -297,7 +262,7 @@ impl<H: Host> Work<'_, H> {
             }
             let lag = match self.replicas.look(&self.session).await {
                 // The batch meets with the same, opens another, and comes here again.
-                Err(_) if self.session.is_closed() => return Ok(None),
+                Err(error) if self.session.is_closed() || ddl::is_lost(&error) => return Ok(None),
                 lag => lag?,
             };
             match lag {
@@ -322,137 +287,8 @@ impl<H: Host> Work<'_, H> {
         }
         // Last, so that it is of just before the batch.
         match self.host.held(&self.session).await {
-            Err(_) if self.session.is_closed() => Ok(None),
+            Err(error) if self.session.is_closed() || ddl::is_lost(&error) => Ok(None),
             held => Ok(held?.map(Ended::Held)),
         }
     }
-
-    /// Whether the next batch takes a range of blocks whole.
-    pub(super) fn takes_whole(&self, walk: &Walk, form: Form) -> bool {
-        form == Form::Eager && walk.is_whole() && self.session.version >= 140_000
-    }
-
-    /// One batch, committed.
-    async fn batch(
-        &self,
-        prepared: &mut Prepared,
-        walk: &Walk,
-        form: Form,
-    ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
-        testpoint::reach("batch.begins").await;
-        let tried = self.statement(prepared, walk, form).await;
-        if self.deletion.spares() { self.end(tried).await } else { tried }
-    }
-
-    /// Its statement is prepared with the first of its form, which may have to wait for the table's lock.
-    async fn statement(
-        &self,
-        prepared: &mut Prepared,
-        walk: &Walk,
-        form: Form,
-    ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
-        let cutoff = self.deletion.cutoff.parameter();
-        let (from, rows, to) = walk.step();
-        let passed_over = walk.passed_over();
-        let whole = self.takes_whole(walk, form);
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = match &to {
-            Some(to) if whole => vec![cutoff, &from, to],
-            Some(to) => vec![cutoff, &from, &rows, to],
-            None => vec![cutoff, &from, &rows, &passed_over],
-        };
-        let locked;
-        if self.deletion.spares() {
-            locked = self.lock_first(prepared, walk, form, &parameters).await?;
-            parameters.push(&locked);
-        }
-        let (place, sql) = match form {
-            Form::Eager if whole => (&mut prepared.whole, self.deletion.whole_blocks()),
-            Form::Eager => (&mut prepared.eager, walk.sql(&self.deletion, self.session.version, form)),
-            Form::Careful | Form::Waiting => {
-                (&mut prepared.locking, walk.sql(&self.deletion, self.session.version, form))
-            }
-        };
-        let statement = match place {
-            Some(statement) => &*statement,
-            None => place.insert(self.session.prepare(&sql).await?),
-        };
-        parameters.extend(self.deletion.into.iter().flat_map(|into| into.parameters(&self.deletion)));
-        let row = self.session.query_one(statement, &parameters).await?;
-        let count = |n: i64| u64::try_from(n).unwrap_or_default();
-        let found = Found {
-            matching: count(row.get(0)),
-            gone: count(row.get(1)),
-            last: row.get(2),
-            skipped: row.get(3),
-            kept: row.get(4),
-        };
-        Ok((found, row.get::<_, Vec<i64>>(5).into_iter().map(count).collect()))
-    }
-
-    /// PostgreSQL's words, and what to do where it is known.
-    fn explain(&self, error: tokio_postgres::Error) -> anyhow::Error {
-        let advice = match error.code() {
-            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE && self.deletion.into.is_some() => {
-                let into = self.deletion.into.as_ref().map(|into| into.table().to_string()).unwrap_or_default();
-                format!(
-                    "the role may not do this to {0} or to {into}, or row security hides rows from it: \
-                     GRANT SELECT, UPDATE, DELETE ON {0} TO it, GRANT SELECT, INSERT, UPDATE ON {into} TO it, or \
-                     ALTER ROLE … BYPASSRLS",
-                    self.deletion.leaf
-                )
-            }
-            Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => format!(
-                "the role may not do this to {0}, or row security hides rows from it: \
-                 GRANT SELECT, UPDATE, DELETE ON {0} TO it, or ALTER ROLE … BYPASSRLS",
-                self.deletion.leaf
-            ),
-            Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => {
-                let key = error.as_db_error().map(|e| (e.constraint().unwrap_or("?"), e.table().unwrap_or("?")));
-                let (constraint, table) = key.unwrap_or_default();
-                let there = self.deletion.into.as_ref().filter(|into| into.table().name.as_str() == table);
-                if let Some(into) = there {
-                    let said = format!(
-                        "constraint {constraint} of {} refuses what arrives there, and the rows stay; {}",
-                        into.table().plain(),
-                        self.said()
-                    );
-                    return anyhow::Error::new(error).context(said);
-                }
-                format!(
-                    "rows of table {table} still refer to rows that are due (constraint {constraint}); delete those first, or \
-                     leave the rows out with where; rows that a table refers to directly are left out where the role has SELECT on it"
-                )
-            }
-            Some(code) if *code == SqlState::QUERY_CANCELED => format!(
-                "even the smallest batch took longer than {} s; an index is missing for the time, or on a foreign key",
-                super::BATCH_TIMEOUT.as_secs()
-            ),
-            Some(code) if *code == SqlState::DIVISION_BY_ZERO && self.deletion.into.is_some() => format!(
-                "fewer rows arrived than were sent, so that none was moved; does a trigger keep rows out? {}",
-                self.said()
-            ),
-            Some(code) if *code == SqlState::NUMERIC_VALUE_OUT_OF_RANGE && self.deletion.into.is_some() => format!(
-                "a value is too large for its column there, such as the count or a serial number, and the rows stay; {}",
-                self.said()
-            ),
-            _ => self.said(),
-        };
-        anyhow::Error::new(error).context(advice)
-    }
-
-    /// What a batch does.
-    fn said(&self) -> String {
-        let leaf = &self.deletion.leaf;
-        match &self.deletion.into {
-            None => format!("delete a batch of {leaf}"),
-            Some(Into::Summary(summary)) => format!("add a batch of {leaf} to {}", summary.table),
-            Some(into) => format!("move a batch of {leaf} to {}", into.table()),
-        }
-    }
-}
-
-/// A rest that grows, and is another for each session.
-fn jittered(failures: u32, pid: i32) -> Duration {
-    let spread = 0.5 + f64::from(pid.rem_euclid(97)) / 97.0;
-    Duration::from_millis(20).mul_f64(spread) * 2u32.pow(failures.min(6))
 }

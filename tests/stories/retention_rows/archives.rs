@@ -110,13 +110,49 @@ async fn an_archive_that_keeps_rows_out_without_a_word_gets_none() {
     .await;
 }
 
+/// A value would be rounded without a word, from the next batch on.
+#[tokio::test]
+async fn a_column_that_is_altered_between_two_batches_gets_no_rows() {
+    on_each_major(async |db| {
+        let batch = "batch = { rows = 3, pause = '0s' }\n";
+        for altered in ["archive.log", "log"] {
+            db.execute(&format!("DROP SCHEMA IF EXISTS archive CASCADE; DROP TABLE IF EXISTS log; {}", log(60))).await;
+            // The wider one is the source, whichever of the two is altered.
+            let (before, after) = if altered == "log" { (1, 2) } else { (2, 1) };
+            db.execute(&format!(
+                "ALTER TABLE log ADD price numeric(10,{before}); CREATE TABLE archive.log (LIKE log);
+                 UPDATE log SET price = 1.2"
+            ))
+            .await;
+            let (program, at) =
+                Pgtend::tending(&db, &format!("{}{batch}", keeping(TO_ARCHIVE))).holding("batch.committed");
+            let running = program.start(["run", "old", "--json"]);
+            at.reached().await;
+            db.execute(&format!(
+                "ALTER TABLE {altered} ALTER price TYPE numeric(10,{after}); UPDATE log SET price = 1.2"
+            ))
+            .await;
+            at.go_on();
+            let record = running.wait().await.exits(1).json().remove(0);
+            let error = record["details"]["failures"][0]["error"].as_str().unwrap();
+            assert!(error.contains("a column of either table was altered since the run began"), "{error}");
+            assert_eq!(places(&db).await, (57, 3), "{altered}");
+            // The next run says which.
+            let record = run(&Pgtend::tending(&db, &keeping(TO_ARCHIVE)), 1).await;
+            assert!(record["details"]["failures"].to_string().contains("column \\\"price\\\" is numeric"), "{record}");
+            assert_eq!(places(&db).await, (57, 3), "{altered}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn names_that_need_quotes_are_names() {
     on_each_major(async |db| {
         let (schema, table, column) = ("\"Αρχείο \"\"1\"\"\"", format!("\"{}\"", "Ω".repeat(31)), "\"Made; at\"");
         db.execute(&format!(
             "CREATE SCHEMA {schema}; CREATE TABLE {table} (\"I d\" int PRIMARY KEY, {column} date);
-             INSERT INTO {table} SELECT n, current_date - n FROM generate_series(1, 60) n"
+             INSERT INTO {table} SELECT n, (now() AT TIME ZONE 'UTC')::date - n FROM generate_series(1, 60) n"
         ))
         .await;
         let jobs = format!(
