@@ -73,8 +73,10 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                 if !foreign.is_empty() {
                     findings.extend(tried.probe_removal().await);
                 }
+                let mut users = config.jobs.iter().filter(|job| job.spec.stores().iter().any(|one| one.store == *name));
+                let enabled = users.any(|job| job.enabled);
                 let about = |finding| Found { finding, origin: &store.origin, database: None, job: None };
-                found.extend(findings.into_iter().map(about));
+                found.extend(findings.into_iter().map(|finding| about(as_it_matters(finding, enabled))));
             }
         }
         for (name, database) in &config.databases {

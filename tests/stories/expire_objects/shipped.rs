@@ -8,7 +8,9 @@ const NAME: &str = "code-review-artifacts";
 const DUE: &str = "expires_at < now() - interval '1 minute'";
 
 fn program(db: &Database, server: &S3Server) -> Pgtend {
-    let program = Pgtend::tending(db, &format!("{}{}", alone("code-review.toml"), server.config("artifacts")));
+    let backups = "[stores.offsite.directory]\npath = \"offsite\"\n";
+    let program =
+        Pgtend::tending(db, &format!("{}\n{backups}{}", alone("code-review.toml"), server.config("artifacts")));
     server.env().into_iter().fold(program, |program, (name, value)| program.env(name, value))
 }
 
