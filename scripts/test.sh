@@ -15,6 +15,9 @@ if [ -z "${PGTEND_TEST_MAJORS:-}" ]; then
     scripts/majors.sh
 fi
 
+# Most of a story is waiting: for a server to start, for a time to come, for a lock.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
