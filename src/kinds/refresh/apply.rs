@@ -61,9 +61,10 @@ pub async fn refresh(cx: &Context, config: &Refresh, going: &Going) -> Result<Ap
 
 async fn attempt(cx: &Context, config: &Refresh, session: &Session, going: &Going) -> Result<Applied> {
     // Before the refresh begins: what is changed while it runs is then for the next one, if it came too late for this.
-    let made_from = match going.noted {
-        true => survey::change(session, &[going.oid]).await?.remove(&going.oid).map(|(digest, _)| digest),
-        false => None,
+    let made_from = if going.noted {
+        survey::change(session, &[going.oid]).await?.remove(&going.oid).map(|(digest, _)| digest)
+    } else {
+        None
     };
     // The server's counters of milliseconds end somewhere behind this.
     let left = cx.deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(20 * 86_400));

@@ -76,7 +76,8 @@ impl Examples {
 
     /// `2 rows name …: 17, 40`, if there are any.
     fn say(&self, order: &str, one: &str, many: &str) -> Option<String> {
-        let more = if self.count > self.places.len() as i64 { ", …" } else { "" };
+        let shown = i64::try_from(self.places.len()).unwrap_or(i64::MAX);
+        let more = if self.count > shown { ", …" } else { "" };
         let what = if self.count == 1 { format!("1 row {one}") } else { format!("{} rows {many}", self.count) };
         (self.count > 0).then(|| format!("{what} ({order} {}{more})", self.places.join(", ")))
     }
@@ -172,7 +173,9 @@ fn ordered(verdict: &mut Verdict, breaks: &[Break], tied: bool, chain: &Chain, k
         }
     }
     let mut fork = Examples::default();
-    forks.values().for_each(|place| fork.add(place));
+    for place in forks.values() {
+        fork.add(place);
+    }
     verdict.forks = fork.count;
     verdict.broken.extend(lost.say(order, LOST_ONE, LOST));
     verdict.broken.extend(headless.say(order, HEADLESS_ONE, HEADLESS));

@@ -16,6 +16,7 @@ fn kind(genesis: Option<&str>) -> VerifyChain {
 /// What the statements would find in these rows, which stand at 1, 2, 3 …
 fn seen(rows: Rows<'_>) -> Seen {
     let place = |n: usize| (n + 1).to_string();
+    let number = |n: usize| i64::try_from(n).unwrap();
     let broken = |n: usize| rows[n].1 != n.checked_sub(1).map(|before| rows[before].0);
     let at: Vec<usize> = (0..rows.len()).filter(|n| broken(*n)).collect();
     let breaks = at.iter().map(|n| {
@@ -23,15 +24,15 @@ fn seen(rows: Rows<'_>) -> Seen {
         let bearers: Vec<usize> = (0..rows.len()).filter(|m| Some(rows[*m].0) == previous).collect();
         Break {
             place: place(*n),
-            nth: i64::try_from(*n).unwrap() + 1,
+            nth: number(*n) + 1,
             previous: previous.map(Into::into),
-            bearers: bearers.len() as i64,
+            bearers: number(bearers.len()),
             run: bearers.first().map_or(0, |first| at.iter().filter(|n| *n <= first).count()),
-            namers: rows.iter().filter(|row| row.1 == previous).count() as i64,
+            namers: number(rows.iter().filter(|row| row.1 == previous).count()),
         }
     });
     Seen {
-        rows: rows.len() as i64,
+        rows: number(rows.len()),
         nameless: 0,
         first: (!rows.is_empty()).then(|| place(0)),
         last: (!rows.is_empty()).then(|| place(rows.len() - 1)),

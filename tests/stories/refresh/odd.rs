@@ -62,7 +62,7 @@ async fn a_view_is_refreshed_as_its_owner() {
         program.run(["check"]).await.exits(0);
         let record = run(&program, 0).await;
         assert_eq!(record["details"]["views"]["app.v"]["how"], "concurrently", "{record}");
-        assert_eq!(db.column::<String>("SELECT who FROM app.v").await, [owner.clone()]);
+        assert_eq!(db.scalar::<String>("SELECT who FROM app.v").await, owner);
         // The owner lacks something that only CONCURRENTLY needs.
         db.execute(&format!("REVOKE TEMPORARY ON DATABASE \"{}\" FROM PUBLIC", db.name())).await;
         let record = run(&program, 0).await;
