@@ -26,7 +26,7 @@ use crate::run::{Finding, Plan, Step};
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// The program and its arguments, which every user of the host can read. With a slash in it the program counts from
-    /// this config file's folder, else it is looked for on the PATH. No shell is between: for one, ["sh", "-c", "…"].
+    /// this config file's folder, else it is looked for on the PATH. No shell is between: for one, `["sh", "-c", "…"]`.
     #[schemars(with = "Vec<String>")]
     pub command: Spanned<Vec<String>>,
     /// Variables for its environment. Their values are neither logged nor recorded.

@@ -41,7 +41,7 @@ pub fn cut(text: &str) -> String {
     if last.len() <= BYTES {
         return last;
     }
-    let from = (last.len() - BYTES..).find(|at| last.is_char_boundary(*at)).unwrap_or(last.len());
+    let from = (last.len() - BYTES..=last.len()).find(|at| last.is_char_boundary(*at)).unwrap_or(last.len());
     let end = &last[from..];
     // Half a line says less than none, unless it is all there is.
     end.split_once('\n').map_or(end, |(_, whole)| whole).to_owned()

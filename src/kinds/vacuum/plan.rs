@@ -240,7 +240,7 @@ pub fn plan<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts) -> Plan<Ac
         let children = below.get(&table.oid).map_or(&[][..], Vec::as_slice);
         tends.push(tend(facts, table, statement, children, chosen_by));
     }
-    tends.sort_by(|a, b| neediest(a, b));
+    tends.sort_by(neediest);
     // One is begun however little the budget is, so that each run gets on.
     if let Some(first) = tends.first_mut() {
         first.until = None;
