@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Cluster, Daemon, Database, GATED, Pgtend, newest_major};
+use crate::support::{Cluster, Daemon, Database, GATED, Pgtend, free_port, newest_major};
 
 const KEPT: &str = "[jobs.kept.sql]\nstatements = [\"select 1\"]\n";
 const GONE: &str = "[jobs.gone]\nschedule = \"@yearly\"\n[jobs.gone.sql]\nstatements = [\"select 2\"]\n";
@@ -123,7 +123,8 @@ async fn an_invalid_config_is_refused_whole_until_it_is_mended() {
 #[tokio::test]
 async fn a_new_address_moves_the_server_and_one_that_is_taken_moves_nothing() {
     let (db, program, daemon) = start(KEPT).await;
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Not one that the system gives to whoever asks: it would be somebody else's as soon as it is free again.
+    let taken = tokio::net::TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let config = std::fs::read_to_string(program.config()).unwrap();
     let old = format!("127.0.0.1:{}", daemon.port());

@@ -23,6 +23,13 @@ pub async fn gated(db: &Database) {
     db.execute(GATED).await;
 }
 
+/// Waits until the server is at work on the refresh itself, and not on what is asked before.
+pub async fn wait_until_at_work(db: &Database) {
+    let at_work = "pg_stat_activity WHERE datname = current_database() AND application_name = 'pgtend/views'
+        AND state = 'active' AND query ~ '^REFRESH '";
+    wait_until("the view to be refreshed", async || db.count(at_work).await == 1).await;
+}
+
 /// Fails rather than waits.
 async fn impatient(db: &Database) -> Client {
     let client = db.client().await;
@@ -40,7 +47,7 @@ async fn readers_go_on_while_a_view_is_refreshed_concurrently() {
         early.batch_execute("SELECT FROM gated").await.unwrap();
         let program = tending(&db, r#"views = ["gated"]"#);
         let running = program.start(["run", "views", "--json"]);
-        db.wait_for_busy("pgtend/views", 1).await;
+        wait_until_at_work(&db).await;
         let held = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'gated'::regclass AND granted AND mode = 'ExclusiveLock')";
         wait_until("the refresh to have its lock", async || db.scalar(held).await).await;
         let late = impatient(&db).await;

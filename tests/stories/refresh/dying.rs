@@ -1,6 +1,6 @@
 //! A refresh that does not come to its end: the view holds what it held.
 
-use super::beside::gated;
+use super::beside::{gated, wait_until_at_work};
 use super::{run, tending, text};
 use crate::support::on_each_major;
 
@@ -17,7 +17,7 @@ async fn sigterm_cancels_a_refresh_at_once() {
             program.configure(&format!("shutdown_timeout = \"10m\"\n{config}"));
             let daemon = program.daemon().ready().await;
             daemon.signal(libc::SIGUSR1);
-            db.wait_for_busy("pgtend/views", 1).await;
+            wait_until_at_work(&db).await;
             daemon.signal(libc::SIGTERM);
             daemon.wait().await.exits(0);
             assert_eq!(db.busy("pgtend/%").await, 0, "the statement outlived its daemon");
@@ -39,7 +39,7 @@ async fn after_a_kill_the_view_holds_what_it_held_and_the_next_run_refreshes_it(
             let program =
                 tending(&db, &format!("views = [\"gated\"]\nconcurrently = \"{how}\"\nskip_unchanged = true"));
             let killed = program.start(["run", "views"]);
-            db.wait_for_busy("pgtend/views", 1).await;
+            wait_until_at_work(&db).await;
             drop(killed);
             db.wait_for_busy("pgtend/%", 0).await;
             assert_eq!(db.count("gated").await, 1);

@@ -22,7 +22,7 @@ fn load(db: &Database) -> Job {
 fn to_a_bucket(db: &Database, server: &S3Server, more: &str) -> Job {
     db.load("lukhas.sql", &[("rows", "2000")]);
     let stores = format!("{}{more}\n[stores.local.directory]\npath = \"local\"\n", server.config("offsite"));
-    let mut job = Job::with(&db, &db.url(), "lukhas.toml", NAME, &stores);
+    let mut job = Job::with(db, &db.url(), "lukhas.toml", NAME, &stores);
     for (name, value) in server.env() {
         job.program = job.program.env(name, value);
     }

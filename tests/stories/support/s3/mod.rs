@@ -55,7 +55,7 @@ impl S3Server {
         let bucket = Bucket::new("backups");
         let (faults, asked) = (Arc::default(), Arc::default());
         let serving = Serving::start(bucket.clone(), Arc::clone(&faults), Arc::clone(&asked), tls);
-        let credentials = keeper::new_folder("s3").join("credentials");
+        let credentials = keeper::new_folder("bucket").join("credentials");
         let text = format!("[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
         std::fs::write(&credentials, text).expect("write the credentials");
         Self { bucket, faults, asked, serving, credentials }
