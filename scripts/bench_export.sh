@@ -78,7 +78,7 @@ timed() {
 # That it was exported, whole, and is gone.
 exported() {
     [ "$(sql -d work -c "SELECT to_regclass('events_old') IS NULL")" = t ] || die "the month is still there: $(cat "$folder/said.txt")"
-    grep -q "\"rows\":$rows[,}]" "$folder/said.txt" || die "not all rows were exported: $(cat "$folder/said.txt")"
+    grep -q "\"rows\":${rows}[,}]" "$folder/said.txt" || die "not all rows were exported: $(cat "$folder/said.txt")"
     rm -rf "$folder/archive"
 }
 
