@@ -384,3 +384,20 @@ impl Finding {
         self
     }
 }
+
+/// Why something is not done, and what would change that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub why: String,
+    pub mend: String,
+}
+
+impl Refusal {
+    pub fn new(why: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { why: why.into(), mend: mend.into() }
+    }
+
+    pub fn sentence(&self) -> String {
+        if self.mend.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.mend) }
+    }
+}

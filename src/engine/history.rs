@@ -181,14 +181,32 @@ pub async fn finish(
     error: Option<&str>,
     details: &Value,
 ) -> Result<()> {
-    client
-        .execute(
-            "UPDATE pgtend.run SET finished_at = $2, outcome = $3, error = $4, details = $5 WHERE id = $1",
-            &[&id.0, &at, &outcome.as_str(), &error, &details],
-        )
-        .await
-        .context("write the end of the run to the history")?;
+    let write = async |error: Option<&str>, details: &Value| {
+        let sql = "UPDATE pgtend.run SET finished_at = $2, outcome = $3, error = $4, details = $5 WHERE id = $1";
+        client.execute(sql, &[&id.0, &at, &outcome.as_str(), &error, &details]).await
+    };
+    let mut written = write(error, details).await;
+    // A program may have said what the database's encoding lacks. How the run ended must not be lost with it.
+    if written.as_ref().is_err_and(|error| error.code() == Some(&SqlState::UNTRANSLATABLE_CHARACTER)) {
+        written = write(error.map(ascii).as_deref(), &in_ascii(details)).await;
+    }
+    written.context("write the end of the run to the history")?;
     Ok(())
+}
+
+fn ascii(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_ascii() && letter != '\0' { letter } else { '?' }).collect()
+}
+
+fn in_ascii(value: &Value) -> Value {
+    match value {
+        Value::String(text) => ascii(text).into(),
+        Value::Array(items) => items.iter().map(in_ascii).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (ascii(name), in_ascii(value))).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 /// Closes the runs of `jobs` whose daemon is gone, without asking for their locks.

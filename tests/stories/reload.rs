@@ -136,6 +136,9 @@ async fn a_new_address_moves_the_server_and_one_that_is_taken_moves_nothing() {
     assert_eq!(daemon.metric("pgtend_config_last_reload_success", &[]).await, Some(0.0));
 
     drop(taken);
+    // A child that another story has just forked has it too, until it becomes the program that it is to be.
+    let is_free = async || tokio::net::TcpStream::connect(&address).await.is_err();
+    daemon.wait_until("nobody to listen at the new address", is_free).await;
     reload(&daemon, "config reloaded").await;
     daemon
         .wait_until("nobody to listen at the old address", async || tokio::net::TcpStream::connect(&old).await.is_err())

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
+
+use crate::kinds::group::Group;
 
 /// So many of its last lines are kept.
 const LINES: usize = 8;
@@ -33,8 +34,8 @@ pub enum Pipe {
 pub struct Program {
     name: String,
     child: Child,
-    /// Of its process group, which lives on with its workers when it is killed.
-    group: Option<Pid>,
+    /// Its process group, which lives on with its workers when it is killed; as long as it is at work.
+    group: Option<Group>,
     stderr: Option<ChildStderr>,
     said: VecDeque<String>,
     discreet: bool,
@@ -71,7 +72,7 @@ impl Program {
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("start {}", path.display()))?;
         let stderr = child.stderr.take();
-        let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let group = Some(Group::of(&child));
         let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         Ok(Self { name, child, group, stderr, said: VecDeque::new(), discreet: false, give_up: Arc::default() })
@@ -128,7 +129,7 @@ impl Program {
                     () = self.give_up.notified() => {}
                 }
                 killed = true;
-                kill(&mut self.child, self.group).await
+                kill(&mut self.child, self.group.as_ref()).await
             };
             tokio::pin!(listening);
             tokio::pin!(waiting);
@@ -144,9 +145,12 @@ impl Program {
         };
         let group = self.group.take();
         if status.success() && !killed {
+            if let Some(group) = group {
+                group.release();
+            }
             return Ok(());
         }
-        signal_group(group, Signal::KILL);
+        drop(group);
         let how = how(status);
         if self.said.is_empty() {
             bail!("{} {how}, and said nothing", self.name);
@@ -177,30 +181,21 @@ fn how(status: ExitStatus) -> String {
 }
 
 /// First it is asked to, so that it can tell the server.
-async fn kill(child: &mut Child, group: Option<Pid>) -> std::io::Result<ExitStatus> {
+async fn kill(child: &mut Child, group: Option<&Group>) -> std::io::Result<ExitStatus> {
     // Without an id it has been waited for already.
     if child.id().is_some() {
-        signal_group(group, Signal::TERM);
+        if let Some(group) = group {
+            group.ask();
+        }
         if let Ok(ended) = tokio::time::timeout(GRACE, child.wait()).await {
             return ended;
         }
-        signal_group(group, Signal::KILL);
+        if let Some(group) = group {
+            group.kill();
+        }
         let _ = child.start_kill();
     }
     child.wait().await
-}
-
-/// Nobody may be left in it.
-fn signal_group(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
-        let _ = kill_process_group(group, signal);
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        signal_group(self.group, Signal::KILL);
-    }
 }
 
 #[cfg(test)]

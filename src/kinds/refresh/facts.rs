@@ -4,23 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pg::{Ident, TableName};
-
-/// Why something cannot be done, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub why: String,
-    pub mend: String,
-}
-
-impl Refusal {
-    pub fn new(why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { why: why.into(), mend: mend.into() }
-    }
-
-    pub fn sentence(&self) -> String {
-        format!("{}; {}", self.why, self.mend)
-    }
-}
+pub use crate::run::Refusal;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Facts {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 
 use super::config::{Found, RestoreTest, Roles};
-use super::plan::{Facts, forbidden, needs, obstacle};
+use super::plan::{Facts, disk, forbidden, needs, obstacle};
 use super::{plan, scratch};
 use crate::kinds::backup::choose::{LATEST, choose};
 use crate::kinds::backup::manifest::Manifest;
@@ -53,7 +53,7 @@ pub async fn check(test: &RestoreTest, found: &Found, facts: Result<Facts>) -> V
                 if may && let Some(why) = obstacle(test, &facts.server, manifest) {
                     findings.push(Finding::error(
                         format!("{}: {}: {why}", seen.place, manifest.id),
-                        "raise it, or restore elsewhere",
+                        "restore on another server, or make room; a limit can be raised",
                     ));
                 }
                 findings.extend(prospects(test, found, &facts.server, manifest).await);
@@ -68,11 +68,12 @@ async fn prospects(test: &RestoreTest, found: &Found, server: &plan::Server, man
     match pg_dump::look_for_reader(&manifest.pg_dump_version, found.pg_bin.as_deref()).await {
         Ok(tools) => {
             let message = format!(
-                "would restore {} by pg_restore {}, which takes about {} on {}; whether its disk has that much is not known to SQL",
+                "would restore {} by pg_restore {}, which takes about {} on {}; {}",
                 manifest.id,
                 tools.version,
                 words::size(needs(manifest)),
-                server.place
+                server.place,
+                disk(server.room.as_ref())
             );
             findings.push(Finding { severity: Severity::Ok, span: None, message, mend: String::new() });
         }

@@ -31,6 +31,8 @@ pub struct Test {
     pub read_at: Instant,
     /// The scratch database.
     pub scratch: String,
+    /// Where it will lie, if that is known.
+    pub room: Option<Room>,
     /// Which one; or why there is none to be restored.
     pub backup: Result<Manifest, String>,
 }
@@ -43,9 +45,18 @@ pub struct Server {
     pub role: String,
     pub may: Rights,
     pub standby: bool,
+    /// Where a new database would lie, if it is a disk of this host.
+    pub room: Option<Room>,
     pub databases: Vec<Known>,
     /// Roles with our mark.
     pub roles: Vec<String>,
+}
+
+/// A folder of the server's, and the bytes that are free there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    pub folder: String,
+    pub free: u64,
 }
 
 /// What our role is allowed.
@@ -102,7 +113,8 @@ pub fn plan(test: &RestoreTest, facts: Facts) -> Plan<Action> {
         };
         let scratch = facts.mark.name(facts.now, nth);
         let (store, place, read_at) = (seen.store, seen.place, facts.read_at);
-        plan.actions.push(Action::Test(Box::new(Test { store, place, read_at, scratch, backup })));
+        let room = facts.server.room.clone();
+        plan.actions.push(Action::Test(Box::new(Test { store, place, read_at, scratch, room, backup })));
     }
     plan
 }
@@ -112,11 +124,16 @@ pub fn obstacle(test: &RestoreTest, server: &Server, manifest: &Manifest) -> Opt
     if let Some(why) = forbidden(test, server).into_iter().next() {
         return Some(format!("{}: {}", why.0, why.1));
     }
-    let most = test.max_size?.0;
     let size = needs(manifest);
-    (size > most).then(|| {
-        format!("it takes about {}, which is more than `max_size`, {}, allows", words::size(size), words::size(most))
-    })
+    if let Some(most) = test.max_size.map(|most| most.0).filter(|most| size > *most) {
+        return Some(format!(
+            "it takes about {}, which is more than `max_size`, {}, allows",
+            words::size(size),
+            words::size(most)
+        ));
+    }
+    let room = server.room.as_ref().filter(|room| size > room.free)?;
+    Some(format!("it takes about {}, and {} is free in {}", words::size(size), words::size(room.free), room.folder))
 }
 
 /// What the role may not do on the server, with the mend.
@@ -139,6 +156,12 @@ pub fn forbidden(test: &RestoreTest, server: &Server) -> Vec<(String, String)> {
     found
 }
 
+/// What is known of the disk.
+pub fn disk(room: Option<&Room>) -> String {
+    let known = |room: &Room| format!("{} is free in {}", words::size(room.free), room.folder);
+    room.map_or_else(|| "whether its disk has that much is not known to SQL, and is not looked at".into(), known)
+}
+
 /// How much room a restore takes: as much as the database had, or where that is not known, at least its rows.
 pub fn needs(manifest: &Manifest) -> u64 {
     manifest.database_size.unwrap_or_else(|| manifest.dump().map_or(0, |dump| dump.raw_size))
@@ -146,14 +169,14 @@ pub fn needs(manifest: &Manifest) -> u64 {
 
 impl Test {
     pub fn step(&self, test: &RestoreTest) -> Step {
+        let disk = disk(self.room.as_ref());
         let target = match &self.backup {
             Ok(manifest) => format!("{} of {}", manifest.id, self.place),
             Err(_) => self.place.clone(),
         };
         let reason = match &self.backup {
             Ok(manifest) => format!(
-                "into {:?} on the server of {}, which takes about {} there; whether its disk has that much is not known to SQL, \
-                 and is not looked at",
+                "into {:?} on the server of {}, which takes about {} there; {disk}",
                 self.scratch,
                 test.server_name(),
                 words::size(needs(manifest))

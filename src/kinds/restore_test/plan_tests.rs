@@ -24,6 +24,7 @@ fn facts(shelves: Vec<Result<Shelf, String>>) -> Facts {
             role: "tester".into(),
             may: Rights { all: false, databases: true, roles: false },
             standby: false,
+            room: None,
             databases: Vec::new(),
             roles: Vec::new(),
         },
@@ -96,4 +97,11 @@ fn what_cannot_go_well_is_told_before_anything_is_made() {
     let said = told(&test("max_size = \"1 MB\""), facts(large()));
     assert!(said[0].contains("2.0 MB") && said[0].contains("max_size"), "{said:?}");
     assert!(told(&test("max_size = \"2 MB\""), facts(large()))[0].starts_with("2026"));
+    let with_room = |free: u64| {
+        let mut facts = facts(large());
+        facts.server.room = Some(Room { folder: "/data".into(), free });
+        told(&test(""), facts)
+    };
+    assert_eq!(with_room(1_999_999), ["it takes about 2.0 MB, and 2.0 MB is free in /data"]);
+    assert!(with_room(2_000_000)[0].starts_with("2026"));
 }

@@ -1,5 +1,7 @@
 //! The scratch database and the roles made for it: marked before anything is in them, and gone whatever comes.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -7,7 +9,8 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::mark::{BEGINNING, Known, Mark, Whose};
-use super::plan::{Rights, Server};
+use super::plan::{Rights, Room, Server};
+use crate::kinds::backup::directory::spool;
 use crate::kinds::backup::restore::target::literal;
 use crate::pg::settings::settle_link;
 use crate::pg::{Conninfo, Database, Ident, Link, connect};
@@ -40,14 +43,30 @@ pub async fn look(client: &Client, place: String, mark: &Mark) -> Result<Server>
         )
         .await
         .context("look for roles that were left")?;
+    let databases = known(client, BEGINNING).await?;
+    // What was left goes first, and what is free then is not known yet.
+    let left = databases.iter().any(|known| matches!(mark.whose(known), Whose::Ours));
     Ok(Server {
         place,
+        room: row.get::<_, Option<String>>("folder").filter(|_| !left).and_then(room),
         role: row.get("role"),
         may: Rights { all: row.get("superuser"), databases: row.get("makes_databases"), roles: row.get("makes_roles") },
         standby: row.get("standby"),
-        databases: known(client, BEGINNING).await?,
+        databases,
         roles: roles.iter().map(|row| row.get(0)).collect(),
     })
+}
+
+/// What is free where the server of this host has its databases, unless the folder is another one's with the same name.
+fn room(folder: String) -> Option<Room> {
+    let there = Path::new(&folder);
+    match there.join("PG_VERSION").metadata() {
+        // As a rule it is closed to others.
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => return None,
+        _ => {}
+    }
+    let free = spool::free(there).ok().filter(|_| there.exists())?;
+    Some(Room { folder, free })
 }
 
 async fn known(client: &Client, beginning: &str) -> Result<Vec<Known>> {

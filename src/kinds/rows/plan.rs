@@ -10,6 +10,7 @@ use super::{Wanted, Words};
 use crate::pg::batch::{self, Access, Cutoff, Deletion, Progress};
 use crate::pg::catalog::{Leaf, OnDelete, Reference};
 use crate::pg::{Ident, TableName};
+pub use crate::run::Refusal;
 use crate::run::{Plan, Step};
 
 /// What was found out about one table of the config.
@@ -21,13 +22,6 @@ pub struct TableFacts {
     /// Who had it locked, so that it could not be looked at.
     pub locked: Option<String>,
     pub leaves: Vec<LeafFacts>,
-}
-
-/// Why something is not done, and what would change that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub why: String,
-    pub mend: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -194,12 +188,6 @@ impl TableFacts {
 
     pub fn locked(wanted: &Wanted, by: String) -> Self {
         Self { locked: Some(by), ..Self::new(wanted) }
-    }
-}
-
-impl Refusal {
-    pub fn sentence(&self) -> String {
-        if self.mend.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.mend) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a program says, and how it ends by itself.
 
 use super::{a_database, end, lines, lives, run, scripted};
-use crate::support::on_each_major;
+use crate::support::{Database, on_each_major};
 
 #[tokio::test]
 async fn an_exit_status_that_is_not_zero_is_a_failure_with_its_last_words() {
@@ -65,4 +65,19 @@ async fn what_a_program_leaves_behind_does_not_hold_up_its_run() {
     let left = lines(&program, "left", 1).await;
     assert!(lives(&left[0]), "it is no business of ours");
     end(&left[0]);
+}
+
+/// The encoding of the database lacks what the program says.
+#[tokio::test]
+async fn words_that_the_database_cannot_write_do_not_cost_the_run_its_record() {
+    let db = a_database().await;
+    let name = format!("{}_latin1", db.name());
+    db.execute(&format!("CREATE DATABASE \"{name}\" ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"))
+        .await;
+    let latin = Database::named(db.cluster().clone(), &name);
+    let program = scripted(&latin, "echo '5 € für ἄλλος'; exit 3", "");
+    run(&program, 1).await;
+    let past = program.run(["history", "own", "--json"]).await.exits(0).json().remove(0);
+    assert_eq!(past["outcome"], "failed", "{past}");
+    assert!(past.to_string().contains("5 ? f?r ?????"), "{past}");
 }

@@ -141,6 +141,25 @@ async fn a_role_that_may_make_no_database_is_told_what_it_needs() {
     }
 }
 
+/// A server of this host: what is free on its disk is seen, and that it is too little is known before anything is made.
+#[tokio::test]
+async fn a_server_without_room_is_not_filled() {
+    on_each_major(async |db| {
+        let server = db.cluster().database().await;
+        let setting = setting(&db, &server, "", "");
+        let id = back_up(&setting).await;
+        let plan = setting.program.run(["plan", &job(&db)]).await.exits(0).stdout;
+        assert!(plan.contains("is free in /"), "{plan}");
+        change_manifest(&setting, &id, |manifest| manifest["database_size"] = 1_000_000_000_000_000_u64.into());
+        let found = setting.program.run(["check"]).await.exits(1).stdout;
+        assert!(found.contains("error: ") && found.contains("is free in /"), "{found}");
+        let run = prove(&setting, &db, 1).await;
+        assert!(error(&run).contains("it takes about") && error(&run).contains("is free in /"), "{run}");
+        assert_eq!(scratches(&db, &server).await, Vec::<String>::new());
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_database_that_is_too_large_is_not_restored() {
     on_each_major(async |db| {

@@ -238,7 +238,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("fsync", "off"),
     ("full_page_writes", "off"),
     ("shared_buffers", "32MB"),
-    ("max_connections", "100"),
+    ("max_connections", "300"),
     ("log_line_prefix", "%m [%p] %q%u@%d %a "),
     // Not UTC, so that whoever leans on the server's time zone is found out.
     ("timezone", "Australia/Lord_Howe"),

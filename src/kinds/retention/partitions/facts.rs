@@ -16,6 +16,7 @@ use crate::kinds::retention::export::Proof;
 use crate::kinds::retention::policy::{self, RetentionTable};
 use crate::pg::catalog::Reference;
 use crate::pg::{Ident, TableName};
+pub use crate::run::Refusal;
 
 /// A partitioned table of the config.
 #[derive(Debug, Clone)]
@@ -37,23 +38,6 @@ pub struct TableFacts {
     pub default_rows: Option<Count>,
     /// Why nothing of it can go, as far as the catalog tells.
     pub obstacles: Vec<Refusal>,
-}
-
-/// Why something is not done, and what would change that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub why: String,
-    pub mend: String,
-}
-
-impl Refusal {
-    pub fn new(why: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { why: why.into(), mend: mend.into() }
-    }
-
-    pub fn sentence(&self) -> String {
-        if self.mend.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.mend) }
-    }
 }
 
 /// What becomes of a partition that is too old.
