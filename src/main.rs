@@ -49,7 +49,8 @@ fn log(args: &Args) -> Result<(), String> {
     let wanted = wanted.unwrap_or_else(|| args.default_level().into());
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"))
         .map_err(|error| format!("the log level {wanted:?} is none: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| cli::terminal::Log).with_target(false);
     // The journal has the time already.
     let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal();
     match args.log_format {

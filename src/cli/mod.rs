@@ -8,6 +8,7 @@ mod output;
 mod past;
 mod rehearse;
 mod run;
+pub mod terminal;
 
 use std::io;
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{exit_code, jobs, output, worst};
+use super::{exit_code, jobs, output, terminal, worst};
 use crate::config::{Config, Definition};
 use crate::engine::{Ending, Engine, Ring, Shared};
 use crate::period::human;
@@ -41,7 +41,7 @@ pub async fn run(config: &Config, args: &RunArgs) -> Result<u8> {
         let spinner = (!args.json && std::io::stderr().is_terminal()).then(|| {
             let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let spinner = ProgressBar::new_spinner().with_style(style).with_message(title(job));
+            let spinner = terminal::show(ProgressBar::new_spinner().with_style(style).with_message(title(job)));
             spinner.enable_steady_tick(Duration::from_millis(120));
             spinner
         });

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::terminal;
 use crate::kinds::backup::read::Progress;
 
 /// Does the work, and says on a terminal how much of so many bytes were read.
@@ -20,7 +21,7 @@ pub async fn shown<T>(title: &str, total: u64, progress: &Progress, work: impl F
     let style =
         ProgressStyle::with_template("{spinner} {msg}: {percent}% of {total_bytes}, {bytes_per_sec}, {eta} to go")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(total).with_style(style).with_message(title.to_owned());
+    let bar = terminal::show(ProgressBar::new(total).with_style(style).with_message(title.to_owned()));
     let done = tokio::select! {
         done = work => done,
         never = follow(&bar, progress) => match never {},
