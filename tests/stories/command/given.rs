@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{a_database, executable, run, scripted};
+use super::{a_database, run, scripted};
 use crate::support::{Pgtend, on_each_major};
 
 #[tokio::test]
@@ -10,7 +10,7 @@ async fn a_program_is_started_by_no_shell_in_the_folder_of_its_config() {
     let db = a_database().await;
     let program =
         Pgtend::tending(&db, "[jobs.own.command]\ncommand = ['./own', '$(touch made); *', '', \"two\\nlines\"]\n");
-    executable(&program, "own", "#!/bin/sh\npwd\nfor word; do printf '<%s>' \"$word\"; done\ncat\n");
+    program.script("own", "#!/bin/sh\npwd\nfor word; do printf '<%s>' \"$word\"; done\ncat\n");
     // Wherever one stands oneself.
     let config = program.config().display().to_string();
     let output = Pgtend::new("").run(["--config", &config, "run", "own", "--json"]).await.exits(0);
@@ -101,7 +101,7 @@ async fn a_program_that_is_not_there_is_named_by_check_and_by_the_run() {
     }
     // What the system refuses to start.
     let program = Pgtend::tending(&db, "[jobs.own.command]\ncommand = ['./own']\n");
-    executable(&program, "own", "#!/no/such/interpreter\n");
+    program.script("own", "#!/no/such/interpreter\n");
     program.run(["check"]).await.exits(0);
     let error = run(&program, 1).await["error"].as_str().unwrap().to_owned();
     assert!(error.contains("start ") && error.contains("/own") && error.contains("No such file"), "{error}");

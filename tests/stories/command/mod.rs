@@ -5,8 +5,6 @@ mod given;
 mod said;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -15,14 +13,8 @@ use crate::support::{Cluster, Database, Pgtend, newest_major, wait_for};
 /// A program whose job `own` runs a shell script beside its config.
 fn scripted(db: &Database, script: &str, keys: &str) -> Pgtend {
     let program = Pgtend::tending(db, &format!("[jobs.own.command]\ncommand = ['bin/own', 'one']\n{keys}\n"));
-    executable(&program, "bin/own", &format!("#!/bin/sh\n{script}\n"));
+    program.script("bin/own", &format!("#!/bin/sh\n{script}\n"));
     program
-}
-
-fn executable(program: &Pgtend, name: &str, text: &str) -> PathBuf {
-    let file = program.file(name, text);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    file
 }
 
 async fn a_database() -> Database {

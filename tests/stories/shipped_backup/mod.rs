@@ -6,7 +6,6 @@ mod lukhas;
 mod proven;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -90,8 +89,7 @@ pub fn stand_in(job: &Job, db: &Database, script: &str) -> PathBuf {
     let script = format!("REAL={real_dump}\n[ \"$1\" != --version ] || {{ echo '{version}'; exit; }}\n{script}");
     let pass = |name: &str| format!("exec {} \"$@\"", real.join(name).display());
     for (name, text) in [("pg_dump", script), ("pg_restore", pass("pg_restore")), ("pg_dumpall", pass("pg_dumpall"))] {
-        let file = job.program.file(&format!("programs/{name}"), &format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+        job.program.script(&format!("programs/{name}"), &format!("#!/bin/sh\n{text}\n"));
     }
     folder
 }

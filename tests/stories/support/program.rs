@@ -59,6 +59,16 @@ impl Pgtend {
         path
     }
 
+    /// Writes a program. Not by our own hand: a child that another story forks in that moment would have it open too, and
+    /// whoever runs it then is told that the file is busy.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let source = self.file(&format!("{name}.txt"), text);
+        let path = self.folder.join(name);
+        let made = std::process::Command::new("install").args(["-m", "755"]).arg(source).arg(&path).status();
+        assert!(made.expect("run install").success(), "make {}", path.display());
+        path
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }
