@@ -2,7 +2,7 @@
 
 use super::{Jobs, count_of};
 use crate::shipped_partitions::{fingerprint, month, partitions, shipped, sqlstate};
-use crate::support::{Clock, Cluster, Database, Pgtend, majors, on_each_major};
+use crate::support::{Clock, Cluster, Database, Pgtend, newest_major, on_each_major};
 
 const MONTHS: &str = "lukhas-old-partitions";
 const ROWS: &str = "lukhas-old-rows";
@@ -144,23 +144,22 @@ async fn names_decide_nothing() {
 /// Trap 9 and C7: on 31 March 2024 the last of March 2021 is not yet 36 months old, and 3 x 365 days are.
 #[tokio::test]
 async fn a_month_goes_when_its_last_moment_is_so_many_calendar_months_old() {
-    for major in majors() {
-        let clock = Clock::at("2024-03-31T12:00:00Z");
-        let db = Cluster::by(&clock, major).database().await;
-        db.load("lukhas.sql", &[("rows", "20"), ("months_back", "37")]);
-        let jobs = Jobs { program: Pgtend::tending(&db, &shipped("lukhas.toml")).by(&clock), db: db.clone() };
-        jobs.run(MONTHS).await;
-        jobs.run(MONTHS).await;
-        assert_eq!(partitions(&db, "test_runs").await[0], "test_runs_2021_03");
-        assert_eq!(partitions(&db, "test_results").await[0], "test_results_2023_03");
-        clock.set("2024-04-01T00:00:01Z");
-        assert_eq!(
-            jobs.would(MONTHS).await,
-            ["drop_partition public.test_runs_2021_03", "drop_partition public.test_results_2023_03"]
-        );
-        jobs.run(MONTHS).await;
-        assert_eq!(partitions(&db, "test_runs").await[0], "test_runs_2021_04");
-    }
+    // The calendar is ours: what the server has to do with it is the same on all majors.
+    let clock = Clock::at("2024-03-31T12:00:00Z");
+    let db = Cluster::by(&clock, newest_major()).database().await;
+    db.load("lukhas.sql", &[("rows", "20"), ("months_back", "37")]);
+    let jobs = Jobs { program: Pgtend::tending(&db, &shipped("lukhas.toml")).by(&clock), db: db.clone() };
+    jobs.run(MONTHS).await;
+    jobs.run(MONTHS).await;
+    assert_eq!(partitions(&db, "test_runs").await[0], "test_runs_2021_03");
+    assert_eq!(partitions(&db, "test_results").await[0], "test_results_2023_03");
+    clock.set("2024-04-01T00:00:01Z");
+    assert_eq!(
+        jobs.would(MONTHS).await,
+        ["drop_partition public.test_runs_2021_03", "drop_partition public.test_results_2023_03"]
+    );
+    jobs.run(MONTHS).await;
+    assert_eq!(partitions(&db, "test_runs").await[0], "test_runs_2021_04");
 }
 
 #[tokio::test]
