@@ -17,9 +17,9 @@ use crate::pg::{Ident, Session, TableName, explain};
 /// # Errors
 /// The server cannot be asked. What is wrong with a view stands among the facts.
 pub async fn facts(session: &Session, cx: &Context, refresh: &Refresh) -> Result<Facts> {
-    let names = match refresh.named() {
+    let names: Vec<TableName> = match refresh.named() {
         Some(names) => names.into_iter().cloned().collect(),
-        None => all(session).await?,
+        None => all(session).await?.into_iter().filter(|view| !refresh.excludes(view)).collect(),
     };
     let row = session.query_one("SELECT current_user::text, current_database()::text", &[]).await?;
     let (role, database) = (Ident::found(row.get::<_, String>(0))?, Ident::found(row.get::<_, String>(1))?);
