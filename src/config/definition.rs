@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use secrecy::SecretString;
+use schemars::JsonSchema;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 use crate::cron::Cron;
 use crate::kinds::Spec;
 use crate::period::Period;
 use crate::pg::Conninfo;
-use crate::run::JobName;
+use crate::run::{JobName, Outcome, Trigger};
 use crate::store;
 
 /// A file of the config, kept to say where things stand. `Debug` leaves the text out: a password may stand in it.
@@ -95,6 +97,8 @@ pub struct Config {
     pub stores: BTreeMap<String, StoreConfig>,
     /// `None`: `listen = "off"`.
     pub http: Option<HttpConfig>,
+    /// Whom to tell, by name.
+    pub notify: BTreeMap<String, NotifyConfig>,
     pub history_keep: Period,
     /// One for each job and database, sorted by name.
     pub jobs: Vec<Arc<Definition>>,
@@ -129,6 +133,62 @@ pub struct HttpConfig {
     pub token: Option<SecretString>,
 }
 
+/// Somebody to be told.
+#[derive(Debug, Clone)]
+pub struct NotifyConfig {
+    pub address: Address,
+    pub format: NotifyFormat,
+    pub on: Vec<NotifyOn>,
+    /// Of which jobs.
+    pub jobs: Vec<glob::Pattern>,
+    pub token: Option<SecretString>,
+}
+
+/// Where a webhook is. Whoever knows it can often use it.
+#[derive(Debug, Clone)]
+pub struct Address(pub SecretString);
+
+impl Address {
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// What a webhook is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyFormat {
+    /// An object with fields.
+    #[default]
+    Json,
+    /// A text, as Slack, Mattermost and Rocket.Chat take it.
+    Slack,
+}
+
+/// Of what somebody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyOn {
+    /// A job that went well has failed, and will not be tried again by itself.
+    Failure,
+    /// It goes well again.
+    Recovery,
+    /// It was due ten minutes ago, and no daemon has begun it.
+    Overdue,
+}
+
+impl NotifyOn {
+    pub const ALL: [NotifyOn; 3] = [NotifyOn::Failure, NotifyOn::Recovery, NotifyOn::Overdue];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotifyOn::Failure => "failure",
+            NotifyOn::Recovery => "recovery",
+            NotifyOn::Overdue => "overdue",
+        }
+    }
+}
+
 /// A job in one database.
 #[derive(Debug)]
 pub struct Definition {
@@ -149,7 +209,18 @@ pub struct Definition {
     pub lock_timeout: Duration,
     /// `n` of `RTMIN+n`.
     pub signal: Option<u8>,
+    /// Asked for after each success, by a dead man's switch that tells of its silence.
+    pub ping: Option<Address>,
     pub origin: Origin,
+}
+
+impl Definition {
+    /// Whether a run that ended so is tried again.
+    pub fn tries_again(&self, outcome: Outcome, trigger: Trigger, attempt: u32) -> bool {
+        matches!(outcome, Outcome::Failed | Outcome::Partial | Outcome::TimedOut)
+            && matches!(trigger, Trigger::Schedule | Trigger::CatchUp)
+            && attempt < self.retry.attempts
+    }
 }
 
 /// How often and how soon a scheduled run that failed is tried again.

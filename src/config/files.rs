@@ -80,7 +80,7 @@ pub fn source(path: &Path, named_at: Option<&Origin>, problems: &mut Problems) -
 }
 
 /// The operating system's words without its number.
-fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }

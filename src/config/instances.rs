@@ -7,10 +7,11 @@ use chrono::{DateTime, TimeDelta};
 use chrono_tz::Tz;
 use toml::Spanned;
 
-use super::definition::{Definition, Origin, Retry};
+use super::definition::{Address, Definition, Origin, Retry};
 use super::errors::{Problems, origin};
 use super::jobs::{Layer, shown};
 use super::near;
+use super::notify::address;
 use super::window::Window;
 use super::written::{Count, JobKeys, Positive, RetryKeys, Text};
 use crate::cron::Cron;
@@ -130,6 +131,7 @@ pub struct Common {
     window: Option<Window>,
     lock_timeout: Duration,
     signal: Option<u8>,
+    ping: Option<Address>,
 }
 
 /// Reads the common keys, and checks what they say together; `timeout` is that of the kind.
@@ -147,6 +149,7 @@ pub fn common(keys: &Keys, timeout: Duration, problems: &mut Problems) -> Common
         window: keys.value(|keys| &keys.window),
         lock_timeout: keys.value(|keys| &keys.lock_timeout).map_or(Duration::from_millis(300), |Positive(span)| span.0),
         signal: keys.value(|keys| &keys.signal).map(|Text(signal)| signal.0),
+        ping: keys.pick(|keys| &keys.ping).and_then(|(ping, place)| address("ping", ping, &place, problems)),
     };
     if let (Some(cron), Some((_, place)), false) =
         (&common.schedule, keys.pick(|keys| &keys.jitter), common.jitter.is_zero())
@@ -198,6 +201,7 @@ impl Common {
             window: self.window,
             lock_timeout: self.lock_timeout,
             signal: self.signal,
+            ping: self.ping.clone(),
             origin,
         }
     }

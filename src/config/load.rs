@@ -15,7 +15,7 @@ use super::jobs::{self, Layer};
 use super::read::read;
 use super::tree::{self, Env, Node};
 use super::written::{Count, DatabaseKeys, HttpKeys, JobKeys, Positive, Text, Top};
-use super::{after, files, neighbours, stores};
+use super::{after, files, neighbours, notify, stores};
 use crate::period::Period;
 use crate::pg::Conninfo;
 
@@ -47,13 +47,14 @@ pub fn load_with(path: &Path, env: Env) -> Result<Config, ConfigErrors> {
 fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     let main = files::source(path, None, problems)?;
     let mut tree = tree::parse(&main, env, problems)?;
-    let [databases, stores, defaults, job_nodes] = ["databases", "stores", "defaults", "jobs"]
+    let [databases, stores, notify, defaults, job_nodes] = ["databases", "stores", "notify", "defaults", "jobs"]
         .map(|key| tree.take(key).map_or_else(Node::empty, |entry| entry.node));
     let top = read(tree, "config", &[], &main, problems, |node| Top::deserialize(node)).value?;
 
     let (databases, names) = self::databases(databases, &main, problems);
     let (stores, store_names) = stores::stores(stores, &main, problems);
     let http = http(top.http, &main, problems);
+    let notify = notify::notify(notify, &main, problems);
     let defaults = read(defaults, "defaults", &[], &main, problems, |node| JobKeys::deserialize(node));
     let defaults = Layer { keys: defaults.value.unwrap_or_default(), lost: defaults.lost, source: Arc::clone(&main) };
 
@@ -80,6 +81,7 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
         databases,
         stores,
         http,
+        notify,
         history_keep: top.history.keep.map_or(Period::days(90), |Positive(keep)| keep),
         jobs,
         warnings: Vec::new(),

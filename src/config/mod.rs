@@ -7,6 +7,7 @@
 //! | tree -> types; every mistake, not the first | `read`, `fault` |
 //! | the keys as they are written | `written` |
 //! | where backups are kept | `stores` |
+//! | whom to tell | `notify` |
 //! | names that refer to each other -> one [`Definition`] a job and database | `jobs`, `instances`, `after` |
 //! | jobs about the same table hear of each other | `neighbours` |
 
@@ -20,6 +21,7 @@ mod jobs;
 mod load;
 mod near;
 mod neighbours;
+mod notify;
 mod read;
 mod schema;
 mod stores;
@@ -29,7 +31,10 @@ mod tree;
 mod window;
 mod written;
 
-pub use definition::{Config, DatabaseConfig, Definition, HttpConfig, Origin, Retry, Source, StoreConfig, Warning};
+pub use definition::{
+    Address, Config, DatabaseConfig, Definition, HttpConfig, NotifyConfig, NotifyFormat, NotifyOn, Origin, Retry,
+    Source, StoreConfig, Warning,
+};
 pub use errors::{ConfigError, ConfigErrors};
 pub use files::{NoConfig, locate};
 pub use load::{load, load_with};

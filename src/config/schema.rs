@@ -21,7 +21,8 @@ pub fn schema() -> Value {
     schema.insert("title".into(), json!("pgtend.toml"));
     schema.insert("description".into(), json!("The config of pgtend."));
     schema.insert("$defs".into(), Value::Object(definitions));
-    for (key, of) in [("databases", "DatabaseKeys"), ("stores", "StoreKeys"), ("jobs", "Job")] {
+    for (key, of) in [("databases", "DatabaseKeys"), ("stores", "StoreKeys"), ("notify", "NotifyKeys"), ("jobs", "Job")]
+    {
         if let Some(Value::Object(property)) = schema.pointer_mut(&format!("/properties/{key}")) {
             property.insert("propertyNames".into(), json!({ "pattern": "^[A-Za-z0-9_.-]{1,63}$" }));
             property.insert("additionalProperties".into(), json!({ "$ref": format!("#/$defs/{of}") }));
@@ -206,7 +207,9 @@ mod tests {
         let schema = schema();
         let mut found = Vec::new();
         undescribed(&schema, "", &mut found);
-        for name in ["Job", "JobKeys", "DatabaseKeys", "HttpKeys", "HistoryKeys", "RetryKeys", "StoreKeys"] {
+        for name in
+            ["Job", "JobKeys", "DatabaseKeys", "HttpKeys", "HistoryKeys", "RetryKeys", "StoreKeys", "NotifyKeys"]
+        {
             undescribed(&schema["$defs"][name], name, &mut found);
         }
         assert_eq!(found, Vec::<String>::new());

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::near::nearest;
+use super::notify::NotifyKeys;
 use super::stores::StoreKeys;
 use super::window::Window;
 use crate::cron::Cron;
@@ -39,6 +40,10 @@ pub struct Top {
     #[serde(default, rename = "stores")]
     #[schemars(with = "BTreeMap<String, StoreKeys>")]
     _stores: IgnoredAny,
+    /// Whom to tell when a job begins to go badly, is late, or goes well again; by names of your choice.
+    #[serde(default, rename = "notify")]
+    #[schemars(with = "BTreeMap<String, NotifyKeys>")]
+    _notify: IgnoredAny,
     #[serde(default)]
     pub http: HttpKeys,
     #[serde(default)]
@@ -131,6 +136,9 @@ pub struct JobKeys {
     /// The real-time signal that makes the daemon run it: "RTMIN+0" to "RTMIN+30".
     #[schemars(with = "Option<String>")]
     pub signal: Option<Spanned<Text<RealTime>>>,
+    /// An address that is asked for after each success: a dead man's switch, which tells of its silence.
+    #[schemars(with = "Option<String>")]
+    pub ping: Option<Spanned<String>>,
 }
 
 /// How often and how soon a scheduled run that failed is tried again.

@@ -3,6 +3,7 @@
 
 mod board;
 mod http;
+mod notices;
 mod notify;
 mod page;
 mod signals;
@@ -218,6 +219,7 @@ impl Daemon {
                 self.retry(&ring, &record);
                 if record.outcome == Some(Outcome::Succeeded) {
                     self.follow(&ring.job.name);
+                    self.tending.ping(&ring.job);
                 }
                 self.tell_systemd();
             }
@@ -234,8 +236,7 @@ impl Daemon {
     /// A scheduled run that went badly is tried again, after a rest that grows.
     fn retry(&self, ring: &Ring, record: &RunRecord) {
         let retry = ring.job.retry;
-        let bad = matches!(record.outcome, Some(Outcome::Failed | Outcome::Partial | Outcome::TimedOut));
-        if !bad || !matches!(ring.trigger, Trigger::Schedule | Trigger::CatchUp) || ring.attempt >= retry.attempts {
+        if !record.outcome.is_some_and(|outcome| ring.job.tries_again(outcome, ring.trigger, ring.attempt)) {
             return;
         }
         let doublings = 2u32.saturating_pow((ring.attempt - 1).min(20));

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::board::{Board, Reach};
+use super::notices::{Notices, Sender};
 use super::watch::{Sight, Watcher};
-use crate::config::Config;
+use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared};
 use crate::run::JobName;
 
@@ -31,13 +32,16 @@ pub struct Tending {
     watchers: TaskTracker,
     watching: CancellationToken,
     nudges: HashMap<String, Arc<Notify>>,
+    notices: Arc<Notices>,
 }
 
 impl Tending {
     /// # Errors
-    /// A connection pool cannot be made.
+    /// A connection pool cannot be made, or TLS cannot be set up.
     pub fn new(config: &Arc<Config>, shared: &Arc<Shared>) -> Result<Self> {
+        let targets = config.notify.clone();
         Ok(Self {
+            notices: Arc::new(Notices::new(targets, Sender::new()?, Arc::clone(shared))),
             engine: Arc::new(Engine::new(config, Arc::clone(shared))?),
             config: Arc::clone(config),
             serving: CancellationToken::new(),
@@ -76,6 +80,7 @@ impl Tending {
                 history_keep: self.config.history_keep,
                 polling: polling.clone(),
                 nudge,
+                notices: Arc::clone(&self.notices),
                 ending: self.watching.clone(),
                 refused: AtomicBool::default(),
             };
@@ -91,6 +96,11 @@ impl Tending {
 
     pub fn serve(&self, server: impl Future<Output = ()> + Send + 'static) {
         self.server.spawn(server);
+    }
+
+    /// A job has succeeded: whoever waits for that hears of it.
+    pub fn ping(&self, job: &Definition) {
+        self.notices.ping(job);
     }
 
     /// The gauges of the database are worth reading now.

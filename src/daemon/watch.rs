@@ -13,11 +13,12 @@ use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Reach};
+use super::notices::Notices;
 use crate::config::Definition;
 use crate::cron::stable_fraction;
 use crate::engine::history::{self, Standing};
 use crate::engine::request::{self, Request};
-use crate::engine::{Engine, labels};
+use crate::engine::{Engine, JobStatus, labels};
 use crate::period::Period;
 use crate::pg::{Link, explain, settings};
 use crate::run::JobName;
@@ -54,6 +55,7 @@ pub struct Watcher {
     pub polling: Option<Arc<Semaphore>>,
     /// A run of the database has ended here: its gauges are worth reading now.
     pub nudge: Arc<Notify>,
+    pub notices: Arc<Notices>,
     pub ending: CancellationToken,
     /// The log knows that the history is kept from us.
     pub refused: AtomicBool,
@@ -160,7 +162,7 @@ impl Watcher {
                     None => bail!("the connection to database {} has ended", self.database),
                 },
                 () = self.nudge.notified() => {
-                    timeout(testpoint::patience(PATIENCE), self.standings(link)).await.context("no answer from the server")??;
+                    timeout(testpoint::patience(PATIENCE), self.news(link, standby)).await.context("no answer from the server")??;
                 }
                 _ = look.tick(), if standby => {
                     timeout(PATIENCE, self.unchanged(link, standby)).await.context("no answer from the server")??;
@@ -222,7 +224,7 @@ impl Watcher {
 
     async fn minute(&self, link: &Link, standby: bool, pruned: &mut Pruned) -> Result<()> {
         self.unchanged(link, standby).await?;
-        self.standings(link).await?;
+        self.news(link, standby).await?;
         self.observe().await;
         if standby {
             return Ok(());
@@ -278,6 +280,17 @@ impl Watcher {
 
     fn names(&self) -> Vec<&JobName> {
         self.jobs.iter().map(|job| &job.name).collect()
+    }
+
+    /// How the jobs stand now, for the gauges and for whoever is to be told. On a standby nobody is: its primary's daemons do.
+    async fn news(&self, link: &Link, standby: bool) -> Result<()> {
+        let standings = self.standings(link).await?;
+        if !standby {
+            let now = self.engine.shared.clock.host();
+            let jobs = JobStatus::all(self.jobs.iter().map(AsRef::as_ref), &standings, now);
+            self.notices.consider(&self.engine, &self.database, link, jobs).await;
+        }
+        Ok(())
     }
 
     /// Reads the gauges of all the database's jobs, whoever ran them.

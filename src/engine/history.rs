@@ -34,6 +34,7 @@ pub struct Standing {
     pub last_outcome: Option<Outcome>,
     pub last_error: Option<String>,
     pub last_trigger: Option<Trigger>,
+    pub last_attempt: i32,
     pub last_success_at: Option<DateTime<Utc>>,
     /// The newest due time that any daemon has begun.
     pub last_due_at: Option<DateTime<Utc>>,
@@ -269,6 +270,7 @@ fn standing(row: &Row) -> Standing {
         last_outcome: word("last_outcome").and_then(|word| Outcome::parse(&word)),
         last_error: row.get("last_error"),
         last_trigger: word("last_trigger").and_then(|word| Trigger::parse(&word)),
+        last_attempt: row.get::<_, Option<i32>>("last_attempt").unwrap_or_default(),
         last_success_at: row.get("last_success_at"),
         last_due_at: row.get("last_due_at"),
         running_since: row.get("running_since"),

@@ -37,6 +37,11 @@ pub fn key(job: &JobName) -> i64 {
     hash("run", job)
 }
 
+/// Who tells people of a job.
+pub fn notice_key(job: &JobName) -> i64 {
+    hash("notice", job)
+}
+
 fn hash(what: &str, job: &JobName) -> i64 {
     advisory_key(&format!("{what}\0{job}"))
 }

@@ -25,6 +25,7 @@ pub struct Metrics {
     up: IntGaugeVec,
     config_last_reload_success: IntGauge,
     history_write_errors: IntCounter,
+    notifications: IntCounterVec,
     runs: IntCounterVec,
     duration: HistogramVec,
     running: IntGaugeVec,
@@ -157,6 +158,12 @@ impl Metrics {
                 "pgtend_history_write_errors_total",
                 "Times a run could not be written to pgtend.run."
             ),
+            notifications: metric!(
+                IntCounterVec,
+                "pgtend_notifications_total",
+                "Webhooks of [notify] that were called, by whether they took it.",
+                &["notify", "result"]
+            ),
             runs: metric!(
                 IntCounterVec,
                 "pgtend_job_runs_total",
@@ -197,6 +204,7 @@ impl Metrics {
         metrics.register(metrics.up.clone());
         metrics.register(metrics.config_last_reload_success.clone());
         metrics.register(metrics.history_write_errors.clone());
+        metrics.register(metrics.notifications.clone());
         metrics.register(metrics.runs.clone());
         metrics.register(metrics.duration.clone());
         metrics.register(metrics.running.clone());
@@ -281,6 +289,10 @@ impl Metrics {
 
     pub fn history_write_failed(&self) {
         self.history_write_errors.inc();
+    }
+
+    pub fn notified(&self, name: &str, taken: bool) {
+        self.notifications.with_label_values(&[name, if taken { "taken" } else { "failed" }]).inc();
     }
 
     pub fn started(&self, job: Labels<'_>) {

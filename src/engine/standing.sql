@@ -6,6 +6,7 @@ SELECT j.job,
        newest.outcome     AS last_outcome,
        newest.error       AS last_error,
        newest.trigger     AS last_trigger,
+       newest.attempt     AS last_attempt,
        good.finished_at   AS last_success_at,
        due.due_at         AS last_due_at,
        open.started_at    AS running_since,
@@ -13,7 +14,7 @@ SELECT j.job,
        coalesce(bad.runs, 0) AS consecutive_failures
 FROM unnest($1::text[]) AS j(job)
 LEFT JOIN LATERAL (
-    SELECT r.started_at, r.finished_at, r.outcome, r.error, r.trigger
+    SELECT r.started_at, r.finished_at, r.outcome, r.error, r.trigger, r.attempt
     FROM pgtend.run r
     WHERE r.job = j.job AND r.finished_at IS NOT NULL
     ORDER BY r.started_at DESC LIMIT 1

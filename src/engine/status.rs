@@ -32,6 +32,9 @@ pub struct JobStatus {
     /// How long ago the newest due time was that no daemon has begun; 0 where all were.
     pub lag_seconds: f64,
     pub consecutive_failures: i64,
+    /// Whether the last run went badly and will be tried again by itself.
+    #[serde(skip)]
+    pub tried_again: bool,
 }
 
 impl JobStatus {
@@ -58,6 +61,9 @@ impl JobStatus {
             next_run_at: schedule.and_then(|cron| Some(cron.next_after(now - delay, job.timezone)? + delay)),
             lag_seconds: owed.map(|due| seconds(now - due)).unwrap_or_default(),
             consecutive_failures: standing.consecutive_failures,
+            tried_again: standing.last_outcome.zip(standing.last_trigger).is_some_and(|(outcome, trigger)| {
+                job.tries_again(outcome, trigger, u32::try_from(standing.last_attempt).unwrap_or_default())
+            }),
         }
     }
 

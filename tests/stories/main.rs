@@ -27,6 +27,7 @@ mod http;
 mod looking;
 mod many_databases;
 mod metrics;
+mod notices;
 mod one_run_at_a_time;
 mod outages;
 mod own_sql;

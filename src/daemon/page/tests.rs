@@ -32,6 +32,7 @@ fn job(name: &str) -> Shown {
         next_run_at: None,
         lag_seconds: 0.0,
         consecutive_failures: 0,
+        tried_again: false,
     };
     Shown { status, past: Vec::new(), observed: Observed::default() }
 }

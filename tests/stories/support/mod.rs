@@ -36,6 +36,7 @@ pub mod proxy;
 pub mod runs;
 pub mod s3;
 pub mod wait;
+pub mod webhook;
 
 pub use clock::Clock;
 pub use cluster::Cluster;
@@ -50,3 +51,4 @@ pub use proxy::{Cut, Proxy};
 pub use runs::{GATED, Hold, Run};
 pub use s3::S3Server;
 pub use wait::{wait_for, wait_until};
+pub use webhook::Webhook;
