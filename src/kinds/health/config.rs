@@ -196,11 +196,11 @@ fn all() -> Vec<Spanned<Collector>> {
     Collector::ALL.into_iter().map(|collector| Spanned::new(0..0, collector)).collect()
 }
 
-const fn hundred() -> Spanned<u32> {
+fn hundred() -> Spanned<u32> {
     Spanned::new(0..0, 100)
 }
 
-const fn ten() -> Spanned<u32> {
+fn ten() -> Spanned<u32> {
     Spanned::new(0..0, 10)
 }
 

@@ -21,7 +21,6 @@ mod survey;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use chrono_tz::Tz;
 use serde_json::json;
 
 use self::config::{Collector, Health};

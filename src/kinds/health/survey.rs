@@ -199,10 +199,10 @@ async fn transactions(session: &Session) -> Result<Transactions> {
 
 async fn archiving(session: &Session) -> Result<Archiving> {
     let row = session.query_one(include_str!("archiving.sql"), &[]).await.context("look at pg_stat_archiver")?;
-    let enabled = row.get("enabled");
+    let enabled: bool = row.get("enabled");
     let waiting = if !enabled {
         Some(Waiting::default())
-    } else if row.get("may_look") {
+    } else if row.get::<_, bool>("may_look") {
         let row = session.query_one(include_str!("archiving_waiting.sql"), &[]).await;
         let row = row.context("look at what is ready to be archived")?;
         Some(Waiting { segments: row.get("segments"), oldest_seconds: row.get("oldest") })
