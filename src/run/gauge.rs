@@ -111,17 +111,11 @@ impl GaugeName {
             | GaugeName::WalArchiveFailures
             | GaugeName::WalArchiveWaiting
             | GaugeName::WalArchiveOldest => return None,
-            GaugeName::HealthCollected
-            | GaugeName::HealthFindings => "collector",
+            GaugeName::HealthCollected | GaugeName::HealthFindings => "collector",
             GaugeName::SchemaSize => "schema",
-            GaugeName::IndexScans
-            | GaugeName::IndexSize => "index",
-            GaugeName::QueryMean
-            | GaugeName::QueryTime
-            | GaugeName::QueryCalls => "queryid",
-            GaugeName::SlotRetained
-            | GaugeName::SlotActive
-            | GaugeName::SlotWalStatus => "slot",
+            GaugeName::IndexScans | GaugeName::IndexSize => "index",
+            GaugeName::QueryMean | GaugeName::QueryTime | GaugeName::QueryCalls => "queryid",
+            GaugeName::SlotRetained | GaugeName::SlotActive | GaugeName::SlotWalStatus => "slot",
             GaugeName::StandbyLag => "standby",
             GaugeName::OldestSnapshot => "holder",
         })

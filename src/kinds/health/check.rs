@@ -11,10 +11,7 @@ use crate::run::Finding;
 /// # Errors
 /// The server does not answer.
 pub async fn check(health: &Health, session: &Session) -> Result<Vec<Finding>> {
-    let row = session
-        .query_one(include_str!("check.sql"), &[])
-        .await
-        .context("ask what the role may read")?;
+    let row = session.query_one(include_str!("check.sql"), &[]).await.context("ask what the role may read")?;
     let is = |column: &str| row.get::<_, Option<bool>>(column).unwrap_or(false);
     let role: String = row.get("role");
     let mut found = Vec::new();
@@ -52,7 +49,10 @@ pub async fn check(health: &Health, session: &Session) -> Result<Vec<Finding>> {
     // Without the schema it is the history's to say what is missing.
     if !is("no_schema") && !session.is_standby {
         if !is("is_there") && !is("may_make") {
-            found.push(Finding::error(format!("there is no table pgtend.reading, and role {role} may not make it"), no_table()));
+            found.push(Finding::error(
+                format!("there is no table pgtend.reading, and role {role} may not make it"),
+                no_table(),
+            ));
         } else if is("is_there") && !is("may_write") {
             found.push(Finding::error(
                 format!("role {role} may not write its readings into pgtend.reading"),

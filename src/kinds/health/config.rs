@@ -226,9 +226,7 @@ impl Health {
                 found.push(Finding::error(message, format!("write {MOST} or less")).at(number.span()));
             }
         }
-        for (key, ratio) in
-            [("dead_ratio", self.warn.dead_ratio), ("wraparound_ratio", self.warn.wraparound_ratio)]
-        {
+        for (key, ratio) in [("dead_ratio", self.warn.dead_ratio), ("wraparound_ratio", self.warn.wraparound_ratio)] {
             if !(ratio.is_finite() && ratio > 0.0) {
                 found.push(Finding::error(format!("warn.{key} must be more than 0"), "leave it out for the usual"));
             }

@@ -66,7 +66,10 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Queries {
     /// It is not there: what is missing, and what to do.
-    Absent { why: String, mend: String },
+    Absent {
+        why: String,
+        mend: String,
+    },
     Of(Vec<Query>),
 }
 

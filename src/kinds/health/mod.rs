@@ -101,5 +101,8 @@ async fn replay(session: &Session) -> Result<Vec<Gauge>> {
     let Some(row) = row else { return Ok(Vec::new()) };
     let lags = [(GaugeName::ReplayLag, "bytes"), (GaugeName::ReplayDelay, "seconds")];
     // Neither where nothing was ever streamed.
-    Ok(lags.into_iter().filter_map(|(name, column)| Some(Gauge::of_all(name, row.get::<_, Option<f64>>(column)?))).collect())
+    Ok(lags
+        .into_iter()
+        .filter_map(|(name, column)| Some(Gauge::of_all(name, row.get::<_, Option<f64>>(column)?)))
+        .collect())
 }

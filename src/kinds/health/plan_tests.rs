@@ -12,7 +12,11 @@ fn health(config: &str) -> Health {
 }
 
 fn facts() -> Facts {
-    Facts { now: chrono::Utc.with_ymd_and_hms(2026, 11, 29, 12, 0, 0).unwrap(), role: "watcher".into(), ..Facts::default() }
+    Facts {
+        now: chrono::Utc.with_ymd_and_hms(2026, 11, 29, 12, 0, 0).unwrap(),
+        role: "watcher".into(),
+        ..Facts::default()
+    }
 }
 
 /// What is published of a gauge: label and value, in order.
@@ -45,7 +49,8 @@ fn tables(tables: Vec<Table>) -> Facts {
 
 #[test]
 fn the_largest_keep_their_names_and_the_others_are_one_sum() {
-    let facts = tables(vec![table("a.small", 1, 0), table("b.large", 300, 0), table("a.middle", 20, 7), table("c.tiny", 0, 2)]);
+    let facts =
+        tables(vec![table("a.small", 1, 0), table("b.large", 300, 0), table("a.middle", 20, 7), table("c.tiny", 0, 2)]);
     let plan = plan(&health("collect = ['table_sizes']\ntables = 2"), &facts);
     let sizes = [("b.large", 311.0), ("a.middle", 31.0), ("other", 23.0)];
     assert_eq!(published(&plan, GaugeName::TableSize), sizes.map(|(name, size)| (name.to_string(), size)));
@@ -85,7 +90,8 @@ fn sizes_of_what_is_locked_are_told_to_be_old_and_once() {
 
 #[test]
 fn an_index_that_something_needs_is_not_unused() {
-    let index = |name: &str, scans, needed, invalid| Index { name: name.into(), bytes: 100_000_000, scans, needed, invalid };
+    let index =
+        |name: &str, scans, needed, invalid| Index { name: name.into(), bytes: 100_000_000, scans, needed, invalid };
     let relations = Relations {
         indexes: vec![
             index("a.pkey", 0, true, 0),
@@ -110,7 +116,8 @@ fn an_index_that_something_needs_is_not_unused() {
 #[test]
 fn statements_are_named_by_mean_and_by_total() {
     let query = |id, calls, seconds| Query { id, calls, seconds };
-    let queries = vec![query(1, 1, 2.0), query(2, 1_000, 100.0), query(3, 10, 0.1), query(-4, 10, 0.3), query(5, 0, 0.0)];
+    let queries =
+        vec![query(1, 1, 2.0), query(2, 1_000, 100.0), query(3, 10, 0.1), query(-4, 10, 0.3), query(5, 0, 0.0)];
     let facts = Facts { queries: Some(Ok(Queries::Of(queries))), ..facts() };
     let plan = plan(&health("collect = ['slow_queries']\nqueries = 1"), &facts);
     let means = [("2", 0.1), ("1", 2.0), ("other", 0.02)];
@@ -237,7 +244,10 @@ fn what_waits_to_be_archived_alarms_whatever_the_failures_are() {
     assert_eq!(value(&told, GaugeName::WalArchiveFailures, ""), Some(0.0));
     assert_eq!(value(&told, GaugeName::WalArchiveWaiting, ""), Some(3.0));
     assert_eq!(value(&told, GaugeName::WalArchiveOldest, ""), Some(600.0));
-    assert!(warned(&told).contains("3 segments are waiting to be archived, the oldest for 10 min; none was ever"), "{told:?}");
+    assert!(
+        warned(&told).contains("3 segments are waiting to be archived, the oldest for 10 min; none was ever"),
+        "{told:?}"
+    );
     assert_eq!(warned(&check(waiting(3, Some(599.0)))), "");
     assert_eq!(warned(&check(waiting(0, None))), "");
 
@@ -269,7 +279,10 @@ fn partitions_that_end_first_keep_their_names() {
     assert_eq!(published(&plan, GaugeName::PartitionHorizon), ends.map(|(name, at)| (name.to_string(), at)));
     assert_eq!(value(&plan, GaugeName::DefaultPartitionRows, "a.soon"), Some(41.0));
     let said = warned(&plan);
-    assert!(said.contains("a.over (none for now), a.soon (2026-11-30 12:00:00Z)") && !said.contains("a.year"), "{said}");
+    assert!(
+        said.contains("a.over (none for now), a.soon (2026-11-30 12:00:00Z)") && !said.contains("a.year"),
+        "{said}"
+    );
     assert!(said.contains("a.soon (41)"), "{said}");
 }
 

@@ -93,7 +93,9 @@ mod tests {
         ];
         let mut written = encode(&gauges);
         assert_eq!(decode(&written), gauges);
-        for other in [serde_json::json!(["pgtend_of_tomorrow", "a", 1]), serde_json::json!(["pgtend_xid_age"]), Value::Null] {
+        for other in
+            [serde_json::json!(["pgtend_of_tomorrow", "a", 1]), serde_json::json!(["pgtend_xid_age"]), Value::Null]
+        {
             written.as_array_mut().unwrap().push(other);
         }
         assert_eq!(decode(&written), gauges);

@@ -26,7 +26,8 @@ pub fn queries(health: &Health, read: &Queries) -> Told {
     by_mean.sort_by(|a, b| b.mean().total_cmp(&a.mean()).then(a.id.cmp(&b.id)));
     let mut by_total: Vec<&Query> = queries.iter().collect();
     by_total.sort_by(|a, b| b.seconds.total_cmp(&a.seconds).then(a.id.cmp(&b.id)));
-    let named: BTreeSet<i64> = by_mean.iter().take(most).chain(by_total.iter().take(most)).map(|query| query.id).collect();
+    let named: BTreeSet<i64> =
+        by_mean.iter().take(most).chain(by_total.iter().take(most)).map(|query| query.id).collect();
     let mut others = Query { id: 0, calls: 0, seconds: 0.0 };
     for query in &by_total {
         if named.contains(&query.id) {
@@ -143,9 +144,7 @@ pub fn transactions(health: &Health, read: &Transactions, role: &str) -> Told {
     let mut told = Told::default();
     let of = |what: Holds| read.holders.iter().filter(move |holder| holder.what == what);
     let oldest = |what: Holds| {
-        of(what)
-            .filter_map(|holder| Some((holder, holder.seconds?)))
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+        of(what).filter_map(|holder| Some((holder, holder.seconds?))).max_by(|(_, a), (_, b)| a.total_cmp(b))
     };
     let mut tell = |what, name, limit: Duration, mend: &str| {
         let oldest: Option<(&Holder, f64)> = oldest(what);

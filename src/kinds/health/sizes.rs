@@ -193,7 +193,10 @@ pub fn partitions(health: &Health, read: &[Gauge], now: DateTime<Utc>) -> Told {
     if !filled.is_empty() {
         told.find(
             "default partitions",
-            format!("rows lie in them that no partition was there for; a `partitions` job moves them: {}", names(&filled)),
+            format!(
+                "rows lie in them that no partition was there for; a `partitions` job moves them: {}",
+                names(&filled)
+            ),
         );
     }
     told

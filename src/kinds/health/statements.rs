@@ -76,10 +76,8 @@ impl There {
 /// # Errors
 /// The server does not answer.
 pub async fn there(session: &Session) -> Result<There> {
-    let row = session
-        .query_one(include_str!("statements_there.sql"), &[])
-        .await
-        .context("look for pg_stat_statements")?;
+    let row =
+        session.query_one(include_str!("statements_there.sql"), &[]).await.context("look for pg_stat_statements")?;
     let schema = row.get::<_, Option<String>>("schema").map(Ident::found).transpose()?;
     Ok(There {
         made: schema.zip(row.get("version")),

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use toml::Spanned;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
+use toml::Spanned;
 
 use super::config::{Collector, Health};
 use super::facts::{
@@ -149,10 +149,8 @@ async fn wraparound(session: &Session) -> Result<Wraparound> {
 }
 
 async fn replication(session: &Session) -> Result<Replication> {
-    let rows = session
-        .query(include_str!("replication.sql"), &[])
-        .await
-        .context("look at replication slots and standbys")?;
+    let rows =
+        session.query(include_str!("replication.sql"), &[]).await.context("look at replication slots and standbys")?;
     let mut found = Replication::default();
     // Several may go by one name: the one that is furthest behind.
     let mut standbys: BTreeMap<String, i64> = BTreeMap::new();

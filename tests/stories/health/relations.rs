@@ -81,7 +81,8 @@ async fn beyond_the_bounds_all_is_one_sum() {
                  where relkind = 'r' and relnamespace = 'public'::regnamespace",
             )
             .await;
-        let ours: f64 = read.iter().filter(|((name, _), _)| name == "pgtend_table_size_bytes").map(|(_, size)| size).sum();
+        let ours: f64 =
+            read.iter().filter(|((name, _), _)| name == "pgtend_table_size_bytes").map(|(_, size)| size).sum();
         assert!(ours >= tables, "{ours} of {tables}");
         assert_eq!(of(&read, "schema_size_bytes", "public"), Some(tables));
     })

@@ -1,7 +1,7 @@
 //! Transactions, slots, archiving: what keeps the server from tidying up.
 
 use super::{of, readings, run, warnings, watching};
-use crate::support::{Cluster, on_each_major, newest_major, wait_until};
+use crate::support::{Cluster, newest_major, on_each_major, wait_until};
 
 /// C26: what is open is told, with how old it is, and never with its query.
 #[tokio::test]
@@ -12,10 +12,7 @@ async fn what_is_open_is_told_without_what_it_asked() {
         run(&program, 0).await;
         assert_eq!(of(&readings(&db).await, "oldest_transaction_seconds", ""), Some(0.0));
         let client = db.client().await;
-        client
-            .batch_execute("begin isolation level repeatable read; select 'a secret' from pg_class")
-            .await
-            .unwrap();
+        client.batch_execute("begin isolation level repeatable read; select 'a secret' from pg_class").await.unwrap();
         // Others' transactions go by meanwhile, in whichever database.
         for n in 0..3 {
             db.execute(&format!("create table t{n} ()")).await;
@@ -48,7 +45,10 @@ async fn a_prepared_transaction_that_nobody_ends_and_a_slot_that_nobody_reads_ar
     let said = warnings(&program).await;
     assert!(said.contains("prepared transaction 'it''s left' of postgres: prepared, and open for"), "{said}");
     assert!(said.contains("COMMIT PREPARED"), "{said}");
-    assert!(said.contains("replication slot left_behind: keeps") && said.contains("nobody is connected to it"), "{said}");
+    assert!(
+        said.contains("replication slot left_behind: keeps") && said.contains("nobody is connected to it"),
+        "{said}"
+    );
     run(&program, 0).await;
     let read = readings(&db).await;
     assert_eq!(of(&read, "prepared_transactions", ""), Some(1.0));
@@ -57,7 +57,8 @@ async fn a_prepared_transaction_that_nobody_ends_and_a_slot_that_nobody_reads_ar
     assert!(of(&read, "replication_slot_retained_bytes", "left_behind") > Some(1000.0), "{read:?}");
     assert_eq!(of(&read, "replication_slot_active", "left_behind"), Some(0.0));
     assert_eq!(of(&read, "replication_slot_wal_status", "left_behind"), Some(0.0));
-    db.execute("rollback prepared 'it''s left'; select pg_drop_replication_slot('left_behind')").await;
+    db.execute("rollback prepared 'it''s left'").await;
+    db.execute("select pg_drop_replication_slot('left_behind')").await;
     assert_eq!(warnings(&program).await, "");
 }
 
@@ -73,7 +74,10 @@ async fn an_archive_command_that_is_missing_is_found_by_what_waits() {
     db.execute("select pg_switch_wal()").await;
     wait_until("the server to try", async || cluster.log().contains("/nowhere/archive")).await;
     let said = warnings(&program).await;
-    assert!(said.contains("1 segments are waiting to be archived") && said.contains("none was ever archived"), "{said}");
+    assert!(
+        said.contains("1 segments are waiting to be archived") && said.contains("none was ever archived"),
+        "{said}"
+    );
     run(&program, 0).await;
     let read = readings(&db).await;
     assert_eq!(of(&read, "wal_archive_failures", ""), Some(0.0), "the very trap");
@@ -113,7 +117,8 @@ async fn the_oldest_table_is_named() {
         assert!(said.contains("transaction ids are") && said.contains("the oldest is "), "{said}");
         run(&program, 0).await;
         let read = readings(&db).await;
-        let age: f64 = db.scalar("select age(datfrozenxid)::float8 from pg_database where datname = current_database()").await;
+        let age: f64 =
+            db.scalar("select age(datfrozenxid)::float8 from pg_database where datname = current_database()").await;
         let ours = of(&read, "xid_age", "").unwrap();
         // Other stories on the server take numbers too.
         assert!(ours <= age && ours > 0.0, "{ours} of {age}");

@@ -46,7 +46,9 @@ async fn what_was_read_is_shown_while_the_database_is_gone() {
     db.execute("drop table t").await;
     daemon.signal(libc::SIGUSR1);
     db.wait_for_ended("watch", 2).await;
-    daemon.wait_until("the table to be gone", async || daemon.metric("pgtend_table_size_bytes", &table).await.is_none()).await;
+    daemon
+        .wait_until("the table to be gone", async || daemon.metric("pgtend_table_size_bytes", &table).await.is_none())
+        .await;
 }
 
 /// The reading itself is replicated; how far behind it is only the standby knows.
