@@ -29,7 +29,9 @@ WITH RECURSIVE locked AS MATERIALIZED (
                    THEN c.relpages::bigint * pg_catalog.current_setting('block_size')::bigint
                -- Nothing of one that is dropped in this moment.
                ELSE coalesce(pg_catalog.pg_relation_size(c.oid, 'main') + pg_catalog.pg_relation_size(c.oid, 'fsm')
-                             + pg_catalog.pg_relation_size(c.oid, 'vm') + pg_catalog.pg_relation_size(c.oid, 'init'), 0)
+                             -- Each is a question to the file system: only what it may have.
+                             + CASE WHEN c.relkind = 'i' THEN 0 ELSE pg_catalog.pg_relation_size(c.oid, 'vm') END
+                             + CASE WHEN c.relpersistence = 'u' THEN pg_catalog.pg_relation_size(c.oid, 'init') ELSE 0 END, 0)
            END AS bytes
     FROM pg_catalog.pg_class c
     LEFT JOIN locked l ON l.oid = c.oid
