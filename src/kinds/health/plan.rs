@@ -1,7 +1,7 @@
 //! What was read -> gauges, findings, and what could not be read. Pure.
 
 use super::config::{Collector, Health};
-use super::facts::{Facts, Read};
+use super::facts::Facts;
 use super::{server, sizes};
 use crate::run::{Gauge, GaugeName, Plan, Step};
 
@@ -102,19 +102,21 @@ fn gauge(name: GaugeName, collector: Collector, number: usize) -> Gauge {
 
 /// Nothing of a collector that was not asked.
 fn told(health: &Health, facts: &Facts, collector: Collector) -> Option<Result<Told, String>> {
-    fn with<T>(read: &Read<T>, tell: impl FnOnce(&T) -> Told) -> Option<Result<Told, String>> {
-        Some(read.as_ref()?.as_ref().map(tell).map_err(Clone::clone))
+    fn with<T>(read: Option<&Result<T, String>>, tell: impl FnOnce(&T) -> Told) -> Option<Result<Told, String>> {
+        Some(read?.as_ref().map(tell).map_err(Clone::clone))
     }
     let role = &facts.role;
     match collector {
-        Collector::TableSizes => with(&facts.relations, |read| sizes::tables(health, read)),
-        Collector::IndexUsage => with(&facts.relations, |read| sizes::indexes(health, read)),
-        Collector::SlowQueries => with(&facts.queries, |read| server::queries(health, read)),
-        Collector::Wraparound => with(&facts.wraparound, |read| server::wraparound(health, read)),
-        Collector::ReplicationSlots => with(&facts.replication, |read| server::replication(health, read, role)),
-        Collector::LongTransactions => with(&facts.transactions, |read| server::transactions(health, read, role)),
-        Collector::WalArchiving => with(&facts.archiving, |read| server::archiving(health, read, role)),
-        Collector::Partitions => with(&facts.partitions, |read| sizes::partitions(health, read, facts.now)),
+        Collector::TableSizes => with(facts.relations.as_ref(), |read| sizes::tables(health, read)),
+        Collector::IndexUsage => with(facts.relations.as_ref(), |read| sizes::indexes(health, read)),
+        Collector::SlowQueries => with(facts.queries.as_ref(), |read| server::queries(health, read)),
+        Collector::Wraparound => with(facts.wraparound.as_ref(), |read| server::wraparound(health, read)),
+        Collector::ReplicationSlots => with(facts.replication.as_ref(), |read| server::replication(health, read, role)),
+        Collector::LongTransactions => {
+            with(facts.transactions.as_ref(), |read| server::transactions(health, read, role))
+        }
+        Collector::WalArchiving => with(facts.archiving.as_ref(), |read| server::archiving(health, read, role)),
+        Collector::Partitions => with(facts.partitions.as_ref(), |read| sizes::partitions(health, read, facts.now)),
     }
 }
 
