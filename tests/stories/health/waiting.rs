@@ -1,6 +1,6 @@
 //! Nobody waits for a reading, and it waits for nobody.
 
-use super::{labels, of, readings, run, warnings, watching};
+use super::{of, readings, run, warnings, watching};
 use crate::support::on_each_major;
 
 /// Each size is had by opening its table, which waits for whoever has locked it.
@@ -40,7 +40,11 @@ async fn a_locked_table_is_as_large_as_it_was_last_found_and_holds_nothing_up() 
 #[tokio::test]
 async fn a_table_whose_lock_somebody_waits_for_is_no_hindrance_either() {
     on_each_major(async |db| {
-        db.execute("create table wanted (n int); insert into wanted select generate_series(1, 20000)").await;
+        db.execute(
+            "create table wanted (n int); insert into wanted select generate_series(1, 20000);
+             create table beside (n int); insert into beside select generate_series(1, 20000)",
+        )
+        .await;
         let mut reader = db.client().await;
         let reading = reader.transaction().await.unwrap();
         reading.batch_execute("select count(*) from wanted").await.unwrap();
@@ -54,7 +58,10 @@ async fn a_table_whose_lock_somebody_waits_for_is_no_hindrance_either() {
             crate::support::wait_until("the lock to be wanted", async || db.scalar::<i64>(queued).await == 1).await;
             let record = run(&program, 0).await;
             assert_eq!(record["outcome"], "succeeded", "{record}");
-            assert!(labels(&readings(&db).await, "table_size_bytes").contains(&"public.wanted".to_string()));
+            let read = readings(&db).await;
+            assert!(of(&read, "table_size_bytes", "public.wanted").is_some(), "{read:?}");
+            let beside = "select pg_table_size('beside')::float8";
+            assert_eq!(of(&read, "table_heap_bytes", "public.beside"), Some(db.scalar(beside).await));
             reading.rollback().await.unwrap();
         };
         tokio::join!(waits, looks);
