@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse};
 use crate::pg::explain;
+use crate::pg::pg_cron::{self, CronJob};
 use crate::pg::{TransactionPooler, settings};
 use crate::run::{Finding, Severity};
 
@@ -97,7 +98,24 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                 database: Some(name),
                 job: None,
             }));
-            for job in config.jobs.iter().filter(|job| job.database == *name && reachable) {
+            let jobs = || config.jobs.iter().filter(|job| job.database == *name && reachable);
+            let others = match reachable {
+                true => jobs_of_pg_cron(&engine, name).await,
+                false => Ok(Vec::new()),
+            };
+            let others = others.unwrap_or_else(|error| {
+                let message = format!("the jobs of pg_cron cannot be read: {}", explain(&error));
+                let finding = Finding::warning(message, "see by hand that none does what a job here does");
+                found.push(Found { finding, origin: &database.origin, database: Some(name), job: None });
+                Vec::new()
+            });
+            for job in jobs() {
+                let doubled =
+                    others.iter().filter(|other| job.enabled && job.spec.is_done_by(&other.sql)).map(done_twice);
+                let about = |finding| Found { finding, origin: &job.origin, database: Some(name), job: Some(job) };
+                found.extend(doubled.map(about));
+            }
+            for job in jobs() {
                 let findings = match look_at_job(&engine, job).await {
                     Ok(findings) => findings,
                     Err(error) => vec![Finding::error(explain(&error), "mend that, then check again")],
@@ -210,6 +228,19 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
         findings.push(Finding::error(format!("database {name}: {message}"), mend));
     }
     Ok(findings)
+}
+
+async fn jobs_of_pg_cron(engine: &Engine, name: &str) -> Result<Vec<CronJob>> {
+    let link = engine.database(name)?.connect("pgtend/check").await?;
+    pg_cron::jobs(&link.client).await
+}
+
+/// Two schedulers at one table wait for each other at best.
+fn done_twice(other: &CronJob) -> Finding {
+    Finding::warning(
+        format!("pg_cron works on the same in this database, by its job {}", other.words()),
+        format!("if it does what this job does: SELECT cron.unschedule({});", other.id),
+    )
 }
 
 fn print(one: &Found<'_>, json: bool) {

@@ -36,6 +36,7 @@ pub use drive::{Ended, Mode};
 
 use self::partitions::format::KeyFormat;
 use crate::period::Period;
+use crate::pg::pg_cron::mentions;
 use crate::pg::{Conninfo, TableName};
 use crate::run::{Finding, Gauge, JobName, Plan, Step};
 
@@ -174,6 +175,16 @@ pub trait Kind: DeserializeOwned + Send + Sync {
         Vec::new()
     }
 
+    /// The tables it works on, as far as the config names them.
+    fn tends(&self) -> Vec<&TableName> {
+        Vec::new()
+    }
+
+    /// Whether another scheduler that runs this SQL may be at the same work.
+    fn is_done_by(&self, sql: &str) -> bool {
+        self.tends().into_iter().any(|table| mentions(sql, table))
+    }
+
     /// The stores it names. Each must be in the config, and is tried by `check`.
     fn stores(&self) -> Vec<StoreUse> {
         Vec::new()
@@ -259,6 +270,10 @@ macro_rules! kinds {
 
             pub fn look_around(&mut self, database: &str, around: &Around) -> Vec<Finding> {
                 match self { $(Spec::$variant(kind) => kind.look_around(database, around)),+ }
+            }
+
+            pub fn is_done_by(&self, sql: &str) -> bool {
+                match self { $(Spec::$variant(kind) => kind.is_done_by(sql)),+ }
             }
 
             pub fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {

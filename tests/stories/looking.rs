@@ -152,6 +152,52 @@ async fn a_finding_has_its_file_and_line_and_its_mend() {
     program.run(["check", "--offline"]).await.exits(0);
 }
 
+/// The extension is not to be had here: its table, with its own policy, is.
+#[tokio::test]
+async fn what_pg_cron_already_does_is_told_and_what_it_runs_is_not_shown() {
+    on_each_major(async |db| {
+        db.execute(
+            "CREATE SCHEMA cron; GRANT USAGE ON SCHEMA cron TO PUBLIC;
+             CREATE TABLE cron.job (jobid bigint, schedule text, command text, nodename text, nodeport int,
+                                    database text, username text, active boolean, jobname name);
+             GRANT SELECT ON cron.job TO PUBLIC;
+             ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY cron_job_policy ON cron.job USING (username = CURRENT_USER);
+             CREATE TABLE sessions (expires_at timestamptz); CREATE INDEX ON sessions (expires_at);
+             CREATE TABLE old_sessions (expires_at timestamptz); CREATE INDEX ON old_sessions (expires_at);
+             CREATE MATERIALIZED VIEW daily AS SELECT 1 AS one;
+             CREATE FUNCTION purge() RETURNS void LANGUAGE sql AS 'DELETE FROM public.sessions WHERE expires_at < now()';
+             INSERT INTO cron.job SELECT id, '0 1 * * *', command, '', 0, CASE id WHEN 6 THEN 'other' ELSE current_database() END,
+                                         'postgres', id <> 5, CASE id WHEN 1 THEN 'purge' END
+             FROM (VALUES (1, 'SELECT purge()'), (2, 'REFRESH MATERIALIZED VIEW daily'), (3, 'VACUUM'), (4, 'select ''swordfish'''),
+                          (5, 'TRUNCATE old_sessions'), (6, 'TRUNCATE old_sessions')) AS j(id, command)",
+        )
+        .await;
+        let jobs = "[jobs.ends.expire]\ntables = [{ table = 'sessions' }]\n\
+                    [jobs.old.expire]\ntables = [{ table = 'old_sessions' }]\n\
+                    [jobs.views.refresh]\nviews = ['*']\nexclude = ['stag*']\n\
+                    [jobs.tidy.vacuum]\n";
+        let program = Pgtend::tending(&db, jobs);
+        let output = program.run(["check", "--json"]).await.exits(0);
+        assert!(!output.stdout.contains("swordfish"), "{}", output.stdout);
+        let told = |output: Vec<Value>| -> Vec<String> {
+            let of_cron = |line: &&Value| line["message"].as_str().unwrap().contains("pg_cron");
+            output.iter().filter(of_cron).map(|line| format!("{} {}", line["job"].as_str().unwrap(), line["mend"])).collect()
+        };
+        let unschedule = |job: &str, id| format!("{job} \"if it does what this job does: SELECT cron.unschedule({id});\"");
+        assert_eq!(told(output.json()), [unschedule("ends", 1), unschedule("tidy", 3), unschedule("views", 2)]);
+
+        // A role that its policy shows nothing is told nothing, and no error.
+        let role = format!("s{}_stranger", db.name().split('_').next().unwrap());
+        db.execute(&format!("CREATE ROLE {role} LOGIN")).await;
+        let stranger = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{jobs}", db.url_as(&role)));
+        let lines = stranger.run(["check", "--json"]).await.exits(1).json();
+        assert_eq!(told(lines), Vec::<String>::new());
+        db.execute(&format!("DROP ROLE {role}")).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_config_that_is_invalid_is_findings_for_programs_too() {
     let (db, program) = with_sessions().await;

@@ -134,6 +134,10 @@ impl Kind for Expire {
         found
     }
 
+    fn tends(&self) -> Vec<&TableName> {
+        self.tables.iter().map(|entry| &entry.get_ref().table).collect()
+    }
+
     fn stores(&self) -> Vec<StoreUse> {
         let use_of = |entry: &Spanned<ExpireTable>| {
             let store = entry.get_ref().objects.as_ref()?.store.clone();

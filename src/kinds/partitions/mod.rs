@@ -44,6 +44,7 @@ use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
 use super::{Applied, Context, Kind, Word};
 use crate::pg::Session;
+use crate::pg::TableName;
 use crate::run::{Finding, Gauge, Plan, Step};
 
 impl Kind for Partitions {
@@ -61,6 +62,10 @@ impl Kind for Partitions {
 
     fn heed(&mut self, words: &[Word]) {
         self.hear(words);
+    }
+
+    fn tends(&self) -> Vec<&TableName> {
+        self.tables.iter().map(|entry| &entry.get_ref().table).collect()
     }
 
     async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {

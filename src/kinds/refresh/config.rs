@@ -9,8 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::period::Span;
-use crate::pg::TableName;
 use crate::pg::ident::IdentError;
+use crate::pg::{Pattern, TableName};
 use crate::run::Finding;
 
 /// Refreshes materialized views, in the order of their dependencies.
@@ -20,6 +20,10 @@ pub struct Refresh {
     /// The materialized views, in any order; or `["*"]` for all there are.
     #[schemars(with = "Vec<String>")]
     pub views: Vec<Spanned<Wanted>>,
+    /// With "*": those that are left alone, as schema.name with `*` and `?`; without a schema they are in public.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub exclude: Vec<Spanned<Pattern>>,
     /// Whether readers go on meanwhile. Default: "auto".
     #[serde(default)]
     pub concurrently: Concurrently,
@@ -85,6 +89,11 @@ impl Refresh {
             .collect()
     }
 
+    /// Whether `*` leaves a view out.
+    pub fn excludes(&self, view: &TableName) -> bool {
+        self.exclude.iter().any(|pattern| pattern.get_ref().matches(view))
+    }
+
     /// Where the config names a view, or all of them.
     pub fn span_of(&self, name: &TableName) -> Option<std::ops::Range<usize>> {
         let names = |wanted: &&Spanned<Wanted>| match wanted.get_ref() {
@@ -104,6 +113,15 @@ impl Refresh {
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(86_400)).contains(&self.refresh_timeout.0) {
             found.push(Finding::error("refresh.refresh_timeout must be between 100ms and 24h", "leave it out for 1m"));
+        }
+        if let Some(first) = self.exclude.first().filter(|_| self.named().is_some()) {
+            found.push(
+                Finding::error(
+                    "refresh.exclude leaves out what `*` would take, and views are named",
+                    "leave `exclude` out, or write views = [\"*\"]",
+                )
+                .at(first.span()),
+            );
         }
         let mut seen = BTreeSet::new();
         for wanted in &self.views {
@@ -147,6 +165,9 @@ mod tests {
         check("views = ['*', 'a']", "\"*\" beside others");
         check("views = ['a', 'public.A']", "public.a stands twice");
         check("views = ['a b']", "double quotes");
+        check("views = ['*']\nexclude = ['staging.*', 'a']", "");
+        check("views = ['a']\nexclude = ['b']", "refresh.exclude leaves out what `*` would take");
+        check("views = ['*']\nexclude = ['a b']", "double quotes");
         check("views = ['a']\nconcurrently = 'yes'", "unknown variant `yes`");
         check("views = ['a']\nrefresh_timeout = '2 days'", "between 100ms and 24h");
         check("views = ['a']\nrefresh_timeout = 5", "no unit");

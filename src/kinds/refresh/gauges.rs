@@ -21,9 +21,10 @@ pub async fn observe(refresh: &Refresh, cx: &Context) -> Result<Vec<Gauge>> {
     session.close().await;
     // What the config names no more is nobody's business.
     let names = refresh.named();
-    let wanted = |view: &String| match &names {
-        Some(names) => view.parse::<TableName>().is_ok_and(|view| names.contains(&&view)),
-        None => true,
+    let wanted = |view: &String| match (&names, view.parse::<TableName>()) {
+        (Some(names), Ok(view)) => names.contains(&&view),
+        (None, Ok(view)) => !refresh.excludes(&view),
+        (_, Err(_)) => false,
     };
     let gauge = |(table, value)| Gauge { name: GaugeName::ViewRefreshDuration, table, value };
     let views = rows.iter().map(|row| (row.get::<_, String>(0), row.get::<_, Option<f64>>(1)));

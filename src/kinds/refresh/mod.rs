@@ -20,6 +20,8 @@ use anyhow::{Result, anyhow};
 pub use self::config::Refresh;
 use self::facts::Action;
 use super::{Applied, Context, Kind, StopStyle};
+use crate::pg::TableName;
+use crate::pg::pg_cron::{mentions, says};
 use crate::run::{Finding, Gauge, Plan, Step};
 
 impl Kind for Refresh {
@@ -30,6 +32,17 @@ impl Kind for Refresh {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn tends(&self) -> Vec<&TableName> {
+        self.named().unwrap_or_default()
+    }
+
+    fn is_done_by(&self, sql: &str) -> bool {
+        match self.named() {
+            Some(views) => views.into_iter().any(|view| mentions(sql, view)),
+            None => says(sql, "refresh materialized view"),
+        }
     }
 
     async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {

@@ -17,9 +17,9 @@ use crate::pg::{Ident, Session, TableName, explain};
 /// # Errors
 /// The server cannot be asked. What is wrong with a view stands among the facts.
 pub async fn facts(session: &Session, cx: &Context, refresh: &Refresh) -> Result<Facts> {
-    let names = match refresh.named() {
+    let names: Vec<TableName> = match refresh.named() {
         Some(names) => names.into_iter().cloned().collect(),
-        None => all(session).await?,
+        None => all(session).await?.into_iter().filter(|view| !refresh.excludes(view)).collect(),
     };
     let mut facts = look(session, names).await?;
     for row in session.query(include_str!("reads.sql"), &[]).await.context("look up what the views are made from")? {

@@ -29,6 +29,7 @@ use self::policies::{Record, Tally};
 use self::policy::{Retention, RetentionTable};
 use super::rows::plan::Refusal;
 use super::{Applied, Context, Kind, StoreUse, Word};
+use crate::pg::TableName;
 use crate::pg::{Session, catalog};
 use crate::run::{Finding, Plan, Step};
 
@@ -78,6 +79,10 @@ impl Kind for Retention {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn tends(&self) -> Vec<&TableName> {
+        self.tables.iter().map(|entry| &entry.get_ref().table).collect()
     }
 
     fn stores(&self) -> Vec<StoreUse> {

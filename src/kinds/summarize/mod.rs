@@ -63,6 +63,10 @@ pub struct Summarize {
 impl Kind for Summarize {
     type Action = Action;
 
+    fn tends(&self) -> Vec<&TableName> {
+        vec![&self.table]
+    }
+
     fn validate(&self) -> Vec<Finding> {
         let mut found: Vec<Finding> = self.batch.mistakes().into_iter().map(no_default).collect();
         if self.older_than.get_ref().is_zero() {

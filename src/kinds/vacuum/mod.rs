@@ -23,6 +23,7 @@ use anyhow::Result;
 use self::config::Chore;
 use self::plan::Action;
 use super::{Applied, Context, Kind, StopStyle};
+use crate::pg::pg_cron::says;
 use crate::run::{Finding, Plan, Step};
 
 pub type Vacuum = Chore<true>;
@@ -36,6 +37,10 @@ impl<const VACUUM: bool> Kind for Chore<VACUUM> {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn is_done_by(&self, sql: &str) -> bool {
+        says(sql, if VACUUM { "vacuum" } else { "analyze" })
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::config::{Chore, Pattern};
+use super::config::Chore;
 use crate::period::human;
+use crate::pg::Pattern;
 use crate::pg::{Ident, TableName};
 use crate::run::{Plan, Step};
 

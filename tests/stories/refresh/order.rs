@@ -48,6 +48,24 @@ async fn a_view_on_a_view_comes_after_it_whatever_they_are_called_and_whatever_s
 }
 
 #[tokio::test]
+async fn of_all_views_those_that_are_excluded_are_left() {
+    on_each_major(async |db| {
+        db.execute(CHAIN).await;
+        let program = tending(
+            &db,
+            r#"views = ["*"]
+            exclude = ["app.*", "asi?e"]"#,
+        );
+        assert_eq!(would(&program).await, ["refresh_view public.a_total"]);
+        let found = program.run(["check"]).await.exits(0).stdout;
+        assert!(found.contains("app.z_daily") && !found.contains("aside"), "what a_total is made from: {found}");
+        let record = run(&program, 0).await;
+        assert_eq!(record["details"]["views_refreshed"], 1, "{record}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_made_from_a_view_that_fails_is_left_and_named_and_the_rest_is_done() {
     on_each_major(async |db| {
         db.execute(CHAIN).await;

@@ -1,7 +1,7 @@
 //! Beside others: who has a lock, who holds on to dead rows, who drops a table meanwhile.
 
 use super::{fails, kill_rows, run, statements, tidying, times, with_dead};
-use crate::support::on_each_major;
+use crate::support::{Cluster, Database, majors, newest_major, on_each_major, wait_until};
 
 #[tokio::test]
 async fn a_table_that_somebody_locks_is_tried_again_and_the_others_are_done_meanwhile() {
@@ -93,6 +93,68 @@ async fn a_snapshot_that_keeps_dead_rows_is_named_by_the_plan_and_by_the_run() {
         );
     })
     .await;
+}
+
+/// What the next plan and run say of dead rows that stay.
+async fn held_by(db: &Database) -> (String, String) {
+    let hasty = tidying(db, "vacuum", "").env("PGTEND_HURRY", "60000");
+    let lines = hasty.run(["plan", "tidy", "--json"]).await.exits(0).json();
+    let planned = lines.iter().filter(|line| line["action"] == "warn").map(|line| line["reason"].to_string()).collect();
+    (planned, run(&tidying(db, "vacuum", "")).await["warnings"].to_string())
+}
+
+/// It outlives its session, and whoever made it is long gone.
+#[tokio::test]
+async fn a_prepared_transaction_that_keeps_dead_rows_is_named_with_what_ends_it() {
+    for major in majors() {
+        let db = Cluster::with(major, &[("max_prepared_transactions", "2")]).database().await;
+        with_dead(&db, "t", 0).await;
+        db.client().await.batch_execute("begin; create table p (); prepare transaction 'left behind'").await.unwrap();
+        kill_rows(&db, "t", 1000).await;
+        let (planned, said) = held_by(&db).await;
+        for words in [&planned, &said] {
+            assert!(words.contains("prepared transaction 'left behind' of postgres"), "{planned}\n{said}");
+        }
+        assert!(said.contains("public.t: 1000 dead rows stay") && said.contains("ROLLBACK PREPARED"), "{said}");
+        db.execute("rollback prepared 'left behind'").await;
+        let (planned, said) = held_by(&db).await;
+        assert_eq!((planned.as_str(), said.as_str()), ("", "null"));
+    }
+}
+
+/// By hot_standby_feedback a standby's readers keep rows on the primary, and its slot does when the standby is gone.
+#[tokio::test]
+async fn a_standby_and_the_slot_that_it_leaves_behind_are_named() {
+    let primary = Cluster::own(newest_major());
+    let db = primary.database().await;
+    with_dead(&db, "t", 0).await;
+    db.execute("select pg_create_physical_replication_slot('left_slot')").await;
+    let copy = Database::named(primary.standby(), db.name());
+    for setting in
+        ["hot_standby_feedback = on", "wal_receiver_status_interval = '1s'", "primary_slot_name = 'left_slot'"]
+    {
+        copy.execute(&format!("alter system set {setting}")).await;
+    }
+    copy.execute("select pg_reload_conf()").await;
+    let reader = copy.client().await;
+    reader.batch_execute("begin isolation level repeatable read; select count(*) from t").await.unwrap();
+    let fed = "select count(*) from pg_replication_slots where xmin is not null and active";
+    wait_until("the standby to say what it reads", async || db.scalar::<i64>(fed).await == 1).await;
+
+    kill_rows(&db, "t", 1000).await;
+    let (_, said) = held_by(&db).await;
+    assert!(said.contains("1000 dead rows stay") && said.contains("by hot_standby_feedback"), "{said}");
+
+    drop(reader);
+    copy.cluster().stop();
+    let idle = "select count(*) from pg_replication_slots where xmin is not null and not active";
+    wait_until("its slot to be left", async || db.scalar::<i64>(idle).await == 1).await;
+    let (planned, said) = held_by(&db).await;
+    for words in [&planned, &said] {
+        assert!(words.contains("replication slot left_slot, which nobody reads"), "{planned}\n{said}");
+    }
+    db.execute("select pg_drop_replication_slot('left_slot')").await;
+    assert_eq!(held_by(&db).await.1, "null");
 }
 
 #[tokio::test]
