@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use crate::kinds::partitions::facts::TableFacts;
 use crate::kinds::refresh::facts::View;
 use crate::pg::catalog::OnDelete;
+use crate::pg::pg_cron::CronJob;
 use crate::pg::{Ident, TableName};
 
 #[derive(Debug, Clone, Default)]
@@ -18,8 +19,8 @@ pub struct Facts {
     pub partitioned: Vec<Partitioned>,
     pub views: Vec<View>,
     pub policies: Vec<PolicyTable>,
-    /// The jobs of pg_cron in this database; why they cannot be read. Nothing where there is no pg_cron.
-    pub cron: Option<Result<Vec<CronJob>, String>>,
+    /// Nothing where there is no pg_cron.
+    pub cron: Option<Cron>,
 }
 
 #[derive(Debug, Clone)]
@@ -146,13 +147,13 @@ pub struct HeldPolicy {
     pub delete: Option<bool>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CronJob {
-    pub id: i64,
-    pub name: Option<String>,
-    pub schedule: String,
-    /// Not for showing: connection strings with passwords stand in such.
-    pub command: String,
+/// What pg_cron runs in this database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cron {
+    /// As far as the role may see them.
+    pub jobs: Vec<CronJob>,
+    /// Why that may not be all.
+    pub hidden: Option<&'static str>,
 }
 
 impl Table {

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::facts::{
-    Column, Counters, CronJob, Facts, HeldPolicy, Outgoing, Partitioned, PolicyColumns, PolicyTable, Reference, Server,
+    Column, Counters, Cron, Facts, HeldPolicy, Outgoing, Partitioned, PolicyColumns, PolicyTable, Reference, Server,
     Table,
 };
 use crate::clock::Clock;
 use crate::kinds::partitions::survey;
 use crate::kinds::refresh;
 use crate::pg::catalog::OnDelete;
-use crate::pg::{Access, Conninfo, Database, Ident, Session, Sessions, TableName, explain};
+use crate::pg::{Access, Conninfo, Database, Ident, Session, Sessions, TableName, explain, pg_cron};
 
 /// All of it is over by then.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,8 +42,8 @@ pub async fn look(conninfo: &Conninfo) -> Result<Facts> {
     for policies in &mut facts.policies {
         policies.held = held(&session, policies).await?;
     }
-    if facts.cron.is_some() {
-        facts.cron = Some(cron(&session).await?);
+    if let Some(cron) = &mut facts.cron {
+        cron.jobs = pg_cron::jobs(&session).await?;
     }
     session.close().await;
     Ok(facts)
@@ -62,7 +62,14 @@ async fn catalog(session: &Session) -> Result<Facts> {
         extensions: row.get::<_, Vec<String>>("extensions").into_iter().collect(),
         has_archive: row.get("has_archive"),
     };
-    let cron = row.get::<_, bool>("has_cron").then(|| Ok(Vec::new()));
+    let cron = row.get::<_, Option<bool>>("cron_hides").map(|hides| Cron {
+        jobs: Vec::new(),
+        hidden: match row.get::<_, Option<bool>>("cron_readable") {
+            Some(true) if hides => Some("row security shows this role its own alone"),
+            Some(true) => None,
+            _ => Some("this role may not read cron.job"),
+        },
+    });
     let tables = tables(session).await?;
     let policies = tables.iter().filter_map(policy_table).collect();
     Ok(Facts {
@@ -198,16 +205,6 @@ async fn held(session: &Session, policies: &PolicyTable) -> Result<Result<Vec<He
         days: row.get(1),
         archive: row.get(2),
         delete: row.get(3),
-    })
-    .await
-}
-
-async fn cron(session: &Session) -> Result<Result<Vec<CronJob>, String>> {
-    readable(session, include_str!("cron.sql"), |row| CronJob {
-        id: row.get("id"),
-        name: row.get("name"),
-        schedule: row.get("schedule"),
-        command: row.get("command"),
     })
     .await
 }

@@ -3,13 +3,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::config;
 use crate::init::facts::{
-    Column, Counters, CronJob, HeldPolicy, Outgoing, Partitioned, PolicyColumns, PolicyTable, Reference, Table as Known,
+    Column, Counters, Cron, HeldPolicy, Outgoing, Partitioned, PolicyColumns, PolicyTable, Reference, Table as Known,
 };
 use crate::init::print;
 use crate::kinds::partitions::plan::tests::facts as partitions;
 use crate::kinds::refresh::facts::{Index, Near, View};
 use crate::pg::Ident;
 use crate::pg::catalog::OnDelete;
+use crate::pg::pg_cron::CronJob;
 
 fn ident(name: &str) -> Ident {
     Ident::new(name).unwrap()
@@ -340,19 +341,21 @@ fn views_are_refreshed_beside_their_readers_or_not_at_all() {
     assert!(text.contains("    #\"public.b\",\n"), "{text}");
 
     facts.views.truncate(1);
-    facts.cron = Some(Ok(vec![CronJob {
+    let job = CronJob {
         id: 4,
-        name: Some("nightly".into()),
+        name: "nightly".into(),
         schedule: "0 1 * * *".into(),
-        command: "REFRESH  MATERIALIZED VIEW concurrently a; SELECT dblink('password=hunter2')".into(),
-    }]));
+        sql: "REFRESH MATERIALIZED VIEW concurrently a; SELECT dblink('password=hunter2')".into(),
+    };
+    facts.cron = Some(Cron { jobs: vec![job], hidden: None });
     let text = shown(&facts);
     assert_eq!(jobs(&text), Vec::<String>::new(), "{text}");
-    assert!(text.contains("job 4 (nightly) of pg_cron refreshes it"), "{text}");
-    assert!(text.contains("4 (nightly), \"0 1 * * *\": refreshes a view (public.a)") && !text.contains("hunter2"), "{text}");
+    assert!(text.contains("pg_cron works on it already, by its job 4 \"nightly\" (0 1 * * *)"), "{text}");
+    assert!(text.contains("4 \"nightly\" (0 1 * * *): refreshes a view; public.a") && !text.contains("hunter2"), "{text}");
 
-    facts.cron = Some(Err("permission denied".into()));
-    assert!(shown(&facts).contains("its jobs could not be read"));
+    facts.cron = Some(Cron { jobs: Vec::new(), hidden: Some("this role may not read cron.job") });
+    let text = shown(&facts);
+    assert!(text.contains("not all of its jobs could be seen: this role may not") && jobs(&text) == ["views"], "{text}");
     facts.views[0].populated = false;
     assert!(shown(&facts).contains("it has never been filled"));
 }

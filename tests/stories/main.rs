@@ -24,6 +24,7 @@ mod expire_objects;
 mod fixtures;
 mod history;
 mod http;
+mod init;
 mod looking;
 mod many_databases;
 mod metrics;

@@ -5,6 +5,7 @@
 //! going, and no column that might be worth keeping. Whatever else has an end may still be needed after it.
 
 use super::names::{self, snake};
+use super::schedulers::working_on;
 use super::{WHICH_STORE, writable};
 use crate::init::draft::{Line, Part, Row, Table as Toml, Value};
 use crate::init::facts::{Column, Facts, Table};
@@ -63,14 +64,14 @@ pub fn rights(facts: &Facts) -> Vec<Line> {
 
 fn certain(facts: &Facts) -> Vec<(&Table, &Column)> {
     let ends = facts.tables.iter().filter(|table| writable(&table.name)).flat_map(ends);
-    ends.filter(|(table, column)| doubts(table, column).is_empty()).collect()
+    ends.filter(|(table, column)| doubts(table, column, facts).is_empty()).collect()
 }
 
 /// Everything else that has an end.
 pub fn others(facts: &Facts) -> Option<Part> {
     let mut rows = Vec::new();
     for (table, column) in facts.tables.iter().filter(|table| writable(&table.name)).flat_map(ends) {
-        let doubts = doubts(table, column);
+        let doubts = doubts(table, column, facts);
         if !doubts.is_empty() {
             rows.push(doubtful(table, column, &doubts, facts));
         }
@@ -117,7 +118,7 @@ fn doubtful(table: &Table, column: &Column, doubts: &[String], facts: &Facts) ->
 }
 
 /// Why the rows may still be needed after their end; none where everything speaks for their going.
-fn doubts(table: &Table, column: &Column) -> Vec<String> {
+fn doubts(table: &Table, column: &Column, facts: &Facts) -> Vec<String> {
     let mut doubts = Vec::new();
     if !column.is_time() {
         doubts.push(if names::is_ttl(column.name.as_str()) {
@@ -162,6 +163,8 @@ fn doubts(table: &Table, column: &Column) -> Vec<String> {
             doubts.push(format!("{} may be worth keeping", unknown.join(", ")));
         }
     }
+    let jobs = working_on(facts, &table.name);
+    doubts.extend(jobs.iter().map(|job| format!("pg_cron works on it already, by its job {job}")));
     doubts
 }
 

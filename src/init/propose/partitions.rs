@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
+use super::schedulers::working_on;
 use super::{HOW_LONG, HOW_WIDE, WHICH_STORE, writable};
 use crate::init::draft::{Line, Part, Row, Table, Value};
 use crate::init::facts::{Facts, Partitioned};
@@ -93,6 +94,9 @@ fn row(one: &Partitioned, inferred: &Inferred, facts: &Facts) -> Option<Row> {
         of(inferred.every),
         ends(table, inferred, runway.as_ref()),
     ))];
+    for job in working_on(facts, &table.table) {
+        words.push(Line::words(format!("pg_cron works on it too, by its job {job}.")));
+    }
     words.extend(inferred.remarks.iter().map(|remark| Line::words(format!("{}.", capital(remark)))));
     if let Some(default) = &table.default {
         words.push(Line::words(format!(

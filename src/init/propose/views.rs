@@ -1,6 +1,6 @@
 //! Materialized views: refreshed where nobody has to wait for it.
 
-use super::schedulers::refreshes;
+use super::schedulers::working_on;
 use super::writable;
 use crate::init::draft::{Line, Part, Row, Table as Toml, Value};
 use crate::init::facts::Facts;
@@ -72,8 +72,8 @@ fn why_not(view: &View, facts: &Facts) -> Vec<(String, Option<String>)> {
         let statement = format!("REFRESH MATERIALIZED VIEW {};", view.name);
         off.push(("it has never been filled, perhaps on purpose; the first time it cannot be beside its readers:".into(), Some(statement)));
     }
-    for job in refreshes(facts, &view.name) {
-        off.push((format!("job {job} of pg_cron refreshes it: unschedule it there first."), None));
+    for job in working_on(facts, &view.name) {
+        off.push((format!("pg_cron works on it already, by its job {job}: unschedule that first."), None));
     }
     off
 }
