@@ -153,7 +153,7 @@ pub struct Cron {
     /// As far as the role may see them.
     pub jobs: Vec<CronJob>,
     /// Why that may not be all.
-    pub hidden: Option<&'static str>,
+    pub hidden: Option<String>,
 }
 
 impl Table {

@@ -43,7 +43,11 @@ pub async fn look(conninfo: &Conninfo) -> Result<Facts> {
         policies.held = held(&session, policies).await?;
     }
     if let Some(cron) = &mut facts.cron {
-        cron.jobs = pg_cron::jobs(&session).await?;
+        match pg_cron::jobs(&session).await {
+            Ok(jobs) => cron.jobs = jobs,
+            Err(error) if session.is_closed() => return Err(error),
+            Err(error) => cron.hidden = Some(explain(&error)),
+        }
     }
     session.close().await;
     Ok(facts)
@@ -64,11 +68,7 @@ async fn catalog(session: &Session) -> Result<Facts> {
     };
     let cron = row.get::<_, Option<bool>>("cron_hides").map(|hides| Cron {
         jobs: Vec::new(),
-        hidden: match row.get::<_, Option<bool>>("cron_readable") {
-            Some(true) if hides => Some("row security shows this role its own alone"),
-            Some(true) => None,
-            _ => Some("this role may not read cron.job"),
-        },
+        hidden: hides.then(|| "row security shows this role its own alone".into()),
     });
     let tables = tables(session).await?;
     let policies = tables.iter().filter_map(policy_table).collect();
@@ -158,8 +158,7 @@ fn table(row: &Row) -> Result<Table> {
 }
 
 async fn partitioned(session: &Session) -> Result<Vec<Partitioned>> {
-    let rows =
-        session.query(include_str!("partitioned.sql"), &[]).await.context("look for partitioned tables")?;
+    let rows = session.query(include_str!("partitioned.sql"), &[]).await.context("look for partitioned tables")?;
     let mut names = Vec::with_capacity(rows.len());
     for row in &rows {
         names.push(TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?);
@@ -182,7 +181,10 @@ fn policy_table(table: &Table) -> Option<PolicyTable> {
         table: table.name.clone(),
         columns: PolicyColumns {
             table_name: find(&["table_name", "tablename", "relation", "table"], text)?,
-            retention_days: find(&["retention_days", "keep_days", "days_to_keep", "retention_in_days"], Column::is_whole)?,
+            retention_days: find(
+                &["retention_days", "keep_days", "days_to_keep", "retention_in_days"],
+                Column::is_whole,
+            )?,
             archive_enabled: find(&["archive_enabled", "archive"], flag),
             delete_enabled: find(&["delete_enabled", "delete"], flag),
         },

@@ -1,6 +1,6 @@
 //! A draft as TOML. Pure. What is a comment stays one, and what is a string means what it was, whatever the names are made of.
 
-use toml_writer::{TomlKeyBuilder, TomlStringBuilder, ToTomlKey as _, ToTomlValue as _};
+use toml_writer::{ToTomlKey as _, ToTomlValue as _, TomlKeyBuilder, TomlStringBuilder};
 
 use super::draft::{Draft, Entry, Line, Part, Row, Table, Value};
 
@@ -20,8 +20,14 @@ pub fn print(draft: &Draft) -> String {
 
 fn part(out: &mut String, part: &Part) {
     words(out, "", &part.words);
+    let mut before: Option<&Table> = None;
     for table in &part.tables {
+        // A job and the table named after its kind stand together.
+        if before.is_some_and(|before| !table.path.starts_with(&before.path)) {
+            out.push('\n');
+        }
         self::table(out, table);
+        before = Some(table);
     }
 }
 
@@ -58,7 +64,8 @@ fn value(value: &Value) -> String {
         Value::Bool(value) => value.to_string(),
         Value::List(values) => format!("[{}]", values.iter().map(self::value).collect::<Vec<_>>().join(", ")),
         Value::Inline(pairs) => {
-            let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key} = {}", self::value(value))).collect();
+            let pairs: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{key} = {}", self::value(value))).collect();
             format!("{{ {} }}", pairs.join(", "))
         }
         Value::Rows(rows) => {
@@ -139,7 +146,8 @@ mod tests {
 
     fn draft(name: &str, active: bool) -> Draft {
         let row = Row { words: vec![Line::words(format!("{name} and so on"))], value: Value::text(name), active };
-        let table = Table::new(&["a", name], active).with("key", Value::text(name)).with("rows", Value::Rows(vec![row]));
+        let table =
+            Table::new(&["a", name], active).with("key", Value::text(name)).with("rows", Value::Rows(vec![row]));
         Draft {
             words: vec![Line::words(name), Line::code(name), Line::Blank],
             parts: vec![Part { words: vec![Line::words(name)], tables: vec![table] }],

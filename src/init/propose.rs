@@ -54,7 +54,7 @@ fn head(facts: &Facts, rights: Vec<Line>) -> Vec<Line> {
     let server = &facts.server;
     let mut words = vec![
         Line::words(format!(
-            "Proposed by pgtend {} (`pgtend init`) on {}, from what database {} on PostgreSQL {} says of itself to role {}: its \
+            "Proposed by pgtend {} (`pgtend init`) on {}, from what database {:?} on PostgreSQL {} says of itself to role {:?}: its \
              catalog and its counters. No row of a table was read, but those of a table of retention policies and of pg_cron, if \
              there are such.",
             env!("CARGO_PKG_VERSION"),
@@ -75,7 +75,9 @@ fn head(facts: &Facts, rights: Vec<Line>) -> Vec<Line> {
              capitals (HOW LONG) stand where you have to say; pgtend refuses them as they are.",
         ),
         Line::Blank,
-        Line::words("Then: `pgtend check` says what is missing, with the GRANT to run; `pgtend plan` what each job would do, changing nothing."),
+        Line::words(
+            "Then: `pgtend check` says what is missing, with the GRANT to run; `pgtend plan` what each job would do, changing nothing.",
+        ),
     ];
     if server.standby {
         words.push(Line::Blank);
@@ -117,7 +119,8 @@ fn database(facts: &Facts, way: &Way) -> Part {
     table = match (&way.password_file, way.password) {
         (Some(file), _) => table.with("password_file", Value::text(file)),
         (None, password) => {
-            let from = password.map_or_else(String::new, |from| format!("The password came from {from}, and is not written here. "));
+            let from = password
+                .map_or_else(String::new, |from| format!("The password came from {from}, and is not written here. "));
             let words = vec![Line::words(format!(
                 "{from}For the daemon: a file that only its user can read, or PGPASSFILE or ~/.pgpass, as with psql."
             ))];
@@ -137,7 +140,8 @@ pub fn database_name(name: &str) -> String {
 
 fn daemon() -> Part {
     let http = Table::new(&["http"], true).with("listen", Value::text("127.0.0.1:9934"));
-    let words = vec![Line::words("In which a day begins and a schedule is read, unless a job or a table says otherwise.")];
+    let words =
+        vec![Line::words("In which a day begins and a schedule is read, unless a job or a table says otherwise.")];
     let mut defaults = Table::new(&["defaults"], true).with("timezone", Value::text("UTC"));
     defaults.entries[0].words = words;
     Part { words: Vec::new(), tables: vec![http, defaults] }
@@ -149,7 +153,8 @@ fn health() -> Option<Part> {
         return None;
     }
     let words = "Sizes, indexes, slow statements, the age of transactions, replication slots and WAL, as metrics. It reads only.";
-    let collect = ["table_sizes", "index_usage", "wraparound", "replication_slots", "long_transactions", "wal_archiving"];
+    let collect =
+        ["table_sizes", "index_usage", "wraparound", "replication_slots", "long_transactions", "wal_archiving"];
     let collect = Value::List(collect.into_iter().map(Value::text).collect());
     let kind = Table::new(&["jobs", "health", "health"], true).with("collect", collect);
     Some(Part { words: vec![Line::words(words)], tables: vec![Table::job("health", "*/15 * * * *", true), kind] })

@@ -104,7 +104,8 @@ fn jobs(text: &str) -> Vec<String> {
     config.get("jobs").and_then(|jobs| jobs.as_table()).map(|jobs| jobs.keys().cloned().collect()).unwrap_or_default()
 }
 
-const SESSIONS: &str = "public.sessions: id uuid!, user_id uuid!, token_hash text!, expires_at timestamptz!, created_at timestamptz";
+const SESSIONS: &str =
+    "public.sessions: id uuid!, user_id uuid!, token_hash text!, expires_at timestamptz!, created_at timestamptz";
 
 /// Whether the rows are switched on; why not, otherwise.
 #[track_caller]
@@ -178,11 +179,18 @@ fn whatever_else_has_an_end_is_off_with_the_reason() {
         table("public.rag_knowledge: id integer!, embedding_id text, expires_at timestamptz"),
         "what it names in another system would be left behind",
     );
-    check_end(table("auth.invitations: id uuid!, max_uses integer, uses integer, expires_at timestamptz!"), "it has max_uses, uses");
+    check_end(
+        table("auth.invitations: id uuid!, max_uses integer, uses integer, expires_at timestamptz!"),
+        "it has max_uses, uses",
+    );
     let text = shown(&with(vec![table("production.artifacts: id uuid!, s3_uri text, expires_at timestamptz")]));
     assert!(text.contains("objects = { column = \"s3_uri\", store = \"WHICH STORE\" }"), "{text}");
     let text = shown(&with(vec![table("public.messages: id uuid!, ttl integer, created_at timestamptz")]));
-    assert!(text.contains(r#"expression = '"created_at" + "ttl" * interval '1 second''"#) || text.contains(r#"expression = "\"created_at\" + \"ttl\" * interval '1 second'""#), "{text}");
+    assert!(
+        text.contains(r#"expression = '"created_at" + "ttl" * interval '1 second''"#)
+            || text.contains(r#"expression = "\"created_at\" + \"ttl\" * interval '1 second'""#),
+        "{text}"
+    );
 }
 
 #[test]
@@ -193,10 +201,14 @@ fn what_only_grows_is_told_by_its_name_or_its_shape_and_is_off() {
         let config: toml::Table = all_on(&text).parse().unwrap();
         let rows = config.get("jobs").and_then(|jobs| jobs.get("old-rows"));
         let rows = rows.map(|job| job["retention"]["tables"].as_array().unwrap().clone()).unwrap_or_default();
-        let said = |row: &toml::Value| format!("{} by {}", row["table"].as_str().unwrap(), row["column"].as_str().unwrap());
+        let said =
+            |row: &toml::Value| format!("{} by {}", row["table"].as_str().unwrap(), row["column"].as_str().unwrap());
         rows.iter().map(said).collect::<Vec<_>>()
     };
-    assert_eq!(rows(vec![table("public.error_log: id bigint!, created_at timestamptz!")]), ["public.error_log by created_at"]);
+    assert_eq!(
+        rows(vec![table("public.error_log: id bigint!, created_at timestamptz!")]),
+        ["public.error_log by created_at"]
+    );
     // Of two times the one with an index, else the one that says it best.
     let mut usage = table("public.llm_token_usage: id bigint!, created_at timestamptz!, timestamp timestamptz!");
     assert_eq!(rows(vec![usage.clone()]), ["public.llm_token_usage by created_at"]);
@@ -275,14 +287,23 @@ fn partitions_are_made_where_those_there_are_prove_what_is_wanted() {
     assert_eq!(jobs(&text), ["partitions", "statistics"], "{text}");
     assert!(text.contains("\n    { table = \"public.events\", every = \"1 month\", ahead = 12 },\n"), "{text}");
     let words = text.replace("\n    # ", " ");
-    assert!(words.contains("Its last partition ends on 2026-12-01; as it stands, the first insert would fail at 2026-12-01 00:00:00Z."), "{text}");
+    assert!(
+        words.contains(
+            "Its last partition ends on 2026-12-01; as it stands, the first insert would fail at 2026-12-01 00:00:00Z."
+        ),
+        "{text}"
+    );
     // What is old is told, and nothing goes.
     assert!(words.contains("the oldest of its 2 partitions is 51 days old"), "{text}");
     assert!(text.contains("    #{ table = \"public.events\", keep = \"HOW LONG\" },\n"), "{text}");
 
     facts.partitioned[0].facts.immutable = Some(ident("no_delete"));
     let text = shown(&facts).replace("\n    # ", " ");
-    assert!(text.contains("It refuses DELETE, by trigger \"no_delete\"") && text.contains("immutable = \"drop-after-export\""), "{text}");
+    assert!(
+        text.contains("It refuses DELETE, by trigger \"no_delete\"")
+            && text.contains("immutable = \"drop-after-export\""),
+        "{text}"
+    );
 
     facts.partitioned[0].facts.obstacles.push("role x may not".into());
     let text = shown(&facts);
@@ -301,7 +322,11 @@ fn partitions_that_prove_nothing_are_off_or_only_told() {
         assert!(said.contains(row), "{said}");
         assert!(said.replace("\n# ", " ").replace("\n    # ", " ").contains(words), "{said}");
     };
-    check("range timestamptz", "#{ table = \"public.events\", every = \"HOW WIDE\", ahead = 12 }", "it has no partition yet");
+    check(
+        "range timestamptz",
+        "#{ table = \"public.events\", every = \"HOW WIDE\", ahead = 12 }",
+        "it has no partition yet",
+    );
     check("list text", "key_format = \"HOW THE KEY SAYS ITS TIME\"", "nothing says how that key says its time");
     check("list text\n eu in de, fr", "public.events is left out", "no periods in any way of saying time");
     check("hash integer", "public.events is left out", "hash partitions follow no time");
@@ -330,9 +355,18 @@ fn view(name: &str, index: Index) -> View {
 
 #[test]
 fn views_are_refreshed_beside_their_readers_or_not_at_all() {
-    let near = Near { name: "public.b_idx".into(), columns: vec![ident("agent"), ident("date")], unique: false, valid: true, partial: false };
+    let near = Near {
+        name: "public.b_idx".into(),
+        columns: vec![ident("agent"), ident("date")],
+        unique: false,
+        valid: true,
+        partial: false,
+    };
     let mut facts = Facts {
-        views: vec![view("public.a", Index::Usable("public.a_key".into())), view("public.b", Index::Lacking(Some(near)))],
+        views: vec![
+            view("public.a", Index::Usable("public.a_key".into())),
+            view("public.b", Index::Lacking(Some(near))),
+        ],
         ..facts()
     };
     let text = shown(&facts);
@@ -351,11 +385,17 @@ fn views_are_refreshed_beside_their_readers_or_not_at_all() {
     let text = shown(&facts);
     assert_eq!(jobs(&text), Vec::<String>::new(), "{text}");
     assert!(text.contains("pg_cron works on it already, by its job 4 \"nightly\" (0 1 * * *)"), "{text}");
-    assert!(text.contains("4 \"nightly\" (0 1 * * *): refreshes a view; public.a") && !text.contains("hunter2"), "{text}");
+    assert!(
+        text.contains("4 \"nightly\" (0 1 * * *): refreshes a view; public.a") && !text.contains("hunter2"),
+        "{text}"
+    );
 
-    facts.cron = Some(Cron { jobs: Vec::new(), hidden: Some("this role may not read cron.job") });
+    facts.cron = Some(Cron { jobs: Vec::new(), hidden: Some("this role may not read cron.job".into()) });
     let text = shown(&facts);
-    assert!(text.contains("not all of its jobs could be seen: this role may not") && jobs(&text) == ["views"], "{text}");
+    assert!(
+        text.contains("not all of its jobs could be seen: this role may not") && jobs(&text) == ["views"],
+        "{text}"
+    );
     facts.views[0].populated = false;
     assert!(shown(&facts).contains("it has never been filled"));
 }

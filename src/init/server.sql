@@ -7,13 +7,11 @@ SELECT current_setting('server_version') AS version,
        pg_catalog.pg_stat_get_db_stat_reset_time(d.oid) AS counted_since,
        ARRAY(SELECT e.extname::text FROM pg_catalog.pg_extension e ORDER BY 1) AS extensions,
        EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'archive') AS has_archive,
-       cron.hides AS cron_hides,
-       cron.readable AS cron_readable
+       cron.hides AS cron_hides
 FROM pg_catalog.pg_database d
 -- Only where it is a table: a view might run anything.
 LEFT JOIN LATERAL (
-    SELECT pg_catalog.row_security_active(c.oid) AS hides,
-           pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable
+    SELECT pg_catalog.row_security_active(c.oid) AS hides
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'cron' AND c.relname = 'job' AND c.relkind = 'r'
 ) cron ON true

@@ -51,7 +51,9 @@ impl Conninfo {
     pub fn url(&self) -> String {
         let used = |name: &str| KEYWORDS.iter().any(|keyword| keyword.name == name && keyword.used == Use::Yes);
         let mut pairs: Vec<(&str, &str)> = self.said.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        pairs.retain(|(name, value)| !value.is_empty() && used(name) && !matches!(*name, "user" | "dbname" | "password"));
+        pairs.retain(|(name, value)| {
+            !value.is_empty() && used(name) && !matches!(*name, "user" | "dbname" | "password")
+        });
         pairs.push(("user", &self.user));
         pairs.push(("dbname", &self.dbname));
         written(&pairs)

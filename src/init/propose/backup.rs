@@ -6,7 +6,11 @@ use crate::init::facts::Facts;
 
 pub fn backup(facts: &Facts) -> Part {
     let bytes: i64 = facts.tables.iter().map(|table| table.bytes).sum();
-    let size = if bytes < 1_000_000 { String::new() } else { format!(" Its tables have about {} MB, without indexes.", bytes / 1_000_000) };
+    let size = if bytes < 1_000_000 {
+        String::new()
+    } else {
+        format!(" Its tables have about {} MB, without indexes.", bytes / 1_000_000)
+    };
     let words = vec![
         Line::words(format!(
             "A backup each night, read back from where it was written. Off, since nothing here says where it is to go: a bucket, \

@@ -36,7 +36,8 @@ pub fn sessions(facts: &Facts) -> Option<Part> {
         Row { words, value: Value::Inline(pairs), active: true }
     });
     let kind = Toml::rows("sessions", "expire", "tables", rows.collect());
-    let job = Toml::job("sessions", "@hourly", true).with("jitter", Value::text("5m")).with("timeout", Value::text("45m"));
+    let job =
+        Toml::job("sessions", "@hourly", true).with("jitter", Value::text("5m")).with("timeout", Value::text("45m"));
     let words = vec![Line::words(
         "Sessions that have ended, a day after their end: an application refuses them by then, and what remains is a table that \
          grows, of tokens that are better gone. In small batches, each row looked at again under its lock, so that one that is \
@@ -141,16 +142,28 @@ fn doubts(table: &Table, column: &Column, facts: &Facts) -> Vec<String> {
             doubts.push(format!("it has {}: {what}", columns.join(", ")));
         }
     };
-    about(has(&|name| name.contains("refresh_token")), "a row that holds a refresh token is needed when the other one is over");
+    about(
+        has(&|name| name.contains("refresh_token")),
+        "a row that holds a refresh token is needed when the other one is over",
+    );
     about(has(&|name| name.starts_with("valid_")), "what was valid when may be asked for later");
     about(
-        has(&|name| ["revoked", "deleted", "used", "uses", "accepted", "consumed"].iter().any(|word| name.starts_with(word)) || name == "max_uses"),
+        has(&|name| {
+            ["revoked", "deleted", "used", "uses", "accepted", "consumed"].iter().any(|word| name.starts_with(word))
+                || name == "max_uses"
+        }),
         "the row says what became of it, which may be asked for later",
     );
-    about(has(&|name| names::is_address(name)), "the object outside the database would be left behind; `objects` takes it along");
+    about(
+        has(&|name| names::is_address(name)),
+        "the object outside the database would be left behind; `objects` takes it along",
+    );
     about(has(&|name| names::is_foreign_id(name)), "what it names in another system would be left behind");
     let name = snake(table.name.name.as_str());
-    if ["key", "keys", "credential", "credentials", "secret", "secrets", "certificate", "certificates"].iter().any(|word| name.split('_').any(|part| part == *word)) {
+    if ["key", "keys", "credential", "credentials", "secret", "secrets", "certificate", "certificates"]
+        .iter()
+        .any(|word| name.split('_').any(|part| part == *word))
+    {
         doubts.push("who did what with a key is asked after its end too".into());
     }
     doubts.extend(beside(table));
@@ -188,7 +201,8 @@ pub fn beside(table: &Table) -> Vec<String> {
 
 /// By its name, and by something in it that a session is known by.
 fn is_session(table: &Table) -> bool {
-    const TOKENS: &[&str] = &["token", "token_hash", "token_digest", "session_token", "session_key", "session_id", "session_data", "sid"];
+    const TOKENS: &[&str] =
+        &["token", "token_hash", "token_digest", "session_token", "session_key", "session_id", "session_data", "sid"];
     let token = table.columns.iter().any(|column| TOKENS.contains(&snake(column.name.as_str()).as_str()));
     names::is_session(table.name.name.as_str()) && token
 }
@@ -196,10 +210,44 @@ fn is_session(table: &Table) -> bool {
 /// The columns of which it is not known that they say nothing but what a session needs.
 fn unknown(table: &Table, end: &Column) -> Vec<String> {
     const KNOWN: &[&str] = &[
-        "id", "uuid", "sid", "session_id", "key", "token", "token_hash", "token_digest", "session_token", "session_key", "session_data", "csrf_token",
-        "data", "payload", "metadata", "user_id", "account_id", "ip", "ip_address", "remote_addr", "user_agent", "device", "device_id",
-        "device_info", "device_name", "browser", "os", "platform", "created", "created_at", "updated_at", "last_activity",
-        "last_activity_at", "last_used", "last_used_at", "last_seen", "last_seen_at", "last_accessed_at",
+        "id",
+        "uuid",
+        "sid",
+        "session_id",
+        "key",
+        "token",
+        "token_hash",
+        "token_digest",
+        "session_token",
+        "session_key",
+        "session_data",
+        "csrf_token",
+        "data",
+        "payload",
+        "metadata",
+        "user_id",
+        "account_id",
+        "ip",
+        "ip_address",
+        "remote_addr",
+        "user_agent",
+        "device",
+        "device_id",
+        "device_info",
+        "device_name",
+        "browser",
+        "os",
+        "platform",
+        "created",
+        "created_at",
+        "updated_at",
+        "last_activity",
+        "last_activity_at",
+        "last_used",
+        "last_used_at",
+        "last_seen",
+        "last_seen_at",
+        "last_accessed_at",
     ];
     let refers = |column: &Column| table.references.iter().any(|reference| reference.columns.contains(&column.name));
     let others = table.columns.iter().filter(|column| column.name != end.name && !refers(column));
@@ -210,7 +258,8 @@ fn unknown(table: &Table, end: &Column) -> Vec<String> {
 /// The column that says when a row was written.
 pub fn written_at(table: &Table) -> Option<&Column> {
     let times = || {
-        let column = |name: &&str| table.columns.iter().find(|column| snake(column.name.as_str()) == **name && column.is_time());
+        let column =
+            |name: &&str| table.columns.iter().find(|column| snake(column.name.as_str()) == **name && column.is_time());
         names::TIMES.iter().filter_map(move |name| column(&name))
     };
     times().find(|column| table.indexed.contains(&column.name)).or_else(|| times().next())
@@ -224,7 +273,8 @@ pub fn size(table: &Table, facts: &Facts) -> Option<Line> {
     }
     let counters = table.counters;
     if counters.inserted + counters.updated + counters.deleted > 0 {
-        let since = facts.server.counted_since.map_or_else(String::new, |at| format!(" since {}", at.format("%Y-%m-%d")));
+        let since =
+            facts.server.counted_since.map_or_else(String::new, |at| format!(" since {}", at.format("%Y-%m-%d")));
         said.push(format!(
             "{} inserted, {} updated, {} deleted{since}",
             thousands(counters.inserted as f64),
@@ -258,6 +308,10 @@ fn bytes(bytes: i64) -> String {
 
 /// A name as the config writes it.
 pub fn written(name: &Ident) -> String {
-    let simple = name.as_str().chars().enumerate().all(|(at, c)| c == '_' || c.is_ascii_lowercase() || at > 0 && c.is_ascii_digit());
+    let simple = name
+        .as_str()
+        .chars()
+        .enumerate()
+        .all(|(at, c)| c == '_' || c.is_ascii_lowercase() || at > 0 && c.is_ascii_digit());
     if simple { name.as_str().into() } else { name.to_string() }
 }

@@ -4,7 +4,7 @@ use super::expire::{beside, size, written, written_at};
 use super::names::{self, snake};
 use super::{HOW_LONG, writable};
 use crate::init::draft::{Line, Part, Row, Table as Toml, Value};
-use crate::init::facts::{Facts, Table};
+use crate::init::facts::{Column, Facts, Partitioned, Table};
 use crate::kinds::partitions::facts::Strategy;
 use crate::pg::Ident;
 
@@ -13,7 +13,9 @@ const RARELY: i64 = 20;
 
 pub fn old_rows(facts: &Facts) -> Option<Part> {
     let mut rows = Vec::new();
-    for table in facts.tables.iter().filter(|table| !by_partition(table, facts) && writable(&table.name)) {
+    let policies = |table: &Table| facts.policies.iter().any(|policies| policies.table == table.name);
+    let candidates = facts.tables.iter().filter(|table| !by_partition(table, facts) && !policies(table));
+    for table in candidates.filter(|table| writable(&table.name)) {
         let Some(time) = written_at(table) else { continue };
         let Some(why) = why(table) else { continue };
         let mut words = vec![Line::words(format!("{}: {why}.", table.plain()))];
@@ -23,7 +25,16 @@ pub fn old_rows(facts: &Facts) -> Option<Part> {
             remarks.push(format!("{} may be NULL, and such a row is never old", time.name.as_str()));
         }
         if !table.indexed.contains(&time.name) {
-            remarks.push(format!("no index begins with {}, so that each run reads the whole table", time.name.as_str()));
+            remarks
+                .push(format!("no index begins with {}, so that each run reads the whole table", time.name.as_str()));
+        }
+        let state =
+            table.columns.iter().find(|column| matches!(snake(column.name.as_str()).as_str(), "status" | "state"));
+        if let Some(state) = state {
+            remarks.push(format!(
+                "{} may say that something is still to come of a row: leave those out with `where`",
+                state.name.as_str()
+            ));
         }
         if let Some(summary) = summary(table, facts) {
             remarks.push(format!(
@@ -55,7 +66,7 @@ pub fn old_rows(facts: &Facts) -> Option<Part> {
 
 /// Whether its rows go by whole partitions.
 fn by_partition(table: &Table, facts: &Facts) -> bool {
-    let is_it = |key: &&crate::init::facts::Partitioned| key.facts.oid == table.oid;
+    let is_it = |one: &&Partitioned| one.facts.oid == table.oid;
     table.partitioned && facts.partitioned.iter().find(is_it).is_none_or(|one| one.facts.key.strategy != Strategy::Hash)
 }
 
@@ -65,13 +76,15 @@ fn why(table: &Table) -> Option<String> {
     let changed = counters.updated + counters.deleted;
     if names::is_log(table.name.name.as_str()) {
         let often = counters.updated > counters.inserted / 2 && counters.updated > 0;
-        return Some(if often { "a log by its name, whose rows are changed all the same".into() } else { "a log by its name".into() });
+        return Some(if often {
+            "a log by its name, whose rows are changed all the same".into()
+        } else {
+            "a log by its name".into()
+        });
     }
     let key = table.primary_key.iter().filter_map(|name| table.columns.iter().find(|column| column.name == *name));
     let generated = table.primary_key.len() == 1 && key.clone().all(|column| column.given);
-    let other = |column: &crate::init::facts::Column| {
-        names::is_of_change(column.name.as_str()) || names::is_expiry(column.name.as_str())
-    };
+    let other = |column: &Column| names::is_of_change(column.name.as_str()) || names::is_expiry(column.name.as_str());
     let shape = generated
         && table.unique.is_empty()
         && table.referenced_by.is_empty()
@@ -89,7 +102,8 @@ fn summary<'a>(table: &Table, facts: &'a Facts) -> Option<&'a Table> {
     let name = table.name.name.as_str();
     facts.tables.iter().find(|other| {
         let rest = other.name.name.as_str().strip_prefix(name);
-        other.name.schema == table.name.schema && matches!(rest, Some("_summary" | "_summaries" | "_daily" | "_by_day" | "_stats"))
+        other.name.schema == table.name.schema
+            && matches!(rest, Some("_summary" | "_summaries" | "_daily" | "_by_day" | "_stats"))
     })
 }
 
@@ -121,9 +135,26 @@ pub fn chains(facts: &Facts) -> Option<Part> {
 
 fn links(table: &Table) -> Option<(&Ident, &Ident)> {
     const PREVIOUS: &[&str] = &[
-        "prev_hash", "previous_hash", "prev_signature", "previous_signature", "prev_digest", "previous_digest", "hash_prev", "parent_hash",
+        "prev_hash",
+        "previous_hash",
+        "prev_signature",
+        "previous_signature",
+        "prev_digest",
+        "previous_digest",
+        "hash_prev",
+        "parent_hash",
     ];
-    const OWN: &[&str] = &["hash", "row_hash", "entry_hash", "record_hash", "event_hash", "current_hash", "signature", "digest", "chain_hash"];
+    const OWN: &[&str] = &[
+        "hash",
+        "row_hash",
+        "entry_hash",
+        "record_hash",
+        "event_hash",
+        "current_hash",
+        "signature",
+        "digest",
+        "chain_hash",
+    ];
     let find = |names: &[&str]| {
         names.iter().find_map(|name| table.columns.iter().find(|column| snake(column.name.as_str()) == **name))
     };

@@ -17,9 +17,25 @@ pub fn snake(name: &str) -> String {
 /// Whether a column by its name says when something ends: `expires_at`, `token_expires_at`, `valid_until`.
 pub fn is_expiry(column: &str) -> bool {
     const ENDINGS: &[&str] = &[
-        "expires", "expires_at", "expires_on", "expire_at", "expire_date", "expires_date", "expired_at", "expiry", "expiry_at",
-        "expiry_date", "expiry_time", "expiration", "expiration_at", "expiration_date", "expiration_time", "valid_until",
-        "valid_till", "valid_to", "not_after",
+        "expires",
+        "expires_at",
+        "expires_on",
+        "expire_at",
+        "expire_date",
+        "expires_date",
+        "expired_at",
+        "expiry",
+        "expiry_at",
+        "expiry_date",
+        "expiry_time",
+        "expiration",
+        "expiration_at",
+        "expiration_date",
+        "expiration_time",
+        "valid_until",
+        "valid_till",
+        "valid_to",
+        "not_after",
     ];
     let name = snake(column);
     ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('_')))
@@ -31,7 +47,8 @@ pub fn is_ttl(column: &str) -> bool {
 
 /// Whether a table by its name holds the sessions of people who are logged in.
 pub fn is_session(table: &str) -> bool {
-    const OF: &[&str] = &["user", "users", "web", "http", "login", "auth", "account", "app", "browser", "django", "sso", "admin"];
+    const OF: &[&str] =
+        &["user", "users", "web", "http", "login", "auth", "account", "app", "browser", "django", "sso", "admin"];
     let name = snake(table);
     let mut words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
     matches!(words.pop(), Some("session" | "sessions")) && words.iter().all(|word| OF.contains(word))
@@ -41,9 +58,36 @@ pub fn is_session(table: &str) -> bool {
 pub fn is_log(table: &str) -> bool {
     const ANYWHERE: &[&str] = &["log", "logs", "audit", "audits", "history", "histories", "journal", "telemetry"];
     const AT_THE_END: &[&str] = &[
-        "event", "events", "message", "messages", "usage", "activity", "activities", "delivery", "deliveries", "notification",
-        "notifications", "metric", "metrics", "trace", "traces", "output", "outputs", "tracking", "hit", "hits", "visit", "visits",
-        "click", "clicks", "sample", "samples", "reading", "readings", "measurement", "measurements",
+        "event",
+        "events",
+        "message",
+        "messages",
+        "usage",
+        "activity",
+        "activities",
+        "delivery",
+        "deliveries",
+        "notification",
+        "notifications",
+        "metric",
+        "metrics",
+        "trace",
+        "traces",
+        "output",
+        "outputs",
+        "tracking",
+        "hit",
+        "hits",
+        "visit",
+        "visits",
+        "click",
+        "clicks",
+        "sample",
+        "samples",
+        "reading",
+        "readings",
+        "measurement",
+        "measurements",
     ];
     let name = snake(table);
     let words: Vec<&str> = name.split('_').filter(|word| !word.is_empty()).collect();
@@ -52,8 +96,24 @@ pub fn is_log(table: &str) -> bool {
 
 /// Columns that say when a row was written, the surest first.
 pub const TIMES: &[&str] = &[
-    "timestamp", "ts", "time", "event_time", "occurred_at", "logged_at", "recorded_at", "happened_at", "received_at", "sent_at",
-    "created_at", "created", "created_on", "inserted_at", "date_created", "at", "date", "day",
+    "timestamp",
+    "ts",
+    "time",
+    "event_time",
+    "occurred_at",
+    "logged_at",
+    "recorded_at",
+    "happened_at",
+    "received_at",
+    "sent_at",
+    "created_at",
+    "created",
+    "created_on",
+    "inserted_at",
+    "date_created",
+    "at",
+    "date",
+    "day",
 ];
 
 /// Whether a column is there because rows are changed, or marked.
@@ -65,7 +125,9 @@ pub fn is_of_change(column: &str) -> bool {
 /// Whether a column holds the address of something outside the database.
 pub fn is_address(column: &str) -> bool {
     let name = snake(column);
-    ["_uri", "_path", "_object", "object_key", "storage_key", "s3_key", "blob_key", "file_key"].iter().any(|end| name.ends_with(end))
+    ["_uri", "_path", "_object", "object_key", "storage_key", "s3_key", "blob_key", "file_key"]
+        .iter()
+        .any(|end| name.ends_with(end))
         || matches!(name.as_str(), "uri" | "s3_url" | "file_url" | "blob_url")
 }
 
@@ -95,7 +157,8 @@ mod tests {
         for name in ["analysis_sessions", "training_session", "session_notes", "api_keys"] {
             assert!(!is_session(name), "{name}");
         }
-        for name in ["audit_logs", "error_log", "agent_status_history", "agent_messages", "tool_audit_log", "EventLog"] {
+        for name in ["audit_logs", "error_log", "agent_status_history", "agent_messages", "tool_audit_log", "EventLog"]
+        {
             assert!(is_log(name), "{name}");
         }
         for name in ["catalog", "users", "message_queue", "blogs", "projects", "events_types"] {

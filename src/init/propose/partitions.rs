@@ -111,7 +111,8 @@ fn row(one: &Partitioned, inferred: &Inferred, facts: &Facts) -> Option<Row> {
 /// `of one month`
 fn of(every: Every) -> String {
     let text = every.to_string();
-    text.strip_prefix("1 ").map_or_else(|| format!("of {text}"), |unit| format!("of a {unit}").replace("a hour", "an hour"))
+    text.strip_prefix("1 ")
+        .map_or_else(|| format!("of {text}"), |unit| format!("of a {unit}").replace("a hour", "an hour"))
 }
 
 fn ends(table: &TableFacts, inferred: &Inferred, runway: Option<&Runway>) -> String {

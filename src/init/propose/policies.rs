@@ -69,7 +69,8 @@ fn said(policy: &HeldPolicy) -> String {
 /// Of a table without a time of its own, the table that has it: the only one it refers to that does.
 fn exception(facts: &Facts, policy: &HeldPolicy) -> Option<Row> {
     let name = policy.table.rsplit('.').next()?;
-    let mut named = facts.tables.iter().filter(|table| table.name.name.as_str() == name && table.name.schema.as_str() != "archive");
+    let mut named =
+        facts.tables.iter().filter(|table| table.name.name.as_str() == name && table.name.schema.as_str() != "archive");
     let table = named.next().filter(|_| named.next().is_none())?;
     if table.column("created_at").is_some() || !writable(&table.name) {
         return None;
@@ -85,7 +86,11 @@ fn exception(facts: &Facts, policy: &HeldPolicy) -> Option<Row> {
         ("key", Value::text(written(key))),
         ("column", Value::text("created_at")),
     ];
-    let words = vec![Line::words(format!("{} has no created_at: a row is as old as the row of {} that it refers to.", table.plain(), parent.plain()))];
+    let words = vec![Line::words(format!(
+        "{} has no created_at: a row is as old as the row of {} that it refers to.",
+        table.plain(),
+        parent.plain()
+    ))];
     let pairs = vec![("table", Value::text(table.plain())), ("age_from", Value::Inline(from))];
     Some(Row { words, value: Value::Inline(pairs), active: true })
 }

@@ -15,7 +15,7 @@ pub fn schedulers(facts: &Facts) -> Option<Part> {
             ));
             words.extend(cron.jobs.iter().map(|job| Line::code(said(job, facts))));
         }
-        if let Some(why) = cron.hidden {
+        if let Some(why) = &cron.hidden {
             words.push(Line::words(format!(
                 "pg_cron is here, and not all of its jobs could be seen: {why}. Let somebody look into cron.job for work that is \
                  done here too."
@@ -23,8 +23,14 @@ pub fn schedulers(facts: &Facts) -> Option<Part> {
         }
     }
     for (extension, what) in [
-        ("pg_partman", "pg_partman is installed: a table is made partitions of either by it or here, and let go of likewise."),
-        ("timescaledb", "TimescaleDB is installed: its hypertables are tended by its own policies, and none of them is here."),
+        (
+            "pg_partman",
+            "pg_partman is installed: a table is made partitions of either by it or here, and let go of likewise.",
+        ),
+        (
+            "timescaledb",
+            "TimescaleDB is installed: its hypertables are tended by its own policies, and none of them is here.",
+        ),
     ] {
         if facts.server.extensions.contains(extension) {
             words.push(Line::words(what));

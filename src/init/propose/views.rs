@@ -60,7 +60,13 @@ fn why_not(view: &View, facts: &Facts) -> Vec<(String, Option<String>)> {
             |near| near.columns.iter().map(Ident::to_string).collect::<Vec<_>>().join(", "),
         );
         let like = near.map_or_else(String::new, |near| {
-            let what = if near.partial { "is not of all rows" } else if near.valid { "is not unique" } else { "is not valid" };
+            let what = if near.partial {
+                "is not of all rows"
+            } else if near.valid {
+                "is not unique"
+            } else {
+                "is not valid"
+            };
             format!(" Index {} {what}.", near.name)
         });
         off.push((
@@ -70,7 +76,10 @@ fn why_not(view: &View, facts: &Facts) -> Vec<(String, Option<String>)> {
     }
     if !view.populated {
         let statement = format!("REFRESH MATERIALIZED VIEW {};", view.name);
-        off.push(("it has never been filled, perhaps on purpose; the first time it cannot be beside its readers:".into(), Some(statement)));
+        off.push((
+            "it has never been filled, perhaps on purpose; the first time it cannot be beside its readers:".into(),
+            Some(statement),
+        ));
     }
     for job in working_on(facts, &view.name) {
         off.push((format!("pg_cron works on it already, by its job {job}: unschedule that first."), None));

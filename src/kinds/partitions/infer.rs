@@ -103,9 +103,13 @@ fn formats(facts: &TableFacts) -> Vec<Option<KeyFormat>> {
 fn strange(facts: &TableFacts) -> String {
     let definition = &facts.key.definition;
     if facts.partitions.is_empty() {
-        return format!("it is partitioned by {definition}, and without a partition nothing says how that key says its time");
+        return format!(
+            "it is partitioned by {definition}, and without a partition nothing says how that key says its time"
+        );
     }
-    format!("it is partitioned by {definition}, and the bounds of its partitions are no periods in any way of saying time that is known")
+    format!(
+        "it is partitioned by {definition}, and the bounds of its partitions are no periods in any way of saying time that is known"
+    )
 }
 
 /// By one way to read the key.
@@ -122,13 +126,18 @@ fn by(
     }
     let pieces = pieces(&cover);
     let (Some(first), Some(last)) = (pieces.first(), pieces.iter().map(|piece| piece.to).max()) else {
-        return Err(if facts.partitions.is_empty() { NONE_YET.into() } else { "none of its partitions has two ends".into() });
+        return Err(if facts.partitions.is_empty() {
+            NONE_YET.into()
+        } else {
+            "none of its partitions has two ends".into()
+        });
     };
     if key_format.is_some() {
         let strange = cover.strange.iter().any(|(_, value)| value != "NULL");
         // A number that is an id, and no time, is a time long ago or far away.
         let years = 1990..=now.year() + 60;
-        if strange || !pieces.iter().all(|piece| years.contains(&piece.from.year()) && years.contains(&piece.to.year())) {
+        if strange || !pieces.iter().all(|piece| years.contains(&piece.from.year()) && years.contains(&piece.to.year()))
+        {
             return Err("some of its bounds are no time".into());
         }
     }
@@ -223,7 +232,8 @@ fn width<'p, 'a>(pieces: &'p [Piece<'a>], zone: Tz, line: Line) -> Option<(Perio
     let newest = &pieces[pieces.len().saturating_sub(ENOUGH)..];
     let candidates = EVERIES.iter().map(|every| Periods { every: *every, zone, line });
     let alike = candidates.filter(|periods| newest.iter().rev().all(|piece| fits(piece, periods)));
-    let measured = alike.map(|periods| (periods, pieces.iter().filter(|piece| !fits(piece, &periods)).collect::<Vec<_>>()));
+    let measured =
+        alike.map(|periods| (periods, pieces.iter().filter(|piece| !fits(piece, &periods)).collect::<Vec<_>>()));
     measured.filter(|(_, misfits)| misfits.len() * 2 <= pieces.len()).min_by_key(|(_, misfits)| misfits.len())
 }
 
@@ -267,10 +277,11 @@ fn zone<'p, 'a>(
             });
             Ok(Zoned { periods: utc, misfits, doubt })
         }
-        (Some((periods, misfits)), None) | (None, Some((periods, misfits))) => Ok(Zoned { periods, misfits, doubt: None }),
+        (Some((periods, misfits)), None) | (None, Some((periods, misfits))) => {
+            Ok(Zoned { periods, misfits, doubt: None })
+        }
         (None, None) => {
-            let mut all: Vec<_> =
-                TZ_VARIANTS.iter().filter_map(|zone| width(pieces, *zone, line)).collect();
+            let mut all: Vec<_> = TZ_VARIANTS.iter().filter_map(|zone| width(pieces, *zone, line)).collect();
             let least = all.iter().map(|(_, misfits)| misfits.len()).min().ok_or_else(none)?;
             all.retain(|(_, misfits)| misfits.len() == least);
             let known = |(periods, _): &(Periods, Vec<_>)| {
@@ -331,14 +342,14 @@ fn same(one: &Periods, other: &Periods, now: DateTime<Utc>) -> bool {
 
 /// What the newest partitions are called, as a pattern, where all of them go by one and it is not the usual.
 fn pattern(facts: &TableFacts, pieces: &[Piece<'_>], periods: &Periods) -> Option<Pattern> {
-    const TIMES: &[&str] = &[
-        "%Y_%m_%d_%H", "%Y%m%d_%H", "%Y%m%d%H", "%Y_%m_%d", "%Y-%m-%d", "%Y%m%d", "%Y_%m", "%Y-%m", "%Y%m", "%Y",
-    ];
+    const TIMES: &[&str] =
+        &["%Y_%m_%d_%H", "%Y%m%d_%H", "%Y%m%d%H", "%Y_%m_%d", "%Y-%m-%d", "%Y%m%d", "%Y_%m", "%Y-%m", "%Y%m", "%Y"];
     let newest = &pieces[pieces.len().saturating_sub(ENOUGH)..];
     let of_time = |time: &str| {
         let mut beginnings = newest.iter().map(|piece| {
             let wall = periods.every.start(periods.holding(piece.from))?;
-            let name = (piece.partition.name.schema == facts.table.schema).then(|| piece.partition.name.name.as_str())?;
+            let name =
+                (piece.partition.name.schema == facts.table.schema).then(|| piece.partition.name.name.as_str())?;
             name.strip_suffix(&wall.format(time).to_string())
         });
         let first = beginnings.next()??;

@@ -151,7 +151,10 @@ fn the_zone_is_that_whose_clock_shows_the_beginning() {
     assert!(!show(&facts(winter), "Europe/Berlin").contains("doubt"));
     // London's winter is UTC's.
     let both = "range timestamptz\n events_2026_12 2026-12-01 2027-01-01";
-    assert!(show(&facts(both), "Europe/London").contains("doubt: its partitions begin at midnight both in UTC and in Europe/London"));
+    assert!(
+        show(&facts(both), "Europe/London")
+            .contains("doubt: its partitions begin at midnight both in UTC and in Europe/London")
+    );
     assert!(!show(&facts(both), "Africa/Abidjan").contains("doubt"));
 }
 
