@@ -40,7 +40,9 @@ fn table(out: &mut String, table: &Table) {
         match value {
             Value::Rows(rows) => {
                 out.push_str(&format!("{}{} = [\n", mark(active), self::key(key)));
-                rows.iter().for_each(|row| self::row(out, row, active));
+                for row in rows {
+                    self::row(out, row, active);
+                }
                 out.push_str(&format!("{}]\n", mark(active)));
             }
             value => out.push_str(&format!("{}{} = {}\n", mark(active), self::key(key), self::value(value))),

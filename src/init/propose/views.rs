@@ -43,7 +43,7 @@ fn row(view: &View, facts: &Facts) -> Row {
         }
         _ => words.push(Line::words(format!("{}:", view.name.plain()))),
     }
-    for (why, statement) in off.iter() {
+    for (why, statement) in &off {
         words.push(Line::words(format!("Off: {why}")));
         words.extend(statement.iter().map(Line::code));
     }
