@@ -1,16 +1,20 @@
 # What there is to do here, for people and for CI. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench deps clean
+.PHONY: help demo test test-ui lint fmt bench deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand
 	@scripts/demo.sh
 
 test: ## install what the tests need, and run them all, on every PostgreSQL major there is
 	@scripts/test.sh
+
+test-ui: ## look at the status page with a real browser, narrow and wide, light and dark, by keyboard
+	@scripts/deps.sh ui
+	@scripts/test_ui.sh
 
 lint: ## formatting, clippy, shell scripts
 	@scripts/lint.sh

@@ -3,6 +3,7 @@
 #
 #   scripts/deps.sh          everything `make test` and `make lint` use
 #   scripts/deps.sh demo     only what `make demo` uses: a PostgreSQL server, and pip, which an S3 server comes by
+#   scripts/deps.sh ui       a browser, for the test of the status page; on Debian alone, since Ubuntu has it as a snap
 #   scripts/deps.sh bench    a PostgreSQL server, and pg_partman for it and pigz, to be compared with
 #
 # It leaves no server running that was not running before: the main cluster that Debian's packages would create is
@@ -47,6 +48,13 @@ case $what in
 demo)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
+ui)
+    if grep -q '^ID=debian$' /etc/os-release 2>/dev/null; then
+        have chromium || missing+=(chromium)
+        have chromedriver || missing+=(chromium-driver)
+        [ -e /usr/share/fonts/truetype/dejavu ] || missing+=(fonts-dejavu-core)
+    fi
+    ;;
 bench)
     have pigz || missing+=(pigz)
     # Where the newest server is not Debian's, there may be none for it.
@@ -66,7 +74,7 @@ test)
     have zstd || missing+=(zstd)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
-*) die "unknown set '$what': leave it out for everything, or say 'demo' or 'bench'" ;;
+*) die "unknown set '$what': leave it out for everything, or say 'demo', 'ui' or 'bench'" ;;
 esac
 
 # Rust programs need a linker, and cargo does not bring one.

@@ -24,6 +24,12 @@ trap 'rm -f "$log"' EXIT
 status=0
 cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
+# What is chosen by name are stories.
+if [ $# -eq 0 ]; then
+    scripts/deps.sh ui
+    scripts/test_ui.sh || status=$?
+fi
+
 servers=$(
     for postgres in /usr/lib/postgresql/*/bin/postgres .cache/majors/[0-9]*/bin/postgres; do
         # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)

@@ -2,12 +2,16 @@
 //!
 //! Each word is spelled one way everywhere: in the history column, the metric label, the log field and the JSON.
 
+mod observed;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use observed::{Observed, Stretch, Timeline};
 
 /// A job in one database: `JOB`, or `JOB@DATABASE` where the job names several. This is what locks, history and metrics
 /// know a job by.

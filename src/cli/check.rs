@@ -99,10 +99,7 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                 job: None,
             }));
             let jobs = || config.jobs.iter().filter(|job| job.database == *name && reachable);
-            let others = match reachable {
-                true => jobs_of_pg_cron(&engine, name).await,
-                false => Ok(Vec::new()),
-            };
+            let others = if reachable { jobs_of_pg_cron(&engine, name).await } else { Ok(Vec::new()) };
             let others = others.unwrap_or_else(|error| {
                 let message = format!("the jobs of pg_cron cannot be read: {}", explain(&error));
                 let finding = Finding::warning(message, "see by hand that none does what a job here does");

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::config::Definition;
 use crate::engine::JobStatus;
-use crate::engine::history::Standing;
-use crate::run::JobName;
+use crate::engine::history::{Past, Standing};
+use crate::run::{JobName, Observed};
 
 /// Shared by the daemon's loop, its watchers and its HTTP server.
 #[derive(Debug, Default)]
@@ -20,6 +20,10 @@ pub struct Facts {
     pub jobs: Vec<Arc<Definition>>,
     pub databases: BTreeMap<String, Reach>,
     pub standings: HashMap<JobName, Standing>,
+    /// The last runs of each job, oldest first.
+    pub pasts: HashMap<JobName, Vec<Past>>,
+    /// What each job's kind saw when it last looked.
+    pub observed: HashMap<JobName, Observed>,
     /// Jitter included.
     pub next: HashMap<JobName, DateTime<Utc>>,
     /// Without it nothing can be triggered over HTTP.

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::extract::{Form, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::board::Board;
-use super::page;
-use crate::engine::Shared;
+use super::page::{self, Shown, View, Visitor};
+use super::visit::{self, Seal};
+use crate::engine::{JobStatus, Shared};
 use crate::run::JobName;
 
 /// A run asked for over HTTP; the answer says which jobs were rung, or why none was.
@@ -31,12 +32,19 @@ pub struct Web {
     pub board: Arc<Board>,
     pub wanted: mpsc::Sender<Wanted>,
     pub host: String,
+    pub seal: Seal,
 }
 
 /// Serves until told to end.
 pub async fn serve(listener: TcpListener, web: Web, ending: CancellationToken) {
     let router = Router::new()
         .route("/", get(index))
+        .route("/style.css", get(async || ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE)))
+        .route("/refresh.js", get(async || ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], page::SCRIPT)))
+        .route("/icon.svg", get(async || ([(header::CONTENT_TYPE, "image/svg+xml")], page::ICON)))
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+        .route("/jobs/{name}/run", post(run_from_page))
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -72,11 +80,77 @@ async fn status(State(web): State<Web>) -> Response {
         .into_response()
 }
 
-async fn index(State(web): State<Web>) -> Html<String> {
+async fn index(State(web): State<Web>, headers: HeaderMap) -> Response {
     let now = web.shared.clock.host();
-    let jobs = web.board.jobs(&web.shared.running(), &web.host, now);
-    let databases = web.board.read().databases.clone();
-    Html(page::render(&jobs, &databases, now))
+    let statuses = web.board.jobs(&web.shared.running(), &web.host, now);
+    let view = {
+        let facts = web.board.read();
+        let shown = |status: JobStatus| Shown {
+            past: facts.pasts.get(&status.job).cloned().unwrap_or_default(),
+            observed: facts.observed.get(&status.job).cloned().unwrap_or_default(),
+            status,
+        };
+        View {
+            host: web.host.clone(),
+            now,
+            databases: facts.databases.clone(),
+            jobs: statuses.into_iter().map(shown).collect(),
+            visitor: web.seal.visitor(facts.token.as_ref(), &headers),
+        }
+    };
+    // Nothing of anybody else's, and nobody else's frame.
+    let policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+                  form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, Html(page::render(&view))).into_response()
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    token: SecretString,
+}
+
+async fn sign_in(State(web): State<Web>, headers: HeaderMap, Form(given): Form<SignIn>) -> Response {
+    if let Err(code) = visit::from_our_page(&headers) {
+        return code.into_response();
+    }
+    let cookie = match &web.board.read().token {
+        Some(token) if visit::is_right(token, given.token.expose_secret()) => web.seal.cookie(token),
+        _ => return (StatusCode::UNAUTHORIZED, "that is not the token\n").into_response(),
+    };
+    back_with(cookie)
+}
+
+async fn sign_out(headers: HeaderMap) -> Response {
+    match visit::from_our_page(&headers) {
+        Ok(()) => back_with(visit::no_cookie()),
+        Err(code) => code.into_response(),
+    }
+}
+
+fn back_with(cookie: Option<HeaderValue>) -> Response {
+    let mut answer = Redirect::to("/").into_response();
+    answer.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    answer
+}
+
+/// The button of a job.
+async fn run_from_page(State(web): State<Web>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    if let Err(code) = visit::from_our_page(&headers) {
+        return code.into_response();
+    }
+    if web.seal.visitor(web.board.read().token.as_ref(), &headers) != Visitor::Operator {
+        return (StatusCode::UNAUTHORIZED, "sign in first\n").into_response();
+    }
+    match ring(&web, name).await {
+        Ok(jobs) => Redirect::to(&jobs.first().map_or("/".into(), |job| format!("/#job-{job}"))).into_response(),
+        Err((code, why)) => (code, format!("{why}\n")).into_response(),
+    }
 }
 
 async fn run(State(web): State<Web>, Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -89,20 +163,22 @@ async fn run(State(web): State<Web>, Path(name): Path<String>, headers: HeaderMa
             Err((StatusCode::FORBIDDEN, "nothing can be triggered over HTTP: the config has no [http] token_file"))
         }
         (Some(_), None) => Err((StatusCode::UNAUTHORIZED, "a bearer token is needed")),
-        // Digests, so that the time of the comparison tells nothing of the token.
-        (Some(token), Some(given)) if Sha256::digest(token.expose_secret()) == Sha256::digest(given) => Ok(()),
+        (Some(token), Some(given)) if visit::is_right(token, given) => Ok(()),
         (Some(_), Some(_)) => Err((StatusCode::UNAUTHORIZED, "that is not the token")),
     };
     if let Err((code, why)) = allowed {
         return (code, Json(json!({ "error": why }))).into_response();
     }
+    match ring(&web, name).await {
+        Ok(jobs) => (StatusCode::ACCEPTED, Json(json!({ "accepted": jobs }))).into_response(),
+        Err((code, why)) => (code, Json(json!({ "error": why }))).into_response(),
+    }
+}
+
+/// Asks the daemon's loop for a run.
+async fn ring(web: &Web, job: String) -> Result<Vec<JobName>, (StatusCode, String)> {
+    let ending = || (StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
     let (answer, asked) = oneshot::channel();
-    if web.wanted.send(Wanted { job: name, answer }).await.is_err() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": "the daemon is ending" }))).into_response();
-    }
-    match asked.await {
-        Ok(Ok(jobs)) => (StatusCode::ACCEPTED, Json(json!({ "accepted": jobs }))).into_response(),
-        Ok(Err(why)) => (StatusCode::NOT_FOUND, Json(json!({ "error": why }))).into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": "the daemon is ending" }))).into_response(),
-    }
+    web.wanted.send(Wanted { job, answer }).await.map_err(|_| ending())?;
+    asked.await.map_err(|_| ending())?.map_err(|why| (StatusCode::NOT_FOUND, why))
 }

@@ -7,6 +7,7 @@ mod notify;
 mod page;
 mod signals;
 mod tending;
+mod visit;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -149,6 +150,7 @@ impl Daemon {
                 board: Arc::clone(&self.board),
                 wanted: self.wanted.clone(),
                 host: self.tending.engine.name(),
+                seal: visit::Seal::new(),
             };
             self.tending.serve(http::serve(listener, web, CancellationToken::clone(&self.tending.serving)));
         }

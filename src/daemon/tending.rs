@@ -15,6 +15,7 @@ use super::board::{Board, Reach};
 use super::watch::{Sight, Watcher};
 use crate::config::Config;
 use crate::engine::{Engine, Shared};
+use crate::run::JobName;
 
 /// With more databases than this none is listened to: each is looked at every few seconds instead.
 const LISTENED_TO: usize = 50;
@@ -53,7 +54,10 @@ impl Tending {
             let mut facts = board.write();
             facts.jobs.clone_from(&self.config.jobs);
             facts.token = self.config.http.as_ref().and_then(|http| http.token.clone());
-            facts.standings.retain(|name, _| self.config.jobs.iter().any(|job| job.name == *name));
+            let known = |name: &JobName| self.config.jobs.iter().any(|job| job.name == *name);
+            facts.standings.retain(|name, _| known(name));
+            facts.pasts.retain(|name, _| known(name));
+            facts.observed.retain(|name, _| known(name));
             let reach = |name: &String| (name.clone(), facts.databases.get(name).cloned().unwrap_or_default());
             let databases: std::collections::BTreeMap<String, Reach> =
                 self.config.databases.keys().map(reach).collect();

@@ -284,17 +284,21 @@ impl Watcher {
     async fn standings(&self, link: &Link) -> Result<HashMap<JobName, Standing>> {
         let asked = async {
             if !history::exists(&link.client).await? {
-                return Ok(HashMap::new());
+                return Ok((HashMap::new(), HashMap::new()));
             }
-            history::standings(&link.client, &self.names()).await
+            let names = self.names();
+            Ok((history::standings(&link.client, &names).await?, history::pasts(&link.client, &names).await?))
         };
-        let standings = self.unless_refused(asked.await)?;
+        let (standings, pasts) = self.unless_refused(asked.await)?;
         for job in &self.jobs {
             if let Some(standing) = standings.get(&job.name) {
                 self.engine.shared.metrics.standing(labels(job), standing);
             }
         }
-        self.board.write().standings.extend(standings.clone());
+        let mut board = self.board.write();
+        board.standings.extend(standings.clone());
+        board.pasts.extend(pasts);
+        drop(board);
         Ok(standings)
     }
 
@@ -303,7 +307,10 @@ impl Watcher {
         for job in self.jobs.iter().filter(|job| job.spec.observes()) {
             let observed = async { job.spec.observe(&self.engine.read_only(job, None).await?).await };
             match timeout(PATIENCE, observed).await {
-                Ok(Ok(gauges)) => self.engine.shared.metrics.observed(labels(job), &gauges),
+                Ok(Ok(observed)) => {
+                    self.engine.shared.metrics.observed(labels(job), &observed.gauges);
+                    self.board.write().observed.insert(job.name.clone(), observed);
+                }
                 Ok(Err(error)) => tracing::warn!(job = %job.name, "its gauges could not be read: {}", explain(&error)),
                 Err(_) => tracing::warn!(job = %job.name, "its gauges could not be read in {} s", PATIENCE.as_secs()),
             }

@@ -233,6 +233,34 @@ pub async fn standings(client: &Client, jobs: &[&JobName]) -> Result<HashMap<Job
     Ok(rows.iter().map(|row| (JobName(row.get("job")), standing(row))).collect())
 }
 
+/// A run, as a mark among those of its job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    pub started_at: DateTime<Utc>,
+    /// Nothing while it goes on.
+    pub seconds: Option<f64>,
+    pub outcome: Option<Outcome>,
+}
+
+/// The last two dozen runs of each of `jobs`, oldest first.
+///
+/// # Errors
+/// The history cannot be read.
+pub async fn pasts(client: &Client, jobs: &[&JobName]) -> Result<HashMap<JobName, Vec<Past>>> {
+    let names: Vec<&str> = jobs.iter().map(|job| job.as_str()).collect();
+    let rows = client.query(include_str!("pasts.sql"), &[&names]).await.context("read the history")?;
+    let mut pasts: HashMap<JobName, Vec<Past>> = HashMap::new();
+    for row in rows {
+        let (started_at, finished_at): (DateTime<Utc>, Option<DateTime<Utc>>) = (row.get(1), row.get(2));
+        pasts.entry(JobName(row.get(0))).or_default().push(Past {
+            started_at,
+            seconds: finished_at.map(|end| seconds(end - started_at)),
+            outcome: row.get::<_, Option<String>>(3).and_then(|word| Outcome::parse(&word)),
+        });
+    }
+    Ok(pasts)
+}
+
 fn standing(row: &Row) -> Standing {
     let word = |column: &str| row.get::<_, Option<String>>(column);
     Standing {

@@ -38,7 +38,7 @@ use self::partitions::format::KeyFormat;
 use crate::period::Period;
 use crate::pg::pg_cron::mentions;
 use crate::pg::{Conninfo, TableName};
-use crate::run::{Finding, Gauge, JobName, Plan, Step};
+use crate::run::{Finding, JobName, Observed, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,10 +193,10 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
     const OBSERVES: bool = false;
 
-    /// Gauges of the catalog, read each minute by every daemon, whoever runs the job. Reads only.
-    fn observe(&self, cx: &Context) -> impl Future<Output = Result<Vec<Gauge>>> + Send {
+    /// What the catalog and the history say, read each minute by every daemon, whoever runs the job. Reads only.
+    fn observe(&self, cx: &Context) -> impl Future<Output = Result<Observed>> + Send {
         let _ = cx;
-        std::future::ready(Ok(Vec::new()))
+        std::future::ready(Ok(Observed::default()))
     }
 
     /// What there is to do now. Reads only: in a rehearsal the server refuses anything else.
@@ -302,7 +302,7 @@ macro_rules! kinds {
 
             /// # Errors
             /// The database cannot be asked.
-            pub async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+            pub async fn observe(&self, cx: &Context) -> Result<Observed> {
                 match self { $(Spec::$variant(kind) => kind.observe(cx).await),+ }
             }
 

@@ -45,7 +45,7 @@ async fn health_is_the_process_and_readiness_its_databases() {
     assert_eq!(away.status, 503);
     assert!(away.body.starts_with("main: "), "{}", away.body);
     assert_eq!(daemon.metric("pgtend_up", &[("database", "main")]).await, Some(0.0));
-    assert!(daemon.http_get("/").await.body.contains("database main: "));
+    assert!(daemon.http_get("/").await.body.contains("database main</strong>: "));
 
     cluster.start();
     let daemon = daemon.ready().await;
@@ -106,8 +106,10 @@ async fn the_page_names_the_jobs_and_lets_no_markup_through() {
         })
         .await;
     assert!(page.headers.to_lowercase().contains("content-type: text/html"), "{}", page.headers);
-    assert!(page.body.contains("<th scope=row>loud<td>sql<td>main"), "{}", page.body);
-    assert!(page.body.contains("&lt;script&gt;") && !page.body.contains("<script"), "{}", page.body);
+    assert!(page.body.contains("<th scope=\"row\">loud<"), "{}", page.body);
+    assert!(page.body.contains("&lt;script&gt;") && !page.body.contains("<script>"), "{}", page.body);
+    let policy = "content-security-policy: default-src 'none'; style-src 'self'; script-src 'self'";
+    assert!(page.headers.to_lowercase().contains(policy), "{}", page.headers);
 }
 
 #[tokio::test]
@@ -148,6 +150,72 @@ async fn with_the_token_a_job_is_run_and_without_it_none() {
     assert!(why.contains("\"nothing\""), "{why}");
     assert_eq!(daemon.http_get("/api/jobs/hello/run").await.status, 405);
     assert!(!daemon.log().contains("s3cr3t"));
+}
+
+/// A browser keeps no bearer token: it signs in, and runs jobs by the buttons that only then are there.
+#[tokio::test]
+async fn whoever_signs_in_on_the_page_may_run_jobs_and_nobody_else() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let program = with_token(&db, JOBS);
+    let daemon = program.daemon().ready().await;
+    let button = "action=\"/jobs/hello/run\"";
+    let page = daemon.http_get("/").await.body;
+    assert!(page.contains("action=\"/sign-in\"") && !page.contains(button), "{page}");
+    assert_eq!(daemon.http_form("/jobs/hello/run", "", &[]).await.status, 401);
+    let forged = daemon.http_form("/jobs/hello/run", "", &["Cookie: pgtend=s3cr3t-token"]).await;
+    assert_eq!(forged.status, 401);
+    assert_eq!(daemon.http_form("/sign-in", "token=wrong", &[]).await.status, 401);
+    let elsewhere = daemon.http_form("/sign-in", "token=s3cr3t-token", &["Origin: http://elsewhere.example"]).await;
+    assert_eq!((elsewhere.status, elsewhere.headers.contains("et-cookie")), (403, false));
+
+    let signed_in = daemon.http_form("/sign-in", "token=s3cr3t-token", &["Sec-Fetch-Site: same-origin"]).await;
+    assert_eq!(signed_in.status, 303, "{}", signed_in.headers);
+    let set = signed_in.headers.lines().find(|line| line.to_lowercase().starts_with("set-cookie:")).unwrap();
+    assert!(set.contains("HttpOnly") && set.contains("SameSite=Strict") && !set.contains("s3cr3t"), "{set}");
+    let cookie = format!("Cookie: {}", set.split_once(": ").unwrap().1.split(';').next().unwrap());
+
+    let theirs = daemon.http_form("/jobs/hello/run", "", &[&cookie, "Sec-Fetch-Site: cross-site"]).await;
+    assert_eq!(theirs.status, 403);
+    assert_eq!(db.runs("hello").await, []);
+    let run = daemon.http_form("/jobs/hello/run", "", &[&cookie, "Sec-Fetch-Site: same-origin"]).await;
+    assert!(run.status == 303 && run.headers.contains("/#job-hello"), "{}", run.headers);
+    assert_eq!(db.wait_for_ended("hello", 1).await[0].trigger, "http");
+    assert_eq!(daemon.http_form("/jobs/nothing/run", "", &[&cookie]).await.status, 404);
+
+    // After a restart nobody knows of it.
+    daemon.stop().await.exits(0);
+    let daemon = program.daemon().ready().await;
+    assert_eq!(daemon.http_form("/jobs/hello/run", "", &[&cookie]).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_page_shows_runs_partitions_and_what_is_wrong() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute(
+        "CREATE TABLE events (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+         CREATE TABLE now PARTITION OF events FOR VALUES FROM (date_trunc('month', now())) TO (date_trunc('month', now() + interval '1 month'));",
+    )
+    .await;
+    let jobs = "[jobs.parts.partitions]\ntables = [{ table = 'events', every = '1 month', ahead = 3 }]\n\
+                [jobs.bad.sql]\nstatements = [\"DO $$ BEGIN RAISE 'no room'; END $$\"]\n\
+                [jobs.never]\nschedule = '@yearly'\n[jobs.never.sql]\nstatements = ['select 1']\n";
+    let program = Pgtend::tending(&db, jobs);
+    let daemon = program.daemon().ready().await;
+    let shows = async |what: &str, words: &[&str]| {
+        daemon
+            .wait_for(what, async || {
+                let page = daemon.http_get("/").await.body;
+                words.iter().all(|words| page.contains(words)).then_some(page)
+            })
+            .await
+    };
+    shows("a runway that is short", &["Wrong right now", "there is no next partition", "inserts fail"]).await;
+    daemon.signal(libc::SIGUSR1);
+    let page =
+        shows("the runs", &["4 partitions, 3 of them ahead", "no room", "The last run: 1 succeeded, 0 failed"]).await;
+    assert!(page.contains("The last run: 0 succeeded, 1 failed"), "{page}");
+    let page = shows("that inserts will not fail", &["reaches to"]).await;
+    assert!(!page.contains("there is no next partition") && page.contains("(1) pgtend"), "{page}");
 }
 
 #[tokio::test]

@@ -130,7 +130,8 @@ async fn the_gauges_say_how_far_and_how_many_and_nothing_of_what_is_not_known() 
         let config = config("{ table = 'events' }, { table = 'gone' }, { table = 'box' }, { table = 'over' }");
         let session = session_as(&db, "postgres").await;
         let gauges = observe::observe(&session, &config, chrono_tz::Tz::UTC, now()).await.unwrap();
-        let gauges: Vec<_> = gauges.iter().map(|gauge| (gauge.name, gauge.table.as_str(), gauge.value)).collect();
+        let gauges: Vec<_> =
+            gauges.gauges.iter().map(|gauge| (gauge.name, gauge.table.as_str(), gauge.value)).collect();
         let horizon = GaugeName::PartitionHorizon;
         assert_eq!(
             gauges,

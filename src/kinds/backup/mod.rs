@@ -55,7 +55,7 @@ use self::plan::{Action, Facts, Seen};
 use self::survey::{Names, Server};
 use super::{Applied, Context, Kind, StopStyle, StoreUse};
 use crate::pg::{Session, explain};
-use crate::run::{Finding, Gauge, Plan, Step};
+use crate::run::{Finding, Observed, Plan, Step};
 use crate::store::Store;
 
 impl Kind for Backup {
@@ -87,9 +87,9 @@ impl Kind for Backup {
         self.to.iter().map(use_of).collect()
     }
 
-    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+    async fn observe(&self, cx: &Context) -> Result<Observed> {
         let stores: Vec<&str> = self.to.iter().map(|to| to.get_ref().store.as_str()).collect();
-        gauges::observe(cx, &stores).await
+        Ok(gauges::observe(cx, &stores).await?.into())
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

@@ -45,7 +45,7 @@ use self::survey::{Refusal, Surveyed};
 use super::{Applied, Context, Kind, Word};
 use crate::pg::Session;
 use crate::pg::TableName;
-use crate::run::{Finding, Gauge, Plan, Step};
+use crate::run::{Finding, Observed, Plan, Step};
 
 impl Kind for Partitions {
     type Action = Action;
@@ -68,11 +68,11 @@ impl Kind for Partitions {
         self.tables.iter().map(|entry| &entry.get_ref().table).collect()
     }
 
-    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+    async fn observe(&self, cx: &Context) -> Result<Observed> {
         let session = cx.own_session().await?;
-        let gauges = observe::observe(&session, self, cx.timezone, cx.now).await?;
+        let observed = observe::observe(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
-        Ok(gauges)
+        Ok(observed)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

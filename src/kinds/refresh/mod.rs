@@ -22,7 +22,7 @@ use self::facts::Action;
 use super::{Applied, Context, Kind, StopStyle};
 use crate::pg::TableName;
 use crate::pg::pg_cron::{mentions, says};
-use crate::run::{Finding, Gauge, Plan, Step};
+use crate::run::{Finding, Observed, Plan, Step};
 
 impl Kind for Refresh {
     type Action = Action;
@@ -45,8 +45,8 @@ impl Kind for Refresh {
         }
     }
 
-    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
-        gauges::observe(self, cx).await
+    async fn observe(&self, cx: &Context) -> Result<Observed> {
+        Ok(gauges::observe(self, cx).await?.into())
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

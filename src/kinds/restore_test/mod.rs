@@ -32,7 +32,7 @@ use super::backup::manifest::Identity;
 use super::backup::shelf;
 use super::{Applied, Around, Context, Kind, StopStyle, StoreUse};
 use crate::pg::explain;
-use crate::run::{Finding, Gauge, Plan, Step};
+use crate::run::{Finding, Observed, Plan, Step};
 use crate::store::Store;
 
 impl Kind for RestoreTest {
@@ -68,8 +68,8 @@ impl Kind for RestoreTest {
         self.store.iter().map(use_of).collect()
     }
 
-    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
-        gauges::observe(cx, &self.found()?.stores).await
+    async fn observe(&self, cx: &Context) -> Result<Observed> {
+        Ok(gauges::observe(cx, &self.found()?.stores).await?.into())
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

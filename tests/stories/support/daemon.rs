@@ -46,6 +46,13 @@ impl Daemon {
         self.http("POST", path, &headers.iter().map(|header| format!("{header}\r\n")).collect::<String>()).await
     }
 
+    /// As a browser sends a form.
+    pub async fn http_form(&self, path: &str, form: &str, headers: &[&str]) -> Response {
+        let form_is = format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n", form.len());
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        self.http("POST", path, &format!("{form_is}{headers}\r\n{form}")).await
+    }
+
     /// The value of a metric with at least these labels, now. Of several such, the sum.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         sum(&self.http_get("/metrics").await.body, name, labels)
@@ -76,7 +83,7 @@ impl Daemon {
     /// HTTP/1.0, so that the answer ends with the connection and comes in one piece. Nothing when nobody listens yet.
     async fn try_http(&self, method: &str, path: &str, headers: &str) -> Option<Response> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
-        let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+        let length = if method == "POST" && !headers.contains("Content-Length") { "Content-Length: 0\r\n" } else { "" };
         let request = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n{length}{headers}\r\n", self.port);
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
