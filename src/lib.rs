@@ -7,6 +7,7 @@
 //! | [`config`] | files -> [`config::Config`]: what each job does and when, every mistake with file and line |
 //! | [`cron`] | wall-clock schedules in a time zone, across daylight saving; pure |
 //! | [`engine`] | ring -> lock -> run -> history and metrics; knows no kind of job |
+//! | [`init`] | a config proposed for a database: what it is, what would tend it, and why |
 //! | [`kinds`] | what a job can be; plans, then applies; knows no engine |
 //! | [`store`] | where backups are kept: S3, directories |
 //! | [`pg`] | connections as libpq users expect them, quoted names, the one batch engine for row work |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod cron;
 pub mod daemon;
 pub mod engine;
+pub mod init;
 pub mod kinds;
 pub mod period;
 pub mod pg;

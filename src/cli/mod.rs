@@ -3,6 +3,7 @@
 mod ask;
 mod backup;
 mod check;
+mod init;
 mod man;
 mod output;
 mod past;
@@ -95,6 +96,11 @@ enum Command {
     /// List, fetch, verify and restore the backups in the stores
     #[command(after_help = "Example:\n  pgtend backup list")]
     Backup(backup::BackupArgs),
+    /// Look at a database and print a config proposed for it, with the reasons
+    #[command(
+        after_help = "Example:\n  pgtend init --database-url postgresql://admin@db.internal/app > pgtend.toml\n\nIt reads only. Without --database-url it goes where psql would; a password is never printed"
+    )]
+    Init(init::InitArgs),
     /// Print the JSON Schema of the config, for editors
     #[command(after_help = "Example:\n  pgtend schema > pgtend.schema.json")]
     Schema,
@@ -154,6 +160,9 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
         }
         _ => {}
     }
+    if let Command::Init(args) = &command {
+        return ended(init::init(args).await);
+    }
     let json_check = matches!(&command, Command::Check(check) if check.json);
     let path = match config::locate(args.config.as_deref()) {
         Ok(path) => path,
@@ -190,8 +199,14 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
         Command::History(args) => past::history(&config, &args).await,
         Command::Trigger(args) => ask::trigger(&config, &args).await,
         Command::Backup(args) => backup::backup(&config, &args).await,
-        Command::Schema | Command::Completions { .. } | Command::Man => unreachable!("these need no config"),
+        Command::Init(_) | Command::Schema | Command::Completions { .. } | Command::Man => {
+            unreachable!("these need no config")
+        }
     };
+    ended(result)
+}
+
+fn ended(result: Result<u8>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => match error.downcast_ref::<Usage>() {

@@ -11,6 +11,11 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
+/// A text of many lines, as it is.
+pub fn text(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// One JSON object, on a line of its own.
 pub fn json(value: &impl Serialize) {
     line(&serde_json::to_string(value).unwrap_or_default());

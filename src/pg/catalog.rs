@@ -63,6 +63,16 @@ pub enum OnDelete {
 }
 
 impl OnDelete {
+    /// `pg_constraint.confdeltype`.
+    pub fn of(letter: i8) -> Self {
+        match character(letter) {
+            'c' => Self::Cascade,
+            'n' => Self::SetNull,
+            'd' => Self::SetDefault,
+            _ => Self::Refuse,
+        }
+    }
+
     pub const fn sql(self) -> &'static str {
         match self {
             OnDelete::Refuse => "ON DELETE NO ACTION",
@@ -179,12 +189,7 @@ pub async fn references(client: &Client, oid: u32) -> Result<Vec<Reference>> {
             Ok(Reference {
                 constraint: row.get(0),
                 table: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2))?,
-                on_delete: match character(row.get(3)) {
-                    'c' => OnDelete::Cascade,
-                    'n' => OnDelete::SetNull,
-                    'd' => OnDelete::SetDefault,
-                    _ => OnDelete::Refuse,
-                },
+                on_delete: OnDelete::of(row.get(3)),
                 columns: idents(row.get(4))?,
                 referenced: idents(row.get(5))?,
                 operators: row.get(6),

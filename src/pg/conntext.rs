@@ -139,6 +139,58 @@ fn hosts(places: &str, pairs: &mut Vec<(String, String)>) -> Result<(), Conninfo
     Ok(())
 }
 
+/// The URL of these pairs, which [`pairs`] reads back: `user` and the rest in their places, what has none as parameters.
+pub(super) fn written(pairs: &[(&str, &str)]) -> String {
+    let value = |key: &str| pairs.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
+    let mut url = String::from("postgresql://");
+    if let Some(user) = value("user") {
+        url.push_str(&format!("{}@", encode(user, "")));
+    }
+    // A socket's directory, an address beside its name, and a list with gaps have no place there.
+    let places = value("host").filter(|_| value("hostaddr").is_none()).and_then(|hosts| places(hosts, value("port")));
+    url.push_str(places.as_deref().unwrap_or_default());
+    if let Some(dbname) = value("dbname") {
+        url.push_str(&format!("/{}", encode(dbname, "")));
+    }
+    let placed = |key: &str| matches!(key, "user" | "dbname") || places.is_some() && matches!(key, "host" | "port");
+    let others = pairs.iter().filter(|(key, _)| !placed(key));
+    let others: Vec<String> = others.map(|(key, value)| format!("{key}={}", encode(value, "/,:"))).collect();
+    if !others.is_empty() {
+        url.push_str(&format!("?{}", others.join("&")));
+    }
+    url
+}
+
+/// `host:port,host:port`
+fn places(hosts: &str, ports: Option<&str>) -> Option<String> {
+    let hosts: Vec<&str> = hosts.split(',').collect();
+    let ports: Vec<&str> = ports.map(|ports| ports.split(',').collect()).unwrap_or_default();
+    let place = |(at, host): (usize, &&str)| {
+        let port = if ports.len() == 1 { ports.first() } else { ports.get(at) };
+        let port = port.filter(|port| !port.is_empty()).map_or_else(String::new, |port| format!(":{port}"));
+        let host = if host.contains(':') { format!("[{host}]") } else { encode(host, "") };
+        format!("{host}{port}")
+    };
+    let address = |host: &str| host.chars().all(|c| c.is_ascii_hexdigit() || ":.".contains(c));
+    let plain = |host: &&str| !host.is_empty() && !host.starts_with('/') && (!host.contains(':') || address(host));
+    let port = |port: &&str| port.bytes().all(|b| b.is_ascii_digit());
+    (hosts.iter().all(plain) && ports.iter().all(port))
+        .then(|| hosts.iter().enumerate().map(place).collect::<Vec<_>>().join(","))
+}
+
+fn encode(text: &str, also: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if byte.is_ascii_alphanumeric() || "-._~".contains(c) || also.contains(c) {
+            encoded.push(c);
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 fn decode(text: &str) -> Result<String, ConninfoError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -167,6 +219,8 @@ fn decode(text: &str) -> Result<String, ConninfoError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(text: &str, expect: &[(&str, &str)]) {
@@ -204,6 +258,43 @@ mod tests {
         check("host = h  port=1", &[("host", "h"), ("port", "1")]);
         check(r"password='it\'s \\ mine' user=''", &[("password", r"it's \ mine"), ("user", "")]);
         check(r"password=a\ b options='-c x=y'", &[("password", "a b"), ("options", "-c x=y")]);
+    }
+
+    #[test]
+    fn a_url_is_written_as_people_write_it() {
+        let check = |pairs: &[(&str, &str)], expect: &str| assert_eq!(written(pairs), expect);
+        check(&[("user", "a")], "postgresql://a@");
+        check(&[("dbname", "app"), ("user", "a")], "postgresql://a@/app");
+        check(
+            &[("dbname", "my app"), ("host", "db.internal"), ("port", "6000"), ("sslmode", "require"), ("user", "a@b")],
+            "postgresql://a%40b@db.internal:6000/my%20app?sslmode=require",
+        );
+        check(
+            &[("dbname", "app"), ("host", "/run/pg"), ("port", "6000"), ("user", "a")],
+            "postgresql://a@/app?host=/run/pg&port=6000",
+        );
+        check(
+            &[("dbname", "app"), ("host", "::1,h2"), ("port", "6000,"), ("user", "a")],
+            "postgresql://a@[::1]:6000,h2/app",
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            user in "[^\0]{1,10}",
+            dbname in "[^\0]{1,10}",
+            host in "[a-z/.:%]{1,8}",
+            options in proptest::option::of("[^\0]{1,10}"),
+        ) {
+            let mut meant = vec![("dbname", dbname.as_str()), ("host", host.as_str()), ("port", "6000"), ("user", user.as_str())];
+            meant.extend(options.as_deref().map(|options| ("options", options)));
+            let mut read = pairs(&written(&meant)).unwrap();
+            read.sort();
+            let mut meant: Vec<(String, String)> = meant.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            meant.sort();
+            prop_assert_eq!(read, meant);
+        }
     }
 
     #[test]

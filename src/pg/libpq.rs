@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Conninfo;
+use super::conntext::written;
 use super::keywords::{KEYWORDS, Use};
 use super::passfile::Password;
 
@@ -44,6 +45,27 @@ impl Conninfo {
         options.push_str(&format!(" -c {name}={value}"));
         with.config.options(options.trim());
         with
+    }
+
+    /// The way to this database as a URL, whole, whatever the environment is where it is read; but without the password.
+    pub fn url(&self) -> String {
+        let used = |name: &str| KEYWORDS.iter().any(|keyword| keyword.name == name && keyword.used == Use::Yes);
+        let mut pairs: Vec<(&str, &str)> = self.said.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        pairs.retain(|(name, value)| {
+            !value.is_empty() && used(name) && !matches!(*name, "user" | "dbname" | "password")
+        });
+        pairs.push(("user", &self.user));
+        pairs.push(("dbname", &self.dbname));
+        written(&pairs)
+    }
+
+    /// Where the password stands, unless it is in a file; in words.
+    pub fn password_source(&self) -> Option<&'static str> {
+        match &self.password {
+            Password::Given(_) => Some("the URL"),
+            Password::Environment(_) => Some("PGPASSWORD"),
+            Password::File { .. } | Password::Passfile(_) => None,
+        }
     }
 
     /// The same way to another database.

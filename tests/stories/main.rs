@@ -25,6 +25,7 @@ mod fixtures;
 mod health;
 mod history;
 mod http;
+mod init;
 mod looking;
 mod many_databases;
 mod metrics;

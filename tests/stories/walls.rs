@@ -11,18 +11,19 @@ const LONGEST_FILE: usize = 500;
 /// `main -> cli -> daemon -> engine -> kinds -> pg, store -> run, clock, period`: who must not know whom. `config` builds
 /// definitions out of kinds, so it is above them.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("kinds", &["engine", "daemon", "cli", "config"]),
-    ("pg", &["store", "kinds", "engine", "daemon", "cli", "config"]),
-    ("store", &["pg", "kinds", "engine", "daemon", "cli", "config"]),
-    ("engine", &["daemon", "cli"]),
-    ("config", &["engine", "daemon", "cli"]),
-    ("daemon", &["cli"]),
+    ("kinds", &["init", "engine", "daemon", "cli", "config"]),
+    ("pg", &["store", "kinds", "init", "engine", "daemon", "cli", "config"]),
+    ("store", &["pg", "kinds", "init", "engine", "daemon", "cli", "config"]),
+    ("init", &["engine", "daemon", "cli"]),
+    ("engine", &["init", "daemon", "cli"]),
+    ("config", &["init", "engine", "daemon", "cli"]),
+    ("daemon", &["init", "cli"]),
     ("run", UPPER),
     ("clock", UPPER),
     ("period", UPPER),
     ("cron", UPPER),
 ];
-const UPPER: &[&str] = &["pg", "store", "kinds", "config", "engine", "daemon", "cli"];
+const UPPER: &[&str] = &["pg", "store", "kinds", "init", "config", "engine", "daemon", "cli"];
 
 /// What a `plan.rs` must not touch: it is given what was found, and says what to do.
 const IO: &[&str] = &[

@@ -46,7 +46,7 @@ impl Kind for Health {
     }
 
     /// What the last run has read, and when that was; on a standby also how far it is behind, which nobody else can tell.
-    async fn observe(&self, cx: &Context) -> Result<Vec<Gauge>> {
+    async fn observe(&self, cx: &Context) -> Result<Observed> {
         let session = cx.own_session().await?;
         let mut gauges = Vec::new();
         if let Some((at, read)) = reading::read(cx, &session).await? {
@@ -57,7 +57,7 @@ impl Kind for Health {
             gauges.extend(replay(&session).await?);
         }
         session.close().await;
-        Ok(gauges)
+        Ok(gauges.into())
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {

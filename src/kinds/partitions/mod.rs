@@ -9,6 +9,7 @@
 //! | facts, policy, now -> actions and notes; pure | `plan`: all tables; `wanted`: one of them |
 //! | one partition, one transaction: create apart, attach | `create`, `apart`, `written` |
 //! | rows of the new period in the default partition | `default_rows` |
+//! | what a person would write of the partitions there are; pure | `infer` |
 //! | what would go wrong; how far the partitions reach | `check`, `runway`, `observe` |
 
 pub mod apart;
@@ -20,6 +21,7 @@ pub mod default_rows;
 pub mod every;
 pub mod facts;
 pub mod format;
+pub mod infer;
 pub mod key;
 pub mod mark;
 pub mod name;

@@ -31,6 +31,25 @@ pub struct Refusal {
 /// # Errors
 /// The catalog cannot be read.
 pub async fn survey(session: &Session, tables: &[TableName]) -> Result<Vec<Surveyed>> {
+    look(session, tables, Depth::Rows).await
+}
+
+/// The same by the catalog alone: no table is opened, so that nobody can wait for us. Whether a default partition has rows
+/// stays unknown, and nobody looks for leftovers.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub async fn catalog_alone(session: &Session, tables: &[TableName]) -> Result<Vec<Surveyed>> {
+    look(session, tables, Depth::Catalog).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Catalog,
+    Rows,
+}
+
+async fn look(session: &Session, tables: &[TableName], depth: Depth) -> Result<Vec<Surveyed>> {
     let mut found = parents(session, tables).await?;
     let mut parents: Vec<&mut Parent> = found.values_mut().filter_map(|found| found.as_mut().ok()).collect();
     let oids: Vec<u32> = parents.iter().map(|parent| parent.facts.oid).collect();
@@ -38,8 +57,10 @@ pub async fn survey(session: &Session, tables: &[TableName]) -> Result<Vec<Surve
         partitions(session, &oids, &mut parents).await?;
         references(session, &oids, &mut parents).await?;
         triggers(session, &mut parents).await?;
-        leftovers(session, &mut parents).await?;
-        rows::look(session, &mut parents).await?;
+        if depth == Depth::Rows {
+            leftovers(session, &mut parents).await?;
+            rows::look(session, &mut parents).await?;
+        }
     }
     let strangers: Vec<&TableName> =
         tables.iter().enumerate().filter(|(place, _)| !found.contains_key(place)).map(|(_, table)| table).collect();

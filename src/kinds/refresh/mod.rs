@@ -13,7 +13,7 @@ pub mod config;
 pub mod facts;
 mod gauges;
 pub mod plan;
-mod survey;
+pub mod survey;
 
 use anyhow::{Result, anyhow};
 

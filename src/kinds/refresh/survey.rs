@@ -21,6 +21,28 @@ pub async fn facts(session: &Session, cx: &Context, refresh: &Refresh) -> Result
         Some(names) => names.into_iter().cloned().collect(),
         None => all(session).await?.into_iter().filter(|view| !refresh.excludes(view)).collect(),
     };
+    let mut facts = look(session, names).await?;
+    for row in session.query(include_str!("reads.sql"), &[]).await.context("look up what the views are made from")? {
+        let (view, under): (u32, u32) = (row.get(0), row.get(1));
+        facts.reads.entry(view).or_default().insert(under);
+        facts.names.insert(under, TableName::found(row.get::<_, String>(2), row.get::<_, String>(3))?);
+    }
+    if refresh.skip_unchanged {
+        changes(session, cx, &mut facts).await?;
+    }
+    Ok(facts)
+}
+
+/// Every materialized view there is, by the catalog alone.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub async fn every_view(session: &Session) -> Result<Vec<View>> {
+    Ok(look(session, all(session).await?).await?.views)
+}
+
+/// Each by itself, without what they are made from.
+async fn look(session: &Session, names: Vec<TableName>) -> Result<Facts> {
     let row = session.query_one("SELECT current_user::text, current_database()::text", &[]).await?;
     let (role, database) = (Ident::found(row.get::<_, String>(0))?, Ident::found(row.get::<_, String>(1))?);
     let mut facts = Facts { database: database.to_string(), ..Facts::default() };
@@ -37,14 +59,6 @@ pub async fn facts(session: &Session, cx: &Context, refresh: &Refresh) -> Result
             Ok(view) => facts.views.push(view),
             Err(refusal) => facts.refused.push((name, refusal)),
         }
-    }
-    for row in session.query(include_str!("reads.sql"), &[]).await.context("look up what the views are made from")? {
-        let (view, under): (u32, u32) = (row.get(0), row.get(1));
-        facts.reads.entry(view).or_default().insert(under);
-        facts.names.insert(under, TableName::found(row.get::<_, String>(2), row.get::<_, String>(3))?);
-    }
-    if refresh.skip_unchanged {
-        changes(session, cx, &mut facts).await?;
     }
     Ok(facts)
 }
