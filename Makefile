@@ -1,16 +1,20 @@
 # What there is to do here, for people and for CI. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench deps clean
+.PHONY: help demo test test-systemd lint fmt bench deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand
 	@scripts/demo.sh
 
 test: ## install what the tests need, and run them all, on every PostgreSQL major there is
 	@scripts/test.sh
+
+test-systemd: ## boot a systemd in a container, and see the units at work there; needs root, takes 15 seconds
+	@cargo build --locked --quiet
+	@scripts/test_systemd.sh target/debug/pgtend
 
 lint: ## formatting, clippy, shell scripts
 	@scripts/lint.sh

@@ -24,18 +24,30 @@ trap 'rm -f "$log"' EXIT
 status=0
 cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
+# What only a running systemd can show. Somebody who asks for certain tests asks for those.
+systemd=
+if [ $# -eq 0 ]; then
+    outcome=0
+    { cargo build --locked --quiet && scripts/test_systemd.sh "${CARGO_TARGET_DIR:-target}/debug/pgtend"; } || outcome=$?
+    case $outcome in
+    0) systemd=", the units under systemd too" ;;
+    77) systemd=", the units under systemd SKIPPED" ;;
+    *) systemd=", the units under systemd FAILED" && status=1 ;;
+    esac
+fi
+
 servers=$(
     for postgres in /usr/lib/postgresql/*/bin/postgres .cache/majors/[0-9]*/bin/postgres; do
         # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
         [ -x "$postgres" ] && "$postgres" --version | cut -d ' ' -f 3
     done | sort -Vu | paste -sd ' '
 )
-awk -v servers="$servers" -v limit="${PGTEND_TEST_MAJORS:-}" '
+awk -v servers="$servers" -v systemd="$systemd" -v limit="${PGTEND_TEST_MAJORS:-}" '
     /^test result:/ { passed += $4; failed += $6; ignored += $8; binaries++ }
     END {
         printf "\n%d passed, %d failed, %d ignored; PostgreSQL %s", passed, failed, ignored, servers
         if (limit != "") printf ", limited to %s", limit
-        print ""
+        print systemd
     }
 ' "$log"
 grep -E '^test .* \.\.\. FAILED$' "$log" || true
