@@ -17,6 +17,7 @@ use crate::config::Definition;
 use crate::cron::stable_fraction;
 use crate::engine::history::{self, Standing};
 use crate::engine::request::{self, Request};
+use crate::engine::status::success_due;
 use crate::engine::{Engine, labels};
 use crate::period::Period;
 use crate::pg::{Link, explain, settings};
@@ -289,10 +290,13 @@ impl Watcher {
             history::standings(&link.client, &self.names()).await
         };
         let standings = self.unless_refused(asked.await)?;
+        let (metrics, now) = (&self.engine.shared.metrics, self.engine.shared.clock.host());
+        let none = Standing::default();
         for job in &self.jobs {
             if let Some(standing) = standings.get(&job.name) {
-                self.engine.shared.metrics.standing(labels(job), standing);
+                metrics.standing(labels(job), standing);
             }
+            metrics.success_due(labels(job), success_due(job, standings.get(&job.name).unwrap_or(&none), now));
         }
         self.board.write().standings.extend(standings.clone());
         Ok(standings)

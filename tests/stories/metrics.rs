@@ -17,6 +17,7 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_job_last_run_timestamp_seconds", Some("")),
     ("pgtend_job_last_success_timestamp_seconds", Some("")),
     ("pgtend_job_next_run_timestamp_seconds", Some("")),
+    ("pgtend_job_success_due_timestamp_seconds", Some("")),
     ("pgtend_job_consecutive_failures", Some("")),
     ("pgtend_rows_deleted_total", Some("table")),
     ("pgtend_objects_deleted_total", Some("table")),
