@@ -1,7 +1,7 @@
 # What there is to do here, for people and for CI. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-systemd lint fmt bench deps clean
+.PHONY: help demo test test-systemd deb lint fmt bench deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,9 +12,11 @@ demo: ## see the daemon at work on a throwaway database; needs nothing but Rust 
 test: ## install what the tests need, and run them all, on every PostgreSQL major there is
 	@scripts/test.sh
 
-test-systemd: ## boot a systemd in a container, and see the units at work there; needs root, takes 15 seconds
-	@cargo build --locked --quiet
-	@scripts/test_systemd.sh target/debug/pgtend
+test-systemd: ## boot a systemd in a container, and see the units at work there; needs root, takes half a minute
+	@scripts/test_units.sh
+
+deb: ## make a Debian package; needs cargo-deb (cargo install --locked cargo-deb)
+	@scripts/deb.sh
 
 lint: ## formatting, clippy, shell scripts
 	@scripts/lint.sh
@@ -29,9 +31,10 @@ bench: ## measure: prints ratios and versions, asserts nothing; takes two hours,
 	@scripts/bench_backup.sh
 	@scripts/bench_export.sh
 
-deps: ## install what the tests need: Debian packages; newer PostgreSQL majors and an S3 server into .cache
+deps: ## install what the tests need: Debian packages; newer PostgreSQL majors, an S3 server and checkers into .cache
 	@scripts/deps.sh
 	@scripts/moto.sh
+	@scripts/checkers.sh
 	@scripts/majors.sh
 
 clean: ## remove what was built and fetched

@@ -10,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/deps.sh
 scripts/moto.sh
+scripts/checkers.sh
 # Somebody who names the majors may have no use for the ones that would be fetched.
 if [ -z "${PGTEND_TEST_MAJORS:-}" ]; then
     scripts/majors.sh
@@ -28,7 +29,7 @@ cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 systemd=
 if [ $# -eq 0 ]; then
     outcome=0
-    { cargo build --locked --quiet && scripts/test_systemd.sh "${CARGO_TARGET_DIR:-target}/debug/pgtend"; } || outcome=$?
+    scripts/test_units.sh || outcome=$?
     case $outcome in
     0) systemd=", the units under systemd too" ;;
     77) systemd=", the units under systemd SKIPPED" ;;

@@ -250,6 +250,48 @@ is ActiveState active pgtend@other || die "pgtend@other is not active"
 inside systemctl stop pgtend@other
 say "pgtend@other ran"
 
+# --- a package that is replaced, removed, and purged --------------------------------------------------------------------
+
+if [ -n "$package" ]; then
+    dpkg_inside() {
+        inside env DEBIAN_FRONTEND=noninteractive dpkg "$@" >"$work/dpkg.log" 2>&1 ||
+            { cat "$work/dpkg.log" >&2; die "dpkg $1"; }
+    }
+    [ "$(property UnitFileState)" = disabled ] || die "it was enabled by its installation"
+    for page in /usr/share/man/man1/pgtend.1.gz /usr/share/bash-completion/completions/pgtend /usr/share/doc/pgtend/examples/pgtend.toml; do
+        [ -s "$tree$page" ] || die "the package has no $page"
+    done
+    inside pgtend --config /usr/share/doc/pgtend/examples/pgtend.toml check --offline >/dev/null || die "the example is not valid"
+
+    inside systemctl start pgtend pgtend@other
+    before=$(property MainPID)
+    # The same again, as a later version.
+    dpkg-deb --raw-extract "$package" "$work/next"
+    sed -i 's/^Version: .*/&.1/' "$work/next/DEBIAN/control"
+    dpkg-deb --build -Znone "$work/next" "$tree/var/tmp/next.deb" >/dev/null
+    dpkg_inside --install /var/tmp/next.deb
+    is ActiveState active || die "it does not run after an upgrade"
+    [ "$(property MainPID)" != "$before" ] || die "the old version went on after an upgrade"
+    [ -s "$tree/etc/pgtend/pgtend.toml" ] || die "an upgrade has taken the config"
+
+    dpkg_inside --remove pgtend
+    is ActiveState inactive || die "it runs although it was removed"
+    is ActiveState inactive pgtend@other || die "an instance runs although it was removed"
+    [ ! -e "$tree/usr/bin/pgtend" ] || die "the program was left behind"
+    [ -s "$tree/etc/pgtend/pgtend.toml" ] || die "its removal has taken the config"
+    dpkg_inside --purge pgtend
+    [ -s "$tree/etc/pgtend/pgtend.toml" ] || die "a purge has taken the config"
+    [ -n "$(find "$tree/var/lib/pgtend/store" -name manifest.json)" ] || die "a purge has taken a backup"
+
+    # Where nobody has written anything, nothing is left.
+    rm -rf "$tree"/etc/pgtend/* "$tree"/var/lib/pgtend/*
+    dpkg_inside --install /var/tmp/next.deb
+    dpkg_inside --purge pgtend
+    [ ! -e "$tree/etc/pgtend" ] || die "a purge has left /etc/pgtend, empty"
+    [ ! -e "$tree/var/lib/pgtend" ] || die "a purge has left /var/lib/pgtend, empty"
+    say "the package was installed, replaced, removed and purged"
+fi
+
 inside systemctl poweroff >/dev/null 2>&1 || true
 wait "$nspawn" 2>/dev/null || true
 nspawn=
