@@ -86,7 +86,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$work/layers/upper,workdir=$wor
     skip "the kernel has no overlay for us"
 tree=$work/layers/root
 
-rm -f "$tree/etc/machine-id"
+# A machine that is a container itself may forbid packages to start anything.
+rm -f "$tree/etc/machine-id" "$tree/usr/sbin/policy-rc.d"
 # What this machine would start for itself is not wanted; the first of these would wait for a network for two minutes.
 for unit in systemd-networkd-wait-online systemd-networkd postgresql pgbouncer prometheus; do
     ln -sf /dev/null "$tree/etc/systemd/system/$unit.service"
@@ -243,6 +244,7 @@ say "stopped: its run is recorded as cancelled, nothing is left"
 # --- several on one host ------------------------------------------------------------------------------------------------
 
 sed -e '/^password_file/d' -e 's#/var/lib/pgtend/store#/var/lib/pgtend/other/store#' "$tree/etc/pgtend/pgtend.toml" >"$work/other.toml"
+printf '[http]\nlisten = "127.0.0.1:9935"\n' >>"$work/other.toml"
 install -m 644 "$work/other.toml" "$tree/etc/pgtend/other.toml"
 inside systemctl start pgtend@other || die "pgtend@other did not start"
 is ActiveState active pgtend@other || die "pgtend@other is not active"
@@ -264,7 +266,7 @@ if [ -n "$package" ]; then
     inside pgtend --config /usr/share/doc/pgtend/examples/pgtend.toml check --offline >/dev/null || die "the example is not valid"
 
     inside systemctl start pgtend pgtend@other
-    before=$(property MainPID)
+    before=$(property MainPID) before_other=$(property MainPID pgtend@other)
     # The same again, as a later version.
     dpkg-deb --raw-extract "$package" "$work/next"
     sed -i 's/^Version: .*/&.1/' "$work/next/DEBIAN/control"
@@ -272,6 +274,8 @@ if [ -n "$package" ]; then
     dpkg_inside --install /var/tmp/next.deb
     is ActiveState active || die "it does not run after an upgrade"
     [ "$(property MainPID)" != "$before" ] || die "the old version went on after an upgrade"
+    is ActiveState active pgtend@other || die "an instance does not run after an upgrade"
+    [ "$(property MainPID pgtend@other)" != "$before_other" ] || die "an instance went on by the old version"
     [ -s "$tree/etc/pgtend/pgtend.toml" ] || die "an upgrade has taken the config"
 
     dpkg_inside --remove pgtend
