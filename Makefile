@@ -1,10 +1,10 @@
 # What there is to do here, for people and for CI. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ui lint fmt bench deps clean
+.PHONY: help demo test test-ui test-systemd deb lint fmt bench deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand
 	@scripts/demo.sh
@@ -14,7 +14,13 @@ test: ## install what the tests need, and run them all, on every PostgreSQL majo
 
 test-ui: ## look at the status page with a real browser, narrow and wide, light and dark, by keyboard
 	@scripts/deps.sh ui
-	@scripts/test_ui.sh
+	@scripts/test_ui.sh || [ $$? -eq 77 ]
+
+test-systemd: ## boot a systemd in a container, and see the units at work there; needs root, takes half a minute
+	@scripts/test_units.sh || [ $$? -eq 77 ]
+
+deb: ## make a Debian package; needs cargo-deb (cargo install --locked cargo-deb)
+	@scripts/deb.sh
 
 lint: ## formatting, clippy, shell scripts
 	@scripts/lint.sh
@@ -30,9 +36,10 @@ bench: ## measure: prints ratios and versions, asserts nothing; takes two hours,
 	@scripts/bench_export.sh
 	@scripts/bench_health.sh
 
-deps: ## install what the tests need: Debian packages; newer PostgreSQL majors and an S3 server into .cache
+deps: ## install what the tests need: Debian packages; newer PostgreSQL majors, an S3 server and checkers into .cache
 	@scripts/deps.sh
 	@scripts/moto.sh
+	@scripts/checkers.sh
 	@scripts/majors.sh
 
 clean: ## remove what was built and fetched

@@ -68,6 +68,9 @@ test)
     have_pgbouncer || missing+=(pgbouncer)
     have_faketime || missing+=(faketime)
     have promtool || missing+=(prometheus)
+    # systemd-analyze reads the units; systemd-nspawn boots a systemd that runs them.
+    have systemd-analyze || missing+=(systemd)
+    have systemd-nspawn || missing+=(systemd-container)
     have shellcheck || missing+=(shellcheck)
     # What opens backups by hand.
     have age || missing+=(age)

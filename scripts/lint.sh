@@ -8,7 +8,7 @@ cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 
 if command -v shellcheck >/dev/null 2>&1; then
-    shellcheck --external-sources scripts/*.sh .ci/run
+    shellcheck --external-sources scripts/*.sh deploy/compose/*.sh debian/* .ci/run
 else
     echo "lint: shellcheck is not installed (scripts/deps.sh installs it); the shell scripts were not looked over" >&2
 fi

@@ -10,6 +10,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/deps.sh
 scripts/moto.sh
+scripts/checkers.sh
 # Somebody who names the majors may have no use for the ones that would be fetched.
 if [ -z "${PGTEND_TEST_MAJORS:-}" ]; then
     scripts/majors.sh
@@ -24,10 +25,22 @@ trap 'rm -f "$log"' EXIT
 status=0
 cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
-# What is chosen by name are stories.
+# What stories cannot tell; somebody who asks for certain tests asks for those.
+extras=
+look() {
+    local what=$1 outcome=0
+    shift
+    "$@" || outcome=$?
+    case $outcome in
+    0) extras+=", $what" ;;
+    77) extras+=", $what SKIPPED" ;;
+    *) extras+=", $what FAILED" && status=1 ;;
+    esac
+}
 if [ $# -eq 0 ]; then
+    look "units under systemd" scripts/test_units.sh
     scripts/deps.sh ui
-    scripts/test_ui.sh || status=$?
+    look "page in a browser" scripts/test_ui.sh
 fi
 
 servers=$(
@@ -36,12 +49,12 @@ servers=$(
         [ -x "$postgres" ] && "$postgres" --version | cut -d ' ' -f 3
     done | sort -Vu | paste -sd ' '
 )
-awk -v servers="$servers" -v limit="${PGTEND_TEST_MAJORS:-}" '
+awk -v servers="$servers" -v extras="$extras" -v limit="${PGTEND_TEST_MAJORS:-}" '
     /^test result:/ { passed += $4; failed += $6; ignored += $8; binaries++ }
     END {
         printf "\n%d passed, %d failed, %d ignored; PostgreSQL %s", passed, failed, ignored, servers
         if (limit != "") printf ", limited to %s", limit
-        print ""
+        print extras
     }
 ' "$log"
 grep -E '^test .* \.\.\. FAILED$' "$log" || true

@@ -15,7 +15,7 @@ pictures=${1:-}
 
 if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
     printf '\nui: SKIPPED, the status page was seen by no browser: Debian'\''s packages chromium and chromium-driver are missing\n\n'
-    exit 0
+    exit 77
 fi
 scripts/axe.sh
 

@@ -18,6 +18,7 @@ use crate::config::Definition;
 use crate::cron::stable_fraction;
 use crate::engine::history::{self, Standing};
 use crate::engine::request::{self, Request};
+use crate::engine::status::success_due;
 use crate::engine::{Engine, JobStatus, labels};
 use crate::period::Period;
 use crate::pg::{Link, explain, settings};
@@ -303,10 +304,13 @@ impl Watcher {
             Ok((history::standings(&link.client, &names).await?, history::pasts(&link.client, &names).await?))
         };
         let (standings, pasts) = self.unless_refused(asked.await)?;
+        let (metrics, now) = (&self.engine.shared.metrics, self.engine.shared.clock.host());
+        let none = Standing::default();
         for job in &self.jobs {
             if let Some(standing) = standings.get(&job.name) {
-                self.engine.shared.metrics.standing(labels(job), standing);
+                metrics.standing(labels(job), standing);
             }
+            metrics.success_due(labels(job), success_due(job, standings.get(&job.name).unwrap_or(&none), now));
         }
         let mut board = self.board.write();
         board.standings.extend(standings.clone());

@@ -36,6 +36,10 @@ pub struct Standing {
     pub last_trigger: Option<Trigger>,
     pub last_attempt: i32,
     pub last_success_at: Option<DateTime<Utc>>,
+    /// Up to when the last success has done what was due.
+    pub succeeded_until: Option<DateTime<Utc>>,
+    /// Of the oldest run that is remembered, whatever became of it.
+    pub first_started_at: Option<DateTime<Utc>>,
     /// The newest due time that any daemon has begun.
     pub last_due_at: Option<DateTime<Utc>>,
     pub running_since: Option<DateTime<Utc>>,
@@ -287,6 +291,8 @@ fn standing(row: &Row) -> Standing {
         last_trigger: word("last_trigger").and_then(|word| Trigger::parse(&word)),
         last_attempt: row.get::<_, Option<i32>>("last_attempt").unwrap_or_default(),
         last_success_at: row.get("last_success_at"),
+        succeeded_until: row.get("succeeded_until"),
+        first_started_at: row.get("first_started_at"),
         last_due_at: row.get("last_due_at"),
         running_since: row.get("running_since"),
         running_on: row.get("running_on"),

@@ -24,6 +24,7 @@ const JOB: &[&str] = &["job", "kind", "database"];
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    described: Vec<Described>,
     up: IntGaugeVec,
     config_last_reload_success: IntGauge,
     history_write_errors: IntCounter,
@@ -33,6 +34,7 @@ pub struct Metrics {
     running: IntGaugeVec,
     last_run: GaugeVec,
     last_success: GaugeVec,
+    success_due: GaugeVec,
     next_run: GaugeVec,
     consecutive_failures: IntGaugeVec,
     counted: HashMap<Counted, IntCounterVec>,
@@ -43,6 +45,13 @@ pub struct Metrics {
 
 /// Gauges and tables, by job.
 type Seen = HashMap<String, HashSet<(GaugeName, String)>>;
+
+/// What there is to know of a metric before it has a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    pub name: String,
+    pub labels: Vec<String>,
+}
 
 /// The labels of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,8 +100,9 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let duration = HistogramOpts::new("pgtend_job_duration_seconds", "How long runs took, from lock to release.")
             .buckets(vec![0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0]);
-        let metrics = Self {
+        let mut metrics = Self {
             registry: Registry::new(),
+            described: Vec::new(),
             up: metric!(
                 IntGaugeVec,
                 "pgtend_up",
@@ -135,6 +145,12 @@ impl Metrics {
                 "When the job last succeeded, in any daemon; 0 if never.",
                 JOB
             ),
+            success_due: metric!(
+                GaugeVec,
+                "pgtend_job_success_due_timestamp_seconds",
+                "When the job was or is due first since it last succeeded, in any daemon: in the past, it is overdue.",
+                JOB
+            ),
             next_run: metric!(
                 GaugeVec,
                 "pgtend_job_next_run_timestamp_seconds",
@@ -161,20 +177,29 @@ impl Metrics {
         metrics.register(metrics.running.clone());
         metrics.register(metrics.last_run.clone());
         metrics.register(metrics.last_success.clone());
+        metrics.register(metrics.success_due.clone());
         metrics.register(metrics.next_run.clone());
         metrics.register(metrics.consecutive_failures.clone());
-        for vec in metrics.counted.values() {
-            metrics.register(vec.clone());
+        for vec in metrics.counted.clone().into_values() {
+            metrics.register(vec);
         }
-        for vec in metrics.observed.values() {
-            metrics.register(vec.clone());
+        for vec in metrics.observed.clone().into_values() {
+            metrics.register(vec);
         }
         metrics.register(prometheus::process_collector::ProcessCollector::for_self());
         metrics
     }
 
-    fn register(&self, collector: impl Collector + 'static) {
+    fn register(&mut self, collector: impl Collector + 'static) {
+        let described = collector.desc().into_iter();
+        self.described
+            .extend(described.map(|one| Described { name: one.fq_name.clone(), labels: one.variable_labels.clone() }));
         self.registry.register(Box::new(collector)).expect("each metric is registered once");
+    }
+
+    /// Every metric there is, with its labels, those without a value included: what alerts and dashboards may ask for.
+    pub fn described(&self) -> &[Described] {
+        &self.described
     }
 
     /// The text that a scrape gets.
@@ -206,6 +231,7 @@ impl Metrics {
         let _ = self.running.remove_label_values(&values);
         let _ = self.last_run.remove_label_values(&values);
         let _ = self.last_success.remove_label_values(&values);
+        let _ = self.success_due.remove_label_values(&values);
         let _ = self.next_run.remove_label_values(&values);
         let _ = self.consecutive_failures.remove_label_values(&values);
         self.observed(job, &[]);
@@ -283,11 +309,19 @@ impl Metrics {
     }
 
     pub fn next_run(&self, job: Labels<'_>, at: Option<DateTime<Utc>>) {
-        match at {
-            Some(at) => self.next_run.with_label_values(&job.values()).set(timestamp(at)),
-            None => {
-                let _ = self.next_run.remove_label_values(&job.values());
-            }
+        set_or_remove(&self.next_run, job, at);
+    }
+
+    pub fn success_due(&self, job: Labels<'_>, at: Option<DateTime<Utc>>) {
+        set_or_remove(&self.success_due, job, at);
+    }
+}
+
+fn set_or_remove(gauge: &GaugeVec, job: Labels<'_>, at: Option<DateTime<Utc>>) {
+    match at {
+        Some(at) => gauge.with_label_values(&job.values()).set(timestamp(at)),
+        None => {
+            let _ = gauge.remove_label_values(&job.values());
         }
     }
 }

@@ -8,6 +8,9 @@ SELECT j.job,
        newest.trigger     AS last_trigger,
        newest.attempt     AS last_attempt,
        good.finished_at   AS last_success_at,
+       -- A clock that was behind when the run ended must not make its due time look missed.
+       greatest(good.finished_at, good.due_at) AS succeeded_until,
+       first.started_at   AS first_started_at,
        due.due_at         AS last_due_at,
        open.started_at    AS running_since,
        open.host          AS running_on,
@@ -20,11 +23,17 @@ LEFT JOIN LATERAL (
     ORDER BY r.started_at DESC LIMIT 1
 ) newest ON true
 LEFT JOIN LATERAL (
-    SELECT r.started_at, r.finished_at
+    SELECT r.started_at, r.finished_at, r.due_at
     FROM pgtend.run r
     WHERE r.job = j.job AND r.outcome = 'succeeded'
     ORDER BY r.started_at DESC LIMIT 1
 ) good ON true
+LEFT JOIN LATERAL (
+    SELECT r.started_at
+    FROM pgtend.run r
+    WHERE r.job = j.job
+    ORDER BY r.started_at LIMIT 1
+) first ON true
 LEFT JOIN LATERAL (
     SELECT r.due_at
     FROM pgtend.run r

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::history::{Standing, seconds};
 use super::schedule::{delay, missed};
 use crate::config::Definition;
+use crate::cron::Cron;
 use crate::run::{JobName, Outcome, Trigger};
 
 /// One job, as people and programs are told.
@@ -35,6 +37,19 @@ pub struct JobStatus {
     /// Whether the last run went badly and will be tried again by itself.
     #[serde(skip)]
     pub tried_again: bool,
+}
+
+/// By when the job should have succeeded next: its first due time since it last did, jitter included. In the past, it is
+/// overdue, by its own schedule and however it came to be. A job that never succeeded is counted from its first run; one that
+/// never ran owes nothing yet. Nothing without a schedule, or where the job is off.
+pub fn success_due(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let schedule = job.schedule.as_ref().filter(|_| job.enabled)?;
+    owed(schedule, job.timezone, delay(job), standing, now)
+}
+
+fn owed(schedule: &Cron, zone: Tz, delay: TimeDelta, standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let since = standing.succeeded_until.or(standing.first_started_at);
+    Some(schedule.next_after(since.unwrap_or(now - delay), zone)? + delay)
 }
 
 impl JobStatus {
@@ -75,5 +90,51 @@ impl JobStatus {
     ) -> Vec<Self> {
         let none = Standing::default();
         jobs.into_iter().map(|job| Self::new(job, standings.get(&job.name).unwrap_or(&none), now)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        format!("2026-07-{text}Z").parse().unwrap()
+    }
+
+    /// Of a job at three each night, five minutes late by its jitter, as it stands at the given time.
+    fn due(succeeded_until: Option<&str>, first_started_at: Option<&str>, now: &str) -> String {
+        let standing = Standing {
+            succeeded_until: succeeded_until.map(at),
+            first_started_at: first_started_at.map(at),
+            ..Standing::default()
+        };
+        let due = owed(&"0 3 * * *".parse().unwrap(), Tz::UTC, TimeDelta::minutes(5), &standing, at(now)).unwrap();
+        due.format("%dT%H:%M").to_string()
+    }
+
+    #[test]
+    fn success_is_due_at_the_first_time_since_the_last_one() {
+        assert_eq!(due(Some("01T03:07:00"), Some("01T03:05:00"), "01T12:00:00"), "02T03:05");
+        // However many times went by, and whatever time it is: it has been overdue since the first of them.
+        assert_eq!(due(Some("01T03:07:00"), Some("01T03:05:00"), "09T12:00:00"), "02T03:05");
+        // By hand, in the middle of the day.
+        assert_eq!(due(Some("08T15:00:00"), Some("01T03:05:00"), "09T01:00:00"), "09T03:05");
+    }
+
+    #[test]
+    fn a_job_that_never_succeeded_is_overdue_from_its_second_time_on() {
+        assert_eq!(due(None, Some("01T03:05:00"), "05T12:00:00"), "02T03:05");
+    }
+
+    #[test]
+    fn a_job_that_never_ran_owes_nothing_yet() {
+        assert_eq!(due(None, None, "05T12:00:00"), "06T03:05");
+        assert_eq!(due(None, None, "05T03:04:00"), "05T03:05", "its time has passed, its jitter has not");
+    }
+
+    #[test]
+    fn a_run_that_ended_before_its_due_time_by_a_clock_that_was_behind_was_that_times_run() {
+        // `succeeded_until` is then the due time itself.
+        assert_eq!(due(Some("02T03:00:00"), Some("01T03:05:00"), "02T04:00:00"), "03T03:05");
     }
 }

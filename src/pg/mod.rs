@@ -28,6 +28,7 @@ pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
 pub use fence::Fence;
 pub use ident::{Ident, TableName};
+pub use passfile::readable_by_others;
 pub use pattern::Pattern;
 pub use pooler::TransactionPooler;
 pub use refusal::ConnectError;

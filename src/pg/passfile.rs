@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
@@ -85,7 +85,17 @@ impl fmt::Debug for Password {
 }
 
 fn others_may_read(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+    fs::metadata(path).is_ok_and(|metadata| readable_by_others(&metadata))
+}
+
+/// Whether more than its owner may read a secret. The group may, where root has given it the file, as for a client's key in
+/// libpq: so are secrets mounted into containers.
+pub fn readable_by_others(metadata: &fs::Metadata) -> bool {
+    beyond_owner(metadata.uid(), metadata.permissions().mode())
+}
+
+const fn beyond_owner(owner: u32, mode: u32) -> bool {
+    mode & (if owner == 0 { 0o004 } else { 0o044 }) != 0
 }
 
 fn whole_file(path: &Path) -> Result<SecretString, PasswordError> {
@@ -164,6 +174,20 @@ mod tests {
     fn check(content: &str, host: &str, expect: Option<&str>) {
         let found = find(content.as_bytes(), host, 5432, "app", "anna");
         assert_eq!(found.as_ref().map(secrecy::ExposeSecret::expose_secret), expect, "{host} in {content:?}");
+    }
+
+    #[test]
+    fn a_secret_is_for_its_owner_and_for_a_group_that_root_has_given_it_to() {
+        for (owner, mode, expect) in [
+            (10, 0o600, false),
+            (10, 0o640, true),
+            (10, 0o604, true),
+            (0, 0o440, false),
+            (0, 0o640, false),
+            (0, 0o644, true),
+        ] {
+            assert_eq!(beyond_owner(owner, mode), expect, "{owner} {mode:o}");
+        }
     }
 
     #[test]

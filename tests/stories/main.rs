@@ -17,6 +17,7 @@ mod command;
 mod command_line;
 mod connections;
 mod daylight_saving;
+mod deploy;
 mod due_times;
 mod dying;
 mod expire;

@@ -17,6 +17,7 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_job_last_run_timestamp_seconds", Some("")),
     ("pgtend_job_last_success_timestamp_seconds", Some("")),
     ("pgtend_job_next_run_timestamp_seconds", Some("")),
+    ("pgtend_job_success_due_timestamp_seconds", Some("")),
     ("pgtend_job_consecutive_failures", Some("")),
     ("pgtend_rows_deleted_total", Some("table")),
     ("pgtend_objects_deleted_total", Some("table")),
@@ -273,4 +274,27 @@ async fn promtool_has_nothing_to_say() {
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+/// A week without success is much for an hourly job and nothing for a yearly one.
+#[tokio::test]
+async fn a_job_that_is_overdue_says_so_by_its_own_schedule() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let program = Pgtend::tending(
+        &db,
+        "[jobs.yearly]\nschedule = \"@yearly\"\ncatch_up = false\n[jobs.yearly.sql]\nstatements = [\"select 1\"]\n\
+         [jobs.by-hand.sql]\nstatements = [\"select 1\"]\n",
+    );
+    program.run(["run", "yearly"]).await.exits(0);
+    db.execute("update pgtend.run set started_at = '2020-05-01Z', finished_at = '2020-05-01Z'").await;
+    let daemon = program.daemon().ready().await;
+    let (gauge, yearly) = ("pgtend_job_success_due_timestamp_seconds", [("job", "yearly")]);
+    let new_year_2021 = 1_609_459_200.0;
+    daemon.wait_for_metric(gauge, &yearly, new_year_2021).await;
+    assert_eq!(daemon.metric(gauge, &[("job", "by-hand")]).await, None);
+
+    daemon.signal(libc::SIGUSR1);
+    let next = "pgtend_job_next_run_timestamp_seconds";
+    let new_year = daemon.metric(next, &yearly).await.expect("it has a schedule");
+    daemon.wait_for_metric(gauge, &yearly, new_year).await;
 }

@@ -27,7 +27,7 @@ use self::config::{Collector, Health};
 use self::plan::Action;
 use super::{Applied, Context, Kind, Says, StopStyle, Word};
 use crate::pg::Session;
-use crate::run::{Finding, Gauge, GaugeName, Plan, Step};
+use crate::run::{Finding, Gauge, GaugeName, Observed, Plan, Step};
 
 impl Kind for Health {
     type Action = Action;

@@ -235,6 +235,6 @@ async fn partitions(health: &Health, cx: &Context, session: &Session) -> Result<
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let gauges = observe::observe(session, &Partitions { tables }, cx.timezone, cx.now).await;
-    gauges.context("look at partitioned tables")
+    let observed = observe::observe(session, &Partitions { tables }, cx.timezone, cx.now).await;
+    Ok(observed.context("look at partitioned tables")?.gauges)
 }

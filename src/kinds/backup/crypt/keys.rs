@@ -3,7 +3,6 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{WrongKey, no_public_key};
+use crate::pg::readable_by_others;
 
 /// A file of identities is a few lines; what is larger is none.
 const LARGEST: u64 = 1 << 20;
@@ -64,7 +64,7 @@ impl Identities {
         let shown = file.display();
         let opened = File::open(file).with_context(|| format!("the identity_file {shown} cannot be read"))?;
         let meta = opened.metadata().with_context(|| format!("the identity_file {shown} cannot be read"))?;
-        if meta.permissions().mode() & 0o044 != 0 {
+        if readable_by_others(&meta) {
             tracing::warn!("the identity_file {shown} can be read by others than its owner: chmod 0600 it");
         }
         let mut text = String::new();
