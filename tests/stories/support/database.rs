@@ -120,11 +120,16 @@ impl Database {
     /// db.load("lukhas.sql", &[("rows", "1000")]);
     /// ```
     pub fn load(&self, fixture: &str, variables: &[(&str, &str)]) {
+        self.load_as("postgres", fixture, variables);
+    }
+
+    /// As [`Database::load`], by a role that is to own what is made.
+    pub fn load_as(&self, role: &str, fixture: &str, variables: &[(&str, &str)]) {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
         // By standard input: the server's user may not be able to read the checkout.
         let input = std::fs::File::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         let mut psql = self.cluster.program("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.conninfo()]);
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.url_as(role)]);
         for (name, value) in variables {
             psql.arg(format!("--set={name}={value}"));
         }
