@@ -87,7 +87,9 @@ impl Walk {
             let restored = Database::named(self.db.cluster().clone(), &name);
             let url = restored.url().replace(' ', "%20");
             self.program.run(["backup", "restore", "latest", "--job", job, "--store", store, "--into", &url]).await.exits(0);
-            assert_eq!(contents(&restored).await, before, "{store}");
+            let after = contents(&restored).await;
+            let apart = |these: &[String], those: &[String]| these.iter().filter(|one| !those.contains(one)).take(5).cloned().collect::<Vec<_>>();
+            assert_eq!(apart(&before, &after), apart(&after, &before), "what the database has, and what came back from {store}");
         }
     }
 }

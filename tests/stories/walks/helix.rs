@@ -9,7 +9,7 @@ const HELIX: Application = Application {
     name: "helix",
     owner: "helix_owner",
     attributes: "",
-    variables: &[("roles", "on")],
+    variables: |_| vec![("roles", "on".into())],
     never: &[
         "users",
         "projects",
@@ -22,7 +22,7 @@ const HELIX: Application = Application {
         "prompt_test_results",
         "agent_permissions",
     ],
-    every_backup: 40,
+    last_days: 34,
 };
 
 #[tokio::test]
@@ -34,8 +34,8 @@ async fn helix_is_looked_after_for_two_years() {
             walk.is_unharmed().await;
         }
     }
-    let days = walk.days();
-    let firsts = walk.days_that(|day| day.day() == 1);
+    let days = walk.daily_runs();
+    let firsts = walk.runs(|day| day.day() == 1);
     walk.history_tells(&[
         ("helix-backup", walk.backups_made("helix-backup")),
         ("helix-error-summary", days),
@@ -45,7 +45,7 @@ async fn helix_is_looked_after_for_two_years() {
         ("helix-restore-test", firsts),
     ])
     .await;
-    // Thirty days before the newest, of the forty of which every night's was made; and none of those before them.
+    // Thirty days before the newest, of more of which every night's was made; and none of those before them.
     let kept = backups(&walk.program.folder().join("local"));
     assert_eq!(kept.len(), 31, "{kept:?}");
     let oldest = (walk.now - TimeDelta::days(30)).format("%Y-%m-%dT").to_string();

@@ -1,0 +1,86 @@
+//! lukhas: sessions, months of runs and results that refer to each other, rows by age, a backup to a bucket and a directory.
+
+use chrono::TimeDelta;
+
+use super::{Application, Walk};
+use crate::backup::backups;
+
+const LUKHAS: Application = Application {
+    name: "lukhas",
+    owner: "lukhas",
+    attributes: "",
+    // Nobody has ever let a month go.
+    variables: |rows| vec![("runs", rows.to_string()), ("months_back", "40".into())],
+    never: &["teams", "users", "webauthn_credentials", "healix_memories", "user_preferences"],
+    last_days: 11,
+};
+
+#[tokio::test]
+async fn lukhas_is_looked_after_for_two_years() {
+    let mut walk = Walk::begin(&LUKHAS).await;
+    while walk.day().await {
+        if walk.is_months_edge() || walk.is_at_its_end() {
+            rows_are_where_they_belong(&walk).await;
+            months_are_there(&walk).await;
+            walk.is_unharmed().await;
+        }
+        if walk.is_half_year() {
+            // The application asks for none; by hand it may be asked at any time.
+            walk.by_hand("lukhas-restore-test", TimeDelta::minutes(30)).await;
+        }
+    }
+    let days = walk.daily_runs();
+    walk.history_tells(&[
+        ("lukhas-backup", walk.backups_made("lukhas-backup")),
+        ("lukhas-old-partitions", days),
+        ("lukhas-old-rows", walk.sunday_runs()),
+        ("lukhas-partitions", days),
+        ("lukhas-sessions", days),
+    ])
+    .await;
+    // A week before the newest in the directory; in the bucket all there ever were.
+    let kept = backups(&walk.program.folder().join("local"));
+    assert_eq!(kept.len(), 8, "{kept:?}");
+    let oldest = (walk.now - TimeDelta::days(7)).format("%Y-%m-%dT").to_string();
+    assert!(kept[0].starts_with(&oldest), "{kept:?}");
+    let offsite = walk.bucket.objects().into_keys().filter(|key| key.ends_with("/manifest.json")).count();
+    assert_eq!(offsite as i64, walk.backups_made("lukhas-backup"));
+    walk.comes_back("lukhas-backup", &["offsite", "local"]).await;
+}
+
+async fn rows_are_where_they_belong(walk: &Walk) {
+    walk.keeps("sessions", &format!("at >= {}", walk.last("lukhas-sessions"))).await;
+    // A month is kept until its last moment is as old as that.
+    let months = |keep: u32| {
+        format!("date_trunc('month', at) + interval '1 month' > {} - interval '{keep} months'", walk.last("lukhas-old-partitions"))
+    };
+    walk.keeps("test_results", &months(12)).await;
+    walk.keeps("test_runs", &months(36)).await;
+    // Not before the first Sunday; and a row without a time is never old.
+    let old = |keep: &str| format!("at IS NULL OR at >= {} - interval '{keep}'", walk.last("lukhas-old-rows"));
+    walk.keeps("coverage_data", &old("6 months")).await;
+    walk.keeps("consciousness_reviews", &old("2 years")).await;
+    let without: i64 = walk.one("SELECT count(*) FROM coverage_data WHERE created_at IS NULL").await;
+    assert!(without > 0);
+}
+
+/// The month of the day and the twelve after it, for both tables; none from before what is kept; and the foreign key between
+/// the two as it was.
+async fn months_are_there(walk: &Walk) {
+    let last = walk.last("lukhas-partitions");
+    for (table, keep) in [("test_runs", 36), ("test_results", 12)] {
+        let expected = format!(
+            "SELECT to_char(month, '\"{table}\"_YYYY_MM') FROM generate_series(
+                 date_trunc('month', {last}) - interval '{keep} months', date_trunc('month', {last}) + interval '12 months', '1 month') AS month"
+        );
+        let actual = format!("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '{table}'::regclass");
+        walk.same(&format!("the months of {table}"), &expected, &actual).await;
+    }
+    let keys: i64 = walk
+        .one(
+            "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated AND conparentid = 0
+             AND conrelid = 'test_results'::regclass AND confrelid = 'test_runs'::regclass",
+        )
+        .await;
+    assert_eq!(keys, 1, "results refer to runs");
+}
