@@ -28,6 +28,7 @@ const HELIX: Application = Application {
 #[tokio::test]
 async fn helix_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&HELIX).await;
+    walk.is_fit().await;
     while walk.day().await {
         if walk.is_months_edge() || walk.is_at_its_end() {
             rows_are_where_they_belong(&walk).await;

@@ -18,6 +18,7 @@ const LUKHAS: Application = Application {
 #[tokio::test]
 async fn lukhas_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&LUKHAS).await;
+    walk.is_fit().await;
     while walk.day().await {
         if walk.is_months_edge() || walk.is_at_its_end() {
             rows_are_where_they_belong(&walk).await;
@@ -70,7 +71,7 @@ async fn months_are_there(walk: &Walk) {
     let last = walk.last("lukhas-partitions");
     for (table, keep) in [("test_runs", 36), ("test_results", 12)] {
         let expected = format!(
-            "SELECT to_char(month, '\"{table}\"_YYYY_MM') FROM generate_series(
+            "SELECT to_char(month, '\"{table}_\"YYYY_MM') FROM generate_series(
                  date_trunc('month', {last}) - interval '{keep} months', date_trunc('month', {last}) + interval '12 months', '1 month') AS month"
         );
         let actual = format!("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '{table}'::regclass");

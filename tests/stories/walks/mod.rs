@@ -7,7 +7,7 @@
 //! what is to be gone is counted from the ledger, never from what pgtend says.
 //!
 //! A run is some fifty statements on connections of its own, so that two years of each day take minutes. Among the other
-//! stories the daemon is therefore awake on every second day only (see [`Walk::is_awake`]), and makes fewer backups (see
+//! stories the daemon is therefore awake on every third day only (see [`Walk::is_awake`]), and makes fewer backups (see
 //! [`Walk::takes`]); all else is as it is due. By hand, and where there is room, nothing is left out:
 //!
 //!     make walk APP=helix SCALE=100000
@@ -20,7 +20,9 @@
 
 mod autosdlc;
 mod checks;
+mod code_review;
 mod helix;
+mod lucy;
 mod lukhas;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -135,7 +137,7 @@ impl Walk {
         variables.extend((application.variables)(rows));
         let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
         db.load_as(owner, &format!("{name}.sql"), &variables);
-        db.load_as(owner, &format!("days/{name}.sql"), &[("now", &now)]);
+        db.load_as(owner, &format!("days/{name}.sql"), &variables);
         let file = alone(&format!("{name}.toml"));
         for grant in grants(&file) {
             db.execute(&grant).await;
@@ -150,8 +152,6 @@ impl Walk {
             scratch(&Database::named(cluster, "postgres").url()),
         ));
         let config = Arc::new(config::load(&program.config()).unwrap_or_else(|error| panic!("{error:?}")));
-        // Sooner or later each of these would be found by a run; so many words of it are here.
-        program.run(["check"]).await.exits(0);
         let sql = db.client().await;
         sql.batch_execute("SET timezone = 'UTC'").await.expect("UTC");
         let engine = Arc::new(engine(&config));
@@ -196,10 +196,10 @@ impl Walk {
         true
     }
 
-    /// On days of an odd number, and so on the first of each month, and on each of the last days: what was due on the day
-    /// before is caught up.
+    /// On the first of each month and every third day after it, and on each of the last days: what was due on the days between
+    /// is caught up.
     fn is_awake(&self) -> bool {
-        is_whole() || self.now.day() % 2 == 1 || self.is_among_the_last()
+        is_whole() || self.now.day() % 3 == 1 || self.is_among_the_last()
     }
 
     fn is_among_the_last(&self) -> bool {
@@ -326,9 +326,9 @@ impl Walk {
         self.runs(|day| day.weekday() == Weekday::Sun)
     }
 
-    /// When this job has succeeded last, as SQL.
+    /// When this job has succeeded last, as SQL; where it never has, when the walk began.
     pub fn last(&self, job: &str) -> String {
-        let at = self.last.get(job).unwrap_or_else(|| panic!("{job} has never run"));
+        let at = self.last.get(job).unwrap_or(&self.begin);
         format!("'{}'::timestamptz", at.to_rfc3339())
     }
 
