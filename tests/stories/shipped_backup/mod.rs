@@ -107,7 +107,8 @@ pub async fn contents(db: &Database) -> Vec<String> {
     for table in tables {
         let rows: String = db
             .scalar(&format!(
-                "SELECT count(*) || ' ' || coalesce(md5(string_agg(t::text, '\n' ORDER BY t::text)), '') FROM {table} t"
+                // Of any size: no row is kept.
+                "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {table} t"
             ))
             .await;
         found.push(format!("{table} {rows}"));

@@ -46,7 +46,24 @@ async fn lukhas_is_looked_after_for_two_years() {
     assert!(kept[0].starts_with(&oldest), "{kept:?}");
     let offsite = walk.bucket.objects().into_keys().filter(|key| key.ends_with("/manifest.json")).count();
     assert_eq!(offsite as i64, walk.backups_made("lukhas-backup"));
+    orphans_go(&mut walk).await;
     walk.comes_back("lukhas-backup", &["offsite", "local"]).await;
+}
+
+/// By hand: what of the coverage has no run, and is neither of today nor without a time.
+async fn orphans_go(walk: &mut Walk) {
+    let orphan = "NOT EXISTS (SELECT FROM walk.ledger AS r WHERE r.\"table\" = 'test_runs' AND r.id = c.test_run_id::text)";
+    let at = format!("'{}'::timestamptz", (walk.now + TimeDelta::minutes(40)).to_rfc3339());
+    // Somebody has written some, for runs that never were.
+    let write = "INSERT INTO coverage_data (test_run_id, file_path, lines_covered, lines_total, created_at)
+                 SELECT gen_random_uuid(), 'src/gone.py', 1, 2, at FROM unnest(ARRAY[";
+    walk.db.execute(&format!("{write}{at} - interval '25 hours', {at} - interval '23 hours', NULL]) AS at")).await;
+    walk.db.execute("CREATE TABLE walk.coverage AS TABLE coverage_data").await;
+    walk.by_hand("lukhas-coverage-orphans", TimeDelta::minutes(40)).await;
+    let stays = format!("SELECT id FROM walk.coverage AS c WHERE ({orphan} AND created_at < {at} - interval '1 day') IS NOT TRUE");
+    walk.same("coverage_data", &stays, "SELECT id FROM coverage_data").await;
+    let gone: i64 = walk.one("SELECT (SELECT count(*) FROM walk.coverage) - (SELECT count(*) FROM coverage_data)").await;
+    assert!(gone > 0, "there was no orphan");
 }
 
 async fn rows_are_where_they_belong(walk: &Walk) {
