@@ -48,7 +48,9 @@ async fn autosdlc_is_looked_after_for_two_years() {
         }
         // For a year keys stay as they are, as shipped; then somebody wants them to go.
         if shipped.is_none() && walk.days() >= 365 {
-            walk.reconfigure(|text| text.replace("[jobs.autosdlc-api-keys]\nenabled = false", "[jobs.autosdlc-api-keys]"));
+            walk.reconfigure(|text| {
+                text.replace("[jobs.autosdlc-api-keys]\nenabled = false", "[jobs.autosdlc-api-keys]")
+            });
             shipped = Some(walk.daily_runs());
         }
     }
@@ -84,16 +86,19 @@ async fn rows_are_where_they_belong(walk: &Walk) {
         is_archived(walk, table, &young(days)).await;
     }
     // Of the queue what has come to its end goes, once it is old; and a message when nothing of it is queued any more.
-    let queued = format!("SELECT id, message FROM walk.queued WHERE {} OR ended_at IS NULL OR ended_at > {run}", young(30));
+    let queued =
+        format!("SELECT id, message FROM walk.queued WHERE {} OR ended_at IS NULL OR ended_at > {run}", young(30));
     walk.same("message_queue", &queued, "SELECT id::text, message_id::text FROM message_queue").await;
     let ended = format!("SELECT id, message FROM walk.queued EXCEPT ({queued})");
     walk.same("archive.message_queue", &ended, "SELECT id::text, message_id::text FROM archive.message_queue").await;
     let stays = format!("{} OR id IN (SELECT message FROM ({queued}) AS queued)", young(30));
     walk.keeps("agent_messages", &stays).await;
     is_archived(walk, "agent_messages", &stays).await;
-    let waits: i64 = walk.one(&format!("SELECT count(*) FROM agent_messages WHERE created_at < {run} - interval '30 days'")).await;
+    let waits: i64 =
+        walk.one(&format!("SELECT count(*) FROM agent_messages WHERE created_at < {run} - interval '30 days'")).await;
     assert!(waits > 0, "no old message waits, so that nothing was seen to wait");
-    let written: i64 = walk.one(&format!("SELECT count(*) FROM data_retention_policies WHERE last_run_at = {run}")).await;
+    let written: i64 =
+        walk.one(&format!("SELECT count(*) FROM data_retention_policies WHERE last_run_at = {run}")).await;
     assert_eq!(written, 5);
 }
 
@@ -115,7 +120,8 @@ async fn views_are_current(walk: &Walk) {
 async fn keys_end(walk: &Walk, wanted: bool) {
     let ended = |at: &str| format!("{at} < {} - interval '90 days'", walk.last("autosdlc-api-keys"));
     let gone = if wanted { format!("{} OR {}", ended("expires_at"), ended("revoked_at")) } else { "false".into() };
-    walk.same("api_keys", &format!("SELECT id FROM walk.key WHERE ({gone}) IS NOT TRUE"), "SELECT id FROM api_keys").await;
+    walk.same("api_keys", &format!("SELECT id FROM walk.key WHERE ({gone}) IS NOT TRUE"), "SELECT id FROM api_keys")
+        .await;
 }
 
 /// Four of the Sundays', however old; and of the other days' those of a week before the newest.

@@ -27,7 +27,8 @@ impl Walk {
              (SELECT 'is missing: ' || e::text FROM (TABLE expected EXCEPT ALL TABLE actual) AS e LIMIT 5) UNION ALL
              (SELECT 'should not be there: ' || a::text FROM (TABLE actual EXCEPT ALL TABLE expected) AS a LIMIT 5)"
         );
-        let rows = self.sql.query(&differences, &[]).await.unwrap_or_else(|e| panic!("{what}: {e:?}\nin: {differences}"));
+        let rows =
+            self.sql.query(&differences, &[]).await.unwrap_or_else(|e| panic!("{what}: {e:?}\nin: {differences}"));
         let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert!(found.is_empty(), "{}, {what}: {found:#?}", self.now);
     }
@@ -50,7 +51,9 @@ impl Walk {
     /// default partition.
     pub async fn is_unharmed(&self) {
         assert_eq!(self.fingerprints().await, self.never, "{}", self.now);
-        let defaults: i64 = self.one("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND pg_get_expr(relpartbound, oid) = 'DEFAULT'").await;
+        let defaults: i64 = self
+            .one("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND pg_get_expr(relpartbound, oid) = 'DEFAULT'")
+            .await;
         assert_eq!(defaults, 0, "there is no default partition that a row could lie in");
     }
 
@@ -69,9 +72,15 @@ impl Walk {
     pub async fn history_tells(&self, expected: &[(&str, i64)]) {
         let sql = "SELECT job, coalesce(outcome, 'open'), count(*) FROM pgtend.run WHERE trigger <> 'cli' GROUP BY 1, 2 ORDER BY 1, 2";
         let rows = self.sql.query(sql, &[]).await.expect("the history");
-        let told: Vec<String> =
-            rows.iter().map(|row| format!("{} {} {}", row.get::<_, &str>(0), row.get::<_, &str>(1), row.get::<_, i64>(2))).collect();
-        let mut expected: Vec<String> = expected.iter().filter(|(_, runs)| *runs > 0).map(|(job, runs)| format!("{job} succeeded {runs}")).collect();
+        let told: Vec<String> = rows
+            .iter()
+            .map(|row| format!("{} {} {}", row.get::<_, &str>(0), row.get::<_, &str>(1), row.get::<_, i64>(2)))
+            .collect();
+        let mut expected: Vec<String> = expected
+            .iter()
+            .filter(|(_, runs)| *runs > 0)
+            .map(|(job, runs)| format!("{job} succeeded {runs}"))
+            .collect();
         expected.sort();
         assert_eq!(told, expected);
         // And those are what the schedules have given.
@@ -80,7 +89,10 @@ impl Walk {
 
     /// The sum of a number in the details of all runs of a job.
     pub async fn told(&self, job: &str, number: &str) -> i64 {
-        self.one(&format!("SELECT coalesce(sum((details->>'{number}')::bigint), 0)::bigint FROM pgtend.run WHERE job = '{job}'")).await
+        self.one(&format!(
+            "SELECT coalesce(sum((details->>'{number}')::bigint), 0)::bigint FROM pgtend.run WHERE job = '{job}'"
+        ))
+        .await
     }
 
     /// How many runs a job has had in the days in which every backup is made, and in the months before.
@@ -97,10 +109,19 @@ impl Walk {
             let name = format!("restored from {store} {}", self.now.date_naive());
             let restored = Database::named(self.db.cluster().clone(), &name);
             let url = restored.url().replace(' ', "%20");
-            self.program.run(["backup", "restore", "latest", "--job", job, "--store", store, "--into", &url]).await.exits(0);
+            self.program
+                .run(["backup", "restore", "latest", "--job", job, "--store", store, "--into", &url])
+                .await
+                .exits(0);
             let after = contents(&restored).await;
-            let apart = |these: &[String], those: &[String]| these.iter().filter(|one| !those.contains(one)).take(5).cloned().collect::<Vec<_>>();
-            assert_eq!(apart(&before, &after), apart(&after, &before), "what the database has, and what came back from {store}");
+            let apart = |these: &[String], those: &[String]| {
+                these.iter().filter(|one| !those.contains(one)).take(5).cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(
+                apart(&before, &after),
+                apart(&after, &before),
+                "what the database has, and what came back from {store}"
+            );
         }
     }
 }

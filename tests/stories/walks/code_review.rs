@@ -54,7 +54,9 @@ async fn code_review_is_looked_after_for_two_years() {
         }
         // For a year no artifact goes, as shipped; then somebody wants them to.
         if shipped.is_none() && walk.days() >= 365 {
-            walk.reconfigure(|text| text.replace("[jobs.code-review-artifacts]\nenabled = false", "[jobs.code-review-artifacts]"));
+            walk.reconfigure(|text| {
+                text.replace("[jobs.code-review-artifacts]\nenabled = false", "[jobs.code-review-artifacts]")
+            });
             shipped = Some(walk.daily_runs());
         }
     }
@@ -91,7 +93,11 @@ async fn rows_are_where_they_belong(walk: &Walk, artifacts_go: bool) {
         .await;
     assert!(followed > 0, "no entry has ever been followed");
     // Artifacts with their objects: in the bucket is what a row stands for, and nothing else.
-    let stay = if artifacts_go { format!("at IS NULL OR at >= {}", walk.last("code-review-artifacts")) } else { "true".into() };
+    let stay = if artifacts_go {
+        format!("at IS NULL OR at >= {}", walk.last("code-review-artifacts"))
+    } else {
+        "true".into()
+    };
     walk.keeps("production.artifacts", &stay).await;
     let mut named: Vec<String> =
         walk.db.column("SELECT DISTINCT replace(s3_uri, 's3://backups/', '') FROM production.artifacts").await;

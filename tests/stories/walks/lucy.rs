@@ -36,7 +36,8 @@ async fn lucy_is_looked_after_for_two_years() {
         if shipped.is_none() && walk.days() >= 365 {
             walk.reconfigure(|text| {
                 let text = text.replace("[jobs.lucy-old-partitions]\nenabled = false", "[jobs.lucy-old-partitions]");
-                text.replace("keep = \"36 months\"", "keep = \"20 months\"").replace("keep = \"84 months\"", "keep = \"24 months\"")
+                text.replace("keep = \"36 months\"", "keep = \"20 months\"")
+                    .replace("keep = \"84 months\"", "keep = \"24 months\"")
             });
             shipped = Some(walk.daily_runs());
         }
@@ -68,7 +69,8 @@ async fn rows_are_where_they_belong(walk: &Walk, months_go: bool) {
     for (table, keep) in KEPT {
         let kept = kept(walk, keep, months_go);
         walk.keeps(table, &kept).await;
-        let gone: i64 = walk.one(&format!("SELECT count(*) FROM walk.ledger WHERE \"table\" = '{table}' AND NOT ({kept})")).await;
+        let gone: i64 =
+            walk.one(&format!("SELECT count(*) FROM walk.ledger WHERE \"table\" = '{table}' AND NOT ({kept})")).await;
         assert_eq!(exported(walk, table), gone, "{table}");
         assert!(gone > 0 || !months_go, "{table}: nothing has gone, so that nothing was seen to");
         if table == "audit_log" {
@@ -83,7 +85,8 @@ async fn rows_are_where_they_belong(walk: &Walk, months_go: bool) {
 /// How many rows of a table are in the exports, by their manifests.
 fn exported(walk: &Walk, table: &str) -> i64 {
     let of_table = format!("/exports/public.{table}_");
-    let manifests = walk.bucket.objects().into_iter().filter(|(key, _)| key.contains(&of_table) && key.ends_with("manifest.json"));
+    let manifests =
+        walk.bucket.objects().into_iter().filter(|(key, _)| key.contains(&of_table) && key.ends_with("manifest.json"));
     let rows = manifests.map(|(key, stored)| {
         let manifest: Value = serde_json::from_slice(&stored.bytes).unwrap_or_else(|e| panic!("{key}: {e}"));
         manifest["content"]["rows"].as_i64().unwrap_or_else(|| panic!("{key}: {manifest}"))
@@ -103,7 +106,8 @@ async fn months_are_there(walk: &Walk, months_go: bool) {
         );
         let actual = format!("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '{table}'::regclass");
         walk.same(&format!("the months of {table}"), &expected, &actual).await;
-        let known: i64 = walk.one(&format!("SELECT count(*) FROM pg_stats WHERE tablename = '{table}' AND inherited")).await;
+        let known: i64 =
+            walk.one(&format!("SELECT count(*) FROM pg_stats WHERE tablename = '{table}' AND inherited")).await;
         assert!(known > 0, "{table} has no statistics of its own");
     }
 }

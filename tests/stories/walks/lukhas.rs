@@ -52,7 +52,8 @@ async fn lukhas_is_looked_after_for_two_years() {
 
 /// By hand: what of the coverage has no run, and is neither of today nor without a time.
 async fn orphans_go(walk: &mut Walk) {
-    let orphan = "NOT EXISTS (SELECT FROM walk.ledger AS r WHERE r.\"table\" = 'test_runs' AND r.id = c.test_run_id::text)";
+    let orphan =
+        "NOT EXISTS (SELECT FROM walk.ledger AS r WHERE r.\"table\" = 'test_runs' AND r.id = c.test_run_id::text)";
     let at = format!("'{}'::timestamptz", (walk.now + TimeDelta::minutes(40)).to_rfc3339());
     // Somebody has written some, for runs that never were.
     let write = "INSERT INTO coverage_data (test_run_id, file_path, lines_covered, lines_total, created_at)
@@ -60,9 +61,12 @@ async fn orphans_go(walk: &mut Walk) {
     walk.db.execute(&format!("{write}{at} - interval '25 hours', {at} - interval '23 hours', NULL]) AS at")).await;
     walk.db.execute("CREATE TABLE walk.coverage AS TABLE coverage_data").await;
     walk.by_hand("lukhas-coverage-orphans", TimeDelta::minutes(40)).await;
-    let stays = format!("SELECT id FROM walk.coverage AS c WHERE ({orphan} AND created_at < {at} - interval '1 day') IS NOT TRUE");
+    let stays = format!(
+        "SELECT id FROM walk.coverage AS c WHERE ({orphan} AND created_at < {at} - interval '1 day') IS NOT TRUE"
+    );
     walk.same("coverage_data", &stays, "SELECT id FROM coverage_data").await;
-    let gone: i64 = walk.one("SELECT (SELECT count(*) FROM walk.coverage) - (SELECT count(*) FROM coverage_data)").await;
+    let gone: i64 =
+        walk.one("SELECT (SELECT count(*) FROM walk.coverage) - (SELECT count(*) FROM coverage_data)").await;
     assert!(gone > 0, "there was no orphan");
 }
 
@@ -70,7 +74,10 @@ async fn rows_are_where_they_belong(walk: &Walk) {
     walk.keeps("sessions", &format!("at >= {}", walk.last("lukhas-sessions"))).await;
     // A month is kept until its last moment is as old as that.
     let months = |keep: u32| {
-        format!("date_trunc('month', at) + interval '1 month' > {} - interval '{keep} months'", walk.last("lukhas-old-partitions"))
+        format!(
+            "date_trunc('month', at) + interval '1 month' > {} - interval '{keep} months'",
+            walk.last("lukhas-old-partitions")
+        )
     };
     walk.keeps("test_results", &months(12)).await;
     walk.keeps("test_runs", &months(36)).await;

@@ -158,8 +158,25 @@ impl Walk {
         let rota = Rota::new(&config.jobs, &HashMap::new(), begin);
         let (last, rung, took, backed_up, succeeded) = Default::default();
         let mut walk = Self {
-            application, db, bucket, program, config, engine, rota, succeeded, now: begin, begin, end, rows, last, rung, took, backed_up, sql,
-            awake: vec![begin], never: Vec::new(),
+            application,
+            db,
+            bucket,
+            program,
+            config,
+            engine,
+            rota,
+            succeeded,
+            now: begin,
+            begin,
+            end,
+            rows,
+            last,
+            rung,
+            took,
+            backed_up,
+            sql,
+            awake: vec![begin],
+            never: Vec::new(),
         };
         walk.never = walk.fingerprints().await;
         walk
@@ -312,7 +329,9 @@ impl Walk {
     /// How many runs a job has that is due on such days at an hour before seven: days that went by since the last one are
     /// caught up in one run.
     pub fn runs(&self, is_due: impl Fn(DateTime<Utc>) -> bool) -> i64 {
-        let days = |since: DateTime<Utc>, to: DateTime<Utc>| (1..=(to - since).num_days()).map(move |day| since + TimeDelta::days(day));
+        let days = |since: DateTime<Utc>, to: DateTime<Utc>| {
+            (1..=(to - since).num_days()).map(move |day| since + TimeDelta::days(day))
+        };
         self.awake.windows(2).filter(|pair| days(pair[0], pair[1]).any(&is_due)).count() as i64
     }
 
@@ -331,5 +350,4 @@ impl Walk {
         let at = self.last.get(job).unwrap_or(&self.begin);
         format!("'{}'::timestamptz", at.to_rfc3339())
     }
-
 }
