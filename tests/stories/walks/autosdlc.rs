@@ -28,6 +28,7 @@ const AUTOSDLC: Application = Application {
         "github_pull_requests",
         "schema_migrations",
     ],
+    proves_each_month: false,
     last_days: 11,
 };
 

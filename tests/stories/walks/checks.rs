@@ -95,7 +95,7 @@ impl Walk {
         .await
     }
 
-    /// How many runs a job has had in the days in which every backup is made, and in the months before.
+    /// How many backups a job was let make; see [`Walk::takes`].
     pub fn backups_made(&self, job: &str) -> i64 {
         self.rung.get(job).copied().unwrap_or_default()
     }

@@ -31,6 +31,7 @@ const CODE_REVIEW: Application = Application {
         "providers.provider_health",
         "providers.cost_alerts",
     ],
+    proves_each_month: false,
     last_days: 4,
 };
 

@@ -22,6 +22,7 @@ const HELIX: Application = Application {
         "prompt_test_results",
         "agent_permissions",
     ],
+    proves_each_month: true,
     last_days: 34,
 };
 

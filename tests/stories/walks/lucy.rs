@@ -11,6 +11,7 @@ const LUCY: Application = Application {
     attributes: "",
     variables: |_| vec![("months_back", "14".into())],
     never: &["workspaces", "users"],
+    proves_each_month: false,
     last_days: 4,
 };
 

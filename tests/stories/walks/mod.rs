@@ -54,6 +54,8 @@ pub struct Application {
     pub variables: fn(rows: i32) -> Vec<(&'static str, String)>,
     /// Tables that are at the end what they were at the beginning.
     pub never: &'static [&'static str],
+    /// Whether a job restores the newest backup each month.
+    pub proves_each_month: bool,
     /// In so many days at the end of the walk the daemon is always awake and makes every backup that is due: a few more than
     /// the longest `keep` in days.
     pub last_days: i64,
@@ -89,7 +91,7 @@ pub struct Walk {
     awake: Vec<DateTime<Utc>>,
     /// How long the runs of each job took together; told, and nothing more.
     took: BTreeMap<String, Duration>,
-    /// The months in which each backup was made already.
+    /// The parts of years in which each backup was made already.
     backed_up: BTreeSet<(String, i32, u32)>,
     /// Of the application, and of this walk: UTC, as its checks count.
     sql: Client,
@@ -231,13 +233,14 @@ impl Walk {
 
     /// Everything is run as it is due, but for backups. Each is a `pg_dump` that reads all there is, is read back, and takes a
     /// second: all of the two years would be half an hour of this test. So a backup is made when it is due for the
-    /// first time in a month, for the sake of what restores the newest one; and each time it is due in the last days of
-    /// the walk, more of them than the longest `keep` of the application in days, to see which ones stay.
+    /// first time in a quarter, or where a job restores the newest one each month, in a month; and each time it is due
+    /// in the last days of the walk, more of them than the longest `keep` of the application in days, to see which stay.
     fn takes(&mut self, job: &Definition) -> bool {
         if job.spec.kind() != "backup" || is_whole() {
             return true;
         }
-        let first = self.backed_up.insert((job.name.to_string(), self.now.year(), self.now.month()));
+        let months = if self.application.proves_each_month { 1 } else { 3 };
+        let first = self.backed_up.insert((job.name.to_string(), self.now.year(), self.now.month0() / months));
         first || self.is_among_the_last()
     }
 
