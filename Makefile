@@ -1,13 +1,13 @@
 # What there is to do here, for people and for CI. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ui test-systemd deb lint fmt bench deps clean
+.PHONY: help demo test test-ui test-systemd walk deb lint fmt bench deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand
-	@scripts/demo.sh
+demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand. APP=helix: an application's own jobs
+	@if [ -n "$(APP)" ]; then scripts/demo_app.sh "$(APP)"; else scripts/demo.sh; fi
 
 test: ## install what the tests need, and run them all, on every PostgreSQL major there is
 	@scripts/test.sh
@@ -21,6 +21,9 @@ test-systemd: ## boot a systemd in a container, and see the units at work there;
 
 deb: ## make a Debian package; needs cargo-deb (cargo install --locked cargo-deb)
 	@scripts/deb.sh
+
+walk: ## two years of an application under its jobs, day by day: make walk APP=lukhas SCALE=100000. Takes minutes, or hours
+	@scripts/walk.sh "$(APP)" "$(SCALE)"
 
 lint: ## formatting, clippy, shell scripts
 	@scripts/lint.sh

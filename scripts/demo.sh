@@ -9,29 +9,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 
-if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
-    bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
-else
-    bold='' dim='' plain=''
-fi
-
-chapter() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
-
-tell() { printf '%s\n' "$*"; }
-
-# Shows a command, as one would type it, then runs it.
-show() {
-    local word typed=
-    for word in "$@"; do
-        case $word in
-        *[\ \*\;]*) typed+=" \"$word\"" ;;
-        *) typed+=" $word" ;;
-        esac
-    done
-    printf '\n%s$%s%s\n' "$dim" "$typed" "$plain"
-    "$@"
-}
-
+# shellcheck source=scripts/telling.sh
+. scripts/telling.sh
 # shellcheck source=scripts/server.sh
 . scripts/server.sh
 

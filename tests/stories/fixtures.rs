@@ -138,3 +138,27 @@ async fn autosdlc_has_its_tables_and_views_and_its_row_security() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn code_review_and_lucy_have_their_tables_and_what_guards_their_logs() {
+    on_each_major(async |db| {
+        let tables = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE relkind IN ('r', 'p') AND NOT relispartition AND nspname !~ '^(pg_.*|information_schema)$'";
+        db.load("code-review.sql", &[("rows", "100"), NOW]);
+        let schemas: Vec<String> =
+            db.column(&format!("SELECT nspname || ' ' || count(*) FROM {tables} GROUP BY nspname ORDER BY 1")).await;
+        assert_eq!(
+            schemas,
+            ["audits 1", "auth 5", "experiments_v1 5", "production 4", "projects 6", "providers 6", "quarantine 2"]
+        );
+        let guards = "pg_trigger WHERE NOT tgisinternal AND tgname = 'audit_log_is_immutable'";
+        assert!(db.count(guards).await > 13, "row triggers are each partition's too");
+        let other = db.cluster().database().await;
+        other.load("lucy.sql", &[("rows", "100"), NOW]);
+        assert_eq!(other.count(tables).await, 17);
+        assert_eq!(other.count(guards).await, 4, "the table, and three months of it");
+        let young = format!("tasks WHERE created_at > '{}'", NOW.1);
+        assert_eq!(other.count(&young).await, 0, "rows lie before the moment that was given");
+    })
+    .await;
+}

@@ -67,4 +67,5 @@ mod time_limits;
 mod trigger;
 mod vacuum;
 mod verify_chain;
+mod walks;
 mod walls;

@@ -1,5 +1,6 @@
 //! A fresh database for each story.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -120,16 +121,31 @@ impl Database {
     /// db.load("lukhas.sql", &[("rows", "1000")]);
     /// ```
     pub fn load(&self, fixture: &str, variables: &[(&str, &str)]) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
-        // By standard input: the server's user may not be able to read the checkout.
-        let input = std::fs::File::open(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        self.load_as("postgres", fixture, variables);
+    }
+
+    /// As [`Database::load`], by a role that is to own what is made.
+    pub fn load_as(&self, role: &str, fixture: &str, variables: &[(&str, &str)]) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let mut psql = self.cluster.program("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.conninfo()]);
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.url_as(role)]);
         for (name, value) in variables {
             psql.arg(format!("--set={name}={value}"));
         }
-        let output = psql.stdin(Stdio::from(input)).output().expect("run psql");
+        // By standard input: the server's user may not be able to read the checkout.
+        psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut psql = psql.spawn().expect("run psql");
+        // Where it has ended early, it says why.
+        let _ = psql.stdin.take().expect("its input").write_all(with_parts(&folder.join(fixture)).as_bytes());
+        let output = psql.wait_with_output().expect("wait for psql");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "loading {fixture} failed:\n{said}");
     }
+}
+
+/// The text of a fixture, its parts (`\ir FILE`) in it.
+fn with_parts(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let part = |line: &str| Some(with_parts(&file.with_file_name(line.strip_prefix("\\ir ")?)));
+    text.lines().map(|line| part(line).unwrap_or_else(|| format!("{line}\n"))).collect()
 }

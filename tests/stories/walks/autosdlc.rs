@@ -1,0 +1,138 @@
+//! AutoSDLC: policies in a table of the database, an archive, a queue, two views, VACUUM, and backups of two kinds.
+
+use chrono::{Datelike as _, TimeDelta, Weekday};
+
+use super::{Application, Walk};
+use crate::backup::backups;
+
+const AUTOSDLC: Application = Application {
+    name: "autosdlc",
+    owner: "autosdlc_owner",
+    attributes: "BYPASSRLS",
+    // The index is the one thing that its job file asks the application for.
+    variables: |_| vec![("role", "application_user".into()), ("queue_index", "on".into())],
+    never: &[
+        "organizations",
+        "users",
+        "organization_members",
+        "projects",
+        "project_members",
+        "agents",
+        "agent_outputs_partitioned",
+        "workflows",
+        "workflow_executions",
+        "task_dependencies",
+        "code_coverage",
+        "github_repositories",
+        "github_issues",
+        "github_pull_requests",
+        "schema_migrations",
+    ],
+    proves_each_month: false,
+    last_days: 11,
+};
+
+#[tokio::test]
+async fn autosdlc_is_looked_after_for_two_years() {
+    let mut walk = Walk::begin(&AUTOSDLC).await;
+    walk.is_fit().await;
+    let mut shipped = None;
+    while walk.day().await {
+        if walk.is_months_edge() || walk.is_at_its_end() {
+            rows_are_where_they_belong(&walk).await;
+            views_are_current(&walk).await;
+            keys_end(&walk, shipped.is_some()).await;
+            walk.is_unharmed().await;
+        }
+        if walk.is_half_year() {
+            walk.by_hand("autosdlc-restore-test", TimeDelta::minutes(30)).await;
+        }
+        // For a year keys stay as they are, as shipped; then somebody wants them to go.
+        if shipped.is_none() && walk.days() >= 365 {
+            walk.reconfigure(|text| {
+                text.replace("[jobs.autosdlc-api-keys]\nenabled = false", "[jobs.autosdlc-api-keys]")
+            });
+            shipped = Some(walk.daily_runs());
+        }
+    }
+    let (days, sundays) = (walk.daily_runs(), walk.sunday_runs());
+    walk.history_tells(&[
+        ("autosdlc-api-keys", days - shipped.unwrap_or(days)),
+        ("autosdlc-backup", walk.backups_made("autosdlc-backup")),
+        ("autosdlc-daily-backup", walk.backups_made("autosdlc-daily-backup")),
+        ("autosdlc-performance", days),
+        ("autosdlc-projects", days),
+        ("autosdlc-queue", sundays),
+        ("autosdlc-retention", sundays),
+        ("autosdlc-sessions", days),
+        ("autosdlc-statistics", days),
+        ("autosdlc-vacuum", sundays),
+    ])
+    .await;
+    kept_backups(&walk);
+    walk.by_hand("autosdlc-schema-backup", TimeDelta::minutes(40)).await;
+    walk.comes_back("autosdlc-backup", &["local"]).await;
+}
+
+async fn rows_are_where_they_belong(walk: &Walk) {
+    walk.keeps("sessions", &format!("at >= {}", walk.last("autosdlc-sessions"))).await;
+    // What others refer to stays, all of it.
+    walk.keeps("tasks", "true").await;
+    walk.keeps("test_suites", "true").await;
+    let run = walk.last("autosdlc-retention");
+    let young = |days: u32| format!("at IS NULL OR at >= {run} - interval '{days} days'");
+    walk.keeps("agent_status_history", &young(30)).await;
+    for (table, days) in [("agent_outputs", 90), ("audit_logs", 365), ("test_results", 180)] {
+        walk.keeps(table, &young(days)).await;
+        is_archived(walk, table, &young(days)).await;
+    }
+    // Of the queue what has come to its end goes, once it is old; and a message when nothing of it is queued any more.
+    let queued =
+        format!("SELECT id, message FROM walk.queued WHERE {} OR ended_at IS NULL OR ended_at > {run}", young(30));
+    walk.same("message_queue", &queued, "SELECT id::text, message_id::text FROM message_queue").await;
+    let ended = format!("SELECT id, message FROM walk.queued EXCEPT ({queued})");
+    walk.same("archive.message_queue", &ended, "SELECT id::text, message_id::text FROM archive.message_queue").await;
+    let stays = format!("{} OR id IN (SELECT message FROM ({queued}) AS queued)", young(30));
+    walk.keeps("agent_messages", &stays).await;
+    is_archived(walk, "agent_messages", &stays).await;
+    let waits: i64 =
+        walk.one(&format!("SELECT count(*) FROM agent_messages WHERE created_at < {run} - interval '30 days'")).await;
+    assert!(waits > 0, "no old message waits, so that nothing was seen to wait");
+    let written: i64 =
+        walk.one(&format!("SELECT count(*) FROM data_retention_policies WHERE last_run_at = {run}")).await;
+    assert_eq!(written, 5);
+}
+
+/// What has left a table is in the archive, all of it and nothing else.
+async fn is_archived(walk: &Walk, table: &str, stays: &str) {
+    let gone = format!("SELECT id FROM walk.ledger WHERE \"table\" = '{table}' AND ({stays}) IS NOT TRUE");
+    walk.same(&format!("archive.{table}"), &gone, &format!("SELECT id::text FROM archive.{table}")).await;
+}
+
+/// Both are what their queries give at this moment.
+async fn views_are_current(walk: &Walk) {
+    for view in ["agent_performance_daily", "project_task_stats"] {
+        let query: String = walk.one(&format!("SELECT rtrim(pg_get_viewdef('{view}'::regclass), ';')")).await;
+        walk.same(view, &query, &format!("SELECT * FROM {view}")).await;
+    }
+}
+
+/// Where that is wanted a key goes ninety days after its end, or after it was revoked; one without end stays.
+async fn keys_end(walk: &Walk, wanted: bool) {
+    let ended = |at: &str| format!("{at} < {} - interval '90 days'", walk.last("autosdlc-api-keys"));
+    let gone = if wanted { format!("{} OR {}", ended("expires_at"), ended("revoked_at")) } else { "false".into() };
+    walk.same("api_keys", &format!("SELECT id FROM walk.key WHERE ({gone}) IS NOT TRUE"), "SELECT id FROM api_keys")
+        .await;
+}
+
+/// Four of the Sundays', however old; and of the other days' those of a week before the newest.
+fn kept_backups(walk: &Walk) {
+    let local = walk.program.folder().join("local");
+    let full = backups(&local.join("autosdlc-backup"));
+    assert_eq!(full.len(), 4, "{full:?}");
+    let days = (0..=7).map(|day| walk.now - TimeDelta::days(day)).filter(|day| day.weekday() != Weekday::Sun);
+    let mut expected: Vec<String> = days.map(|day| day.format("%Y-%m-%d").to_string()).collect();
+    expected.reverse();
+    let daily = backups(&local.join("autosdlc-daily-backup"));
+    assert_eq!(daily.iter().map(|id| &id[..10]).collect::<Vec<_>>(), expected);
+}
