@@ -335,7 +335,8 @@ impl Walk {
         let days = |since: DateTime<Utc>, to: DateTime<Utc>| {
             (1..=(to - since).num_days()).map(move |day| since + TimeDelta::days(day))
         };
-        self.awake.windows(2).filter(|pair| days(pair[0], pair[1]).any(&is_due)).count() as i64
+        let caught_up = self.awake.windows(2).filter(|pair| days(pair[0], pair[1]).any(&is_due)).count();
+        i64::try_from(caught_up).expect("a number of days")
     }
 
     /// How many runs a job has that is due each day.
