@@ -41,9 +41,10 @@ impl Proposed {
         self.program.run(["check"]).await.exits(0);
     }
 
+    /// The jobs that are switched on, but for `health`, which every database has once there is that kind.
     pub fn jobs(&self) -> Vec<&str> {
-        let jobs = self.on.get("jobs").and_then(toml::Value::as_table);
-        jobs.map(|jobs| jobs.keys().map(String::as_str).collect()).unwrap_or_default()
+        let jobs = self.on.get("jobs").and_then(toml::Value::as_table).into_iter().flat_map(|jobs| jobs.keys());
+        jobs.map(String::as_str).filter(|job| *job != "health").collect()
     }
 
     /// The tables that a job would tend if all of it was switched on.

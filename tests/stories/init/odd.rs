@@ -1,6 +1,6 @@
 //! Databases that no application has, roles that may do little, and passwords.
 
-use super::{Proposed, set};
+use super::Proposed;
 use crate::support::{Cluster, Database, Pgtend, newest_major, on_each_major};
 
 /// With capitals, a space, quotes, Greek letters, a line break, what would be a variable, and what would be a job.
@@ -48,7 +48,8 @@ async fn an_empty_database_has_nothing_to_tend() {
         let proposed = Proposed::of(&db).await;
         proposed.is_sound().await;
         assert_eq!(proposed.jobs(), [""; 0]);
-        assert_eq!(proposed.all["jobs"].as_table().unwrap().keys().collect::<Vec<_>>(), ["backup"]);
+        let jobs = proposed.all["jobs"].as_table().unwrap().keys().filter(|job| *job != "health");
+        assert_eq!(jobs.collect::<Vec<_>>(), ["backup"]);
     })
     .await;
 }
@@ -161,5 +162,4 @@ async fn what_cannot_be_reached_is_a_failure_and_what_is_no_url_a_misuse() {
     assert_eq!(output.stdout, "");
     let output = program.run(["init", "--database-url", "postgresql://a:hunter2@@h/db"]).await.exits(2);
     assert!(output.stdout.is_empty() && !output.stderr.contains("hunter2"), "{}", output.stderr);
-    assert_eq!(set(&[]).len(), 0);
 }
