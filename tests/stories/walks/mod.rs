@@ -7,7 +7,7 @@
 //! what is to be gone is counted from the ledger, never from what pgtend says.
 //!
 //! A run is some fifty statements on connections of its own, so that two years of each day take minutes. Among the other
-//! stories the daemon is therefore awake on every third day only (see [`Walk::is_awake`]), and makes fewer backups (see
+//! stories the daemon is therefore awake on every fifth day only (see [`Walk::is_awake`]), and makes fewer backups (see
 //! [`Walk::takes`]); all else is as it is due. By hand, and where there is room, nothing is left out:
 //!
 //!     make walk APP=helix SCALE=100000
@@ -225,10 +225,10 @@ impl Walk {
         true
     }
 
-    /// On the first of each month and every third day after it, and on each of the last days: what was due on the days between
+    /// On the first of each month and every fifth day after it, and on each of the last days: what was due on the days between
     /// is caught up.
     fn is_awake(&self) -> bool {
-        is_whole() || self.now.day() % 3 == 1 || self.is_among_the_last()
+        is_whole() || self.now.day() % 5 == 1 || self.is_among_the_last()
     }
 
     fn is_among_the_last(&self) -> bool {
