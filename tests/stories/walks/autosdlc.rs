@@ -1,6 +1,6 @@
 //! AutoSDLC: policies in a table of the database, an archive, a queue, two views, VACUUM, and backups of two kinds.
 
-use chrono::{Datelike as _, TimeDelta, Weekday};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
 
 use super::{Application, Walk};
 use crate::backup::backups;
@@ -130,7 +130,9 @@ fn kept_backups(walk: &Walk) {
     let local = walk.program.folder().join("local");
     let full = backups(&local.join("autosdlc-backup"));
     assert_eq!(full.len(), 4, "{full:?}");
-    let days = (0..=7).map(|day| walk.now - TimeDelta::days(day)).filter(|day| day.weekday() != Weekday::Sun);
+    let is_weekday = |day: &DateTime<Utc>| day.weekday() != Weekday::Sun;
+    let newest = if is_weekday(&walk.now) { walk.now } else { walk.now - TimeDelta::days(1) };
+    let days = (0..=7).map(|day| newest - TimeDelta::days(day)).filter(is_weekday);
     let mut expected: Vec<String> = days.map(|day| day.format("%Y-%m-%d").to_string()).collect();
     expected.reverse();
     let daily = backups(&local.join("autosdlc-daily-backup"));

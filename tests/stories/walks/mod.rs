@@ -7,7 +7,7 @@
 //! what is to be gone is counted from the ledger, never from what pgtend says.
 //!
 //! A run is some fifty statements on connections of its own, so that two years of each day take minutes. Among the other
-//! stories the daemon is therefore awake on every third day only (see [`Walk::is_awake`]), and makes fewer backups (see
+//! stories the daemon is therefore awake on every fifth day only (see [`Walk::is_awake`]), and makes fewer backups (see
 //! [`Walk::takes`]); all else is as it is due. By hand, and where there is room, nothing is left out:
 //!
 //!     make walk APP=helix SCALE=100000
@@ -39,6 +39,7 @@ use pgtend::engine::{Ending, Engine, Ring, Shared};
 use pgtend::run::{JobName, Outcome, RunRecord, Trigger};
 use tokio_postgres::Client;
 
+use crate::backup::bin;
 use crate::shipped_partitions::{alone, scratch};
 use crate::shipped_retention::grants;
 use crate::support::{Cluster, Database, Pgtend, S3Server, majors};
@@ -98,6 +99,16 @@ pub struct Walk {
     never: Vec<String>,
 }
 
+/// A job file, and what it leaves to its reader: the server on which a restore test that is switched off would restore; and the
+/// programs of this server's major, which need not be on the PATH of the tests.
+fn as_here(db: &Database, file: &str) -> String {
+    let pg_bin = format!("]\npg_bin = \"{}\"\n", bin(db).display());
+    let with_programs = ["backup", "restore_test"]
+        .iter()
+        .fold(file.to_owned(), |text, kind| text.replace(&format!(".{kind}]\n"), &format!(".{kind}{pg_bin}")));
+    with_programs.replace("# server = \"scratch\"", "server = \"scratch\"")
+}
+
 /// What job files name, as they name it: a bucket, and a directory.
 fn stores(bucket: &S3Server) -> String {
     let file = bucket.settings().credentials_file.expect("credentials");
@@ -148,8 +159,7 @@ impl Walk {
         let program = Pgtend::new(&format!(
             "[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"off\"\n{}\n{}{}",
             db.url_as("pgtend"),
-            // Where a restore test is switched off, the file leaves it to the reader to name a server.
-            file.replace("# server = \"scratch\"", "server = \"scratch\""),
+            as_here(&db, &file),
             stores(&bucket),
             scratch(&Database::named(cluster, "postgres").url()),
         ));
@@ -215,10 +225,10 @@ impl Walk {
         true
     }
 
-    /// On the first of each month and every third day after it, and on each of the last days: what was due on the days between
+    /// On the first of each month and every fifth day after it, and on each of the last days: what was due on the days between
     /// is caught up.
     fn is_awake(&self) -> bool {
-        is_whole() || self.now.day() % 3 == 1 || self.is_among_the_last()
+        is_whole() || self.now.day() % 5 == 1 || self.is_among_the_last()
     }
 
     fn is_among_the_last(&self) -> bool {
