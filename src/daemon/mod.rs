@@ -215,7 +215,7 @@ impl Daemon {
                 if self.job(&ring.job.name).is_none_or(|job| labels(&job) != labels(&ring.job)) {
                     self.shared.metrics.forget(labels(&ring.job));
                 }
-                self.tending.nudge(&ring.job.database);
+                self.tending.nudge(&ring.job);
                 self.retry(&ring, &record);
                 if record.outcome == Some(Outcome::Succeeded) {
                     self.follow(&ring.job.name);

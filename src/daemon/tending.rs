@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::board::{Board, Reach};
 use super::notices::{Notices, Sender};
-use super::watch::{Sight, Watcher};
+use super::watch::{Nudge, Sight, Watcher};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared};
 use crate::run::JobName;
@@ -31,7 +31,7 @@ pub struct Tending {
     server: TaskTracker,
     watchers: TaskTracker,
     watching: CancellationToken,
-    nudges: HashMap<String, Arc<Notify>>,
+    nudges: HashMap<String, Arc<Nudge>>,
     notices: Arc<Notices>,
 }
 
@@ -69,7 +69,7 @@ impl Tending {
         }
         let polling = (self.config.databases.len() > LISTENED_TO).then(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE)));
         for name in self.config.databases.keys() {
-            let nudge = Arc::new(Notify::new());
+            let nudge = Arc::new(Nudge::default());
             self.nudges.insert(name.clone(), Arc::clone(&nudge));
             let watcher = Watcher {
                 database: name.clone(),
@@ -103,10 +103,10 @@ impl Tending {
         self.notices.ping(job);
     }
 
-    /// The gauges of the database are worth reading now.
-    pub fn nudge(&self, database: &str) {
-        if let Some(nudge) = self.nudges.get(database) {
-            nudge.notify_one();
+    /// A run has ended: what is known of its database is old.
+    pub fn nudge(&self, job: &Definition) {
+        if let Some(nudge) = self.nudges.get(&job.database) {
+            nudge.ended(job);
         }
     }
 

@@ -54,12 +54,26 @@ pub struct Watcher {
     pub history_keep: Period,
     /// For a daemon of many databases: looks now and then, at most so many at once, instead of listening in each.
     pub polling: Option<Arc<Semaphore>>,
-    /// A run of the database has ended here: its gauges are worth reading now.
-    pub nudge: Arc<Notify>,
+    pub nudge: Arc<Nudge>,
     pub notices: Arc<Notices>,
     pub ending: CancellationToken,
     /// The log knows that the history is kept from us.
     pub refused: AtomicBool,
+}
+
+/// Tells a watcher that a run of its database has ended here.
+#[derive(Default)]
+pub struct Nudge {
+    wake: Notify,
+    /// What its kind sees in the catalog may have changed by it.
+    changed: AtomicBool,
+}
+
+impl Nudge {
+    pub fn ended(&self, job: &Definition) {
+        self.changed.fetch_or(job.spec.observes(), Ordering::Relaxed);
+        self.wake.notify_one();
+    }
 }
 
 /// When the history was last made shorter, over however many connections.
@@ -162,11 +176,17 @@ impl Watcher {
                     Some(_) => {}
                     None => bail!("the connection to database {} has ended", self.database),
                 },
-                () = self.nudge.notified() => {
+                () = self.nudge.wake.notified() => {
                     timeout(testpoint::patience(PATIENCE), self.news(link, standby)).await.context("no answer from the server")??;
                 }
-                _ = look.tick(), if standby => {
-                    timeout(PATIENCE, self.unchanged(link, standby)).await.context("no answer from the server")??;
+                _ = look.tick() => {
+                    if standby {
+                        timeout(PATIENCE, self.unchanged(link, standby)).await.context("no answer from the server")??;
+                    }
+                    // Not after each run of a job that runs each second.
+                    if self.nudge.changed.swap(false, Ordering::Relaxed) {
+                        self.observe().await;
+                    }
                 }
                 _ = minute.tick() => {
                     timeout(testpoint::patience(PATIENCE), self.minute(link, standby, pruned)).await.context("no answer from the server")??;
@@ -184,7 +204,7 @@ impl Watcher {
             let gauges = tokio::select! {
                 _ = look.tick() => false,
                 _ = minute.tick() => true,
-                () = self.nudge.notified() => true,
+                () = self.nudge.wake.notified() => true,
             };
             let _place = places.acquire().await;
             let looked = async {

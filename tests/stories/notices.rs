@@ -111,7 +111,7 @@ async fn what_is_tried_again_is_no_failure_yet() {
     let db = Cluster::shared(newest_major()).database().await;
     with_switch(&db).await;
     let webhook = Webhook::listen().await;
-    let job = JOB.replace("[jobs.chore.sql]", "[jobs.chore]\nschedule = '* * * * * *'\nretry = { attempts = 1000, wait = '50ms', max_wait = '50ms' }\n[jobs.chore.sql]");
+    let job = JOB.replace("[jobs.chore.sql]", "[jobs.chore]\nschedule = '* * * * * *'\nretry = { attempts = 100, wait = '200ms', max_wait = '200ms' }\n[jobs.chore.sql]");
     let program = Pgtend::tending(&db, &format!("{job}[notify.ops]\nurl = \"{}\"\n", webhook.url("/")));
     let daemon = program.daemon().ready().await;
     daemon

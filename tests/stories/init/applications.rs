@@ -191,7 +191,8 @@ async fn code_review() {
         assert_eq!(proposed.jobs(), ["partitions", "statistics"], "{}", proposed.text);
         assert_eq!(proposed.tables_on("partitions", "partitions"), set(&["audits.audit_log"]));
         // A session whose token is one to refresh by, and artifacts that are more than their rows.
-        assert_eq!(proposed.tables("expired", "expire"), set(&["auth.sessions", "production.artifacts"]));
+        let ends = ["auth.invitations", "auth.password_resets", "auth.sessions", "production.artifacts"];
+        assert_eq!(proposed.tables("expired", "expire"), set(&ends));
         assert!(proposed.text.contains("objects = { column = \"s3_uri\", store = \"WHICH STORE\" }"));
         assert_eq!(proposed.tables("old-rows", "retention"), set(&["auth.audit_logs"]));
         let chain = &proposed.all["jobs"]["chain"]["verify_chain"];
