@@ -30,6 +30,7 @@ bench: ## measure: prints ratios and versions, asserts nothing; takes two hours,
 	@scripts/bench_retention.sh
 	@scripts/bench_backup.sh
 	@scripts/bench_export.sh
+	@scripts/bench_health.sh
 
 deps: ## install what the tests need: Debian packages; newer PostgreSQL majors, an S3 server and checkers into .cache
 	@scripts/deps.sh

@@ -59,6 +59,10 @@ macro_rules! words {
     };
 }
 
+mod gauge;
+
+pub use gauge::{Gauge, GaugeName};
+
 words! {
     /// What made a run begin.
     Trigger {
@@ -214,48 +218,6 @@ impl Counted {
             Counted::TablesVacuumed => "tables_vacuumed",
             Counted::TablesAnalyzed => "tables_analyzed",
             Counted::LockTimeouts => "lock_timeouts",
-        }
-    }
-}
-
-/// A gauge of the catalog's or the history's, read each minute whoever runs the job.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gauge {
-    pub name: GaugeName,
-    /// Which table, view or store.
-    pub table: String,
-    pub value: f64,
-}
-
-words! {
-    /// The gauges that kinds may set, as Prometheus knows them.
-    GaugeName {
-        PartitionHorizon = "pgtend_partition_horizon_timestamp_seconds",
-        DefaultPartitionRows = "pgtend_default_partition_rows",
-        BackupSize = "pgtend_backup_size_bytes",
-        BackupSizeRatio = "pgtend_backup_size_ratio",
-        BackupLastSuccess = "pgtend_backup_last_success_timestamp_seconds",
-        BackupVerified = "pgtend_backup_verified_timestamp_seconds",
-        Backups = "pgtend_backups",
-        BackupRestoreTested = "pgtend_backup_restore_tested_timestamp_seconds",
-        BackupRestoreDuration = "pgtend_backup_restore_test_duration_seconds",
-        ViewRefreshDuration = "pgtend_view_refresh_duration_seconds",
-    }
-}
-
-impl GaugeName {
-    /// What its last label is called.
-    pub const fn label(self) -> &'static str {
-        match self {
-            GaugeName::PartitionHorizon | GaugeName::DefaultPartitionRows => "table",
-            GaugeName::BackupSize
-            | GaugeName::BackupSizeRatio
-            | GaugeName::BackupLastSuccess
-            | GaugeName::BackupVerified
-            | GaugeName::Backups
-            | GaugeName::BackupRestoreTested
-            | GaugeName::BackupRestoreDuration => "store",
-            GaugeName::ViewRefreshDuration => "view",
         }
     }
 }

@@ -51,14 +51,29 @@ pub struct Standing {
 /// # Errors
 /// The role may not create it; the text gives the GRANT to run.
 pub async fn ensure(client: &Client) -> Result<()> {
-    if exists(client).await? {
-        return Ok(());
+    if !exists(client).await? {
+        return make(client, &[include_str!("schema.sql"), include_str!("reading.sql")]).await;
     }
+    // A history that an older version made, or an administrator for a role that may make nothing. It is whole without this
+    // one: jobs that need it say so.
+    let row = client
+        .query_one(
+            "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'reading')
+                    AND has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE')
+             FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtend'",
+            &[],
+        )
+        .await
+        .context("look for pgtend.reading")?;
+    if row.get(0) { make(client, &[include_str!("reading.sql")]).await } else { Ok(()) }
+}
+
+async fn make(client: &Client, parts: &[&str]) -> Result<()> {
     // Two daemons that start together must not both create: IF NOT EXISTS does not protect from each other.
     let statement = format!(
         "BEGIN; SET LOCAL client_min_messages = warning; SELECT pg_catalog.pg_advisory_xact_lock({}); {} COMMIT",
         lock::key(&JobName("pgtend schema".into())),
-        include_str!("schema.sql")
+        parts.join("\n")
     );
     let made = client.batch_execute(&statement).await;
     if made.is_err() {

@@ -1,7 +1,9 @@
 //! What Prometheus is told. Counters of a run come from its report; gauges of the past come from the history, read each
 //! minute by every daemon, so that alerts flap neither after a restart nor on the replica that never gets the lock.
 //!
-//! The first line of each metric below is its help text.
+//! Help texts stand beside each metric; those of the kinds' counters and gauges in `help`.
+
+mod help;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,63 +87,12 @@ impl Metrics {
         let with_table: Vec<&str> = JOB.iter().copied().chain(["table"]).collect();
         let with_outcome: Vec<&str> = JOB.iter().copied().chain(["outcome"]).collect();
         let counted = Counted::ALL.iter().map(|what| {
-            let (name, help) = match what {
-                Counted::PartitionsCreated => ("pgtend_partitions_created_total", "Partitions made and attached."),
-                Counted::PartitionsDropped => {
-                    ("pgtend_partitions_dropped_total", "Partitions dropped because they were past their time.")
-                }
-                Counted::PartitionsDetached => {
-                    ("pgtend_partitions_detached_total", "Partitions detached and kept as tables of their own.")
-                }
-                Counted::PartitionsArchived => {
-                    ("pgtend_partitions_archived_total", "Partitions detached and moved to an archive schema.")
-                }
-                Counted::RowsDeleted => {
-                    ("pgtend_rows_deleted_total", "Rows deleted because they were past their time.")
-                }
-                Counted::RowsArchived => ("pgtend_rows_archived_total", "Rows moved to an archive table."),
-                Counted::RowsSummarized => {
-                    ("pgtend_rows_summarized_total", "Rows added to a summary and deleted, as one.")
-                }
-                Counted::ObjectsDeleted => (
-                    "pgtend_objects_deleted_total",
-                    "Objects in stores deleted because their rows were past their time.",
-                ),
-                Counted::ObjectsFailed => (
-                    "pgtend_objects_failed_total",
-                    "Rows that stayed because their object could not be deleted, or is not one of their store.",
-                ),
-                Counted::TablesVacuumed => ("pgtend_tables_vacuumed_total", "Tables vacuumed."),
-                Counted::TablesAnalyzed => {
-                    ("pgtend_tables_analyzed_total", "Tables analyzed, on their own or with a VACUUM.")
-                }
-                Counted::LockTimeouts => {
-                    ("pgtend_lock_timeouts_total", "Times a lock was not had within lock_timeout.")
-                }
-            };
+            let (name, help) = help::counter(*what);
             (*what, metric!(IntCounterVec, name, help, &with_table))
         });
         let observed = GaugeName::ALL.iter().map(|name| {
-            let help = match name {
-                GaugeName::PartitionHorizon => {
-                    "End of the unbroken run of partitions from now: the first insert after it fails, or goes to the default."
-                }
-                GaugeName::DefaultPartitionRows => "Rows in the default partition, which no partition was there for.",
-                GaugeName::BackupSize => "Bytes of the last good backup, as stored.",
-                GaugeName::BackupSizeRatio => {
-                    "The last good backup's size beside the median of up to ten before it; well below 1, something is missing."
-                }
-                GaugeName::BackupLastSuccess => "When a backup was last made and verified in the store; 0 if never.",
-                GaugeName::BackupVerified => "When a backup was last read back from the store and was good; 0 if never.",
-                GaugeName::Backups => "Backups of the job in the store, after its last run.",
-                GaugeName::BackupRestoreTested => {
-                    "When a backup of the store was last restored by a restore_test and found whole; 0 if never."
-                }
-                GaugeName::BackupRestoreDuration => "Seconds that the last restore which was found whole took.",
-                GaugeName::ViewRefreshDuration => "Seconds that the last refresh of the view took, in any daemon.",
-            };
-            let labels: Vec<&str> = JOB.iter().copied().chain([name.label()]).collect();
-            (*name, metric!(GaugeVec, name.as_str(), help, &labels))
+            let labels: Vec<&str> = JOB.iter().copied().chain(name.label()).collect();
+            (*name, metric!(GaugeVec, name.as_str(), help::gauge(*name), &labels))
         });
         let build =
             metric!(IntGaugeVec, "pgtend_build_info", "Always 1; the version stands in the label.", &["version"]);
@@ -286,10 +237,11 @@ impl Metrics {
         let before =
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(key, now.clone()).unwrap_or_default();
         for (gauge, table) in before.difference(&now) {
-            let _ = self.observed[gauge].remove_label_values(&[name, kind, database, table]);
+            let _ = self.observed[gauge].remove_label_values(&with_last(*gauge, [name, kind, database], table));
         }
         for gauge in gauges {
-            self.observed[&gauge.name].with_label_values(&[name, kind, database, &gauge.table]).set(gauge.value);
+            let labels = with_last(gauge.name, [name, kind, database], &gauge.table);
+            self.observed[&gauge.name].with_label_values(&labels).set(gauge.value);
         }
     }
 
@@ -360,6 +312,11 @@ fn set_or_remove(gauge: &GaugeVec, job: Labels<'_>, at: Option<DateTime<Utc>>) {
             let _ = gauge.remove_label_values(&job.values());
         }
     }
+}
+
+/// The values of a gauge's labels: those of the job, and the last one where it has one.
+fn with_last<'a>(gauge: GaugeName, job: [&'a str; 3], last: &'a str) -> Vec<&'a str> {
+    job.into_iter().chain(gauge.label().map(|_| last)).collect()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "whole seconds of this era are exact in an f64")]

@@ -10,6 +10,7 @@ pub mod context;
 pub mod drive;
 pub mod expire;
 mod group;
+pub mod health;
 pub mod partitions;
 pub mod refresh;
 pub mod restore_test;
@@ -313,6 +314,7 @@ kinds! {
     "backup" => Backup(backup::Backup),
     "command" => Command(command::Command),
     "expire" => Expire(expire::Expire),
+    "health" => Health(health::config::Health),
     "partitions" => Partitions(partitions::policy::Partitions),
     "refresh" => Refresh(refresh::Refresh),
     "restore_test" => RestoreTest(restore_test::RestoreTest),

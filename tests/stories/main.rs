@@ -23,6 +23,7 @@ mod dying;
 mod expire;
 mod expire_objects;
 mod fixtures;
+mod health;
 mod history;
 mod http;
 mod looking;

@@ -29,6 +29,43 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
     ("pgtend_backup_verified_timestamp_seconds", Some("store")),
     ("pgtend_backup_restore_tested_timestamp_seconds", Some("store")),
+    ("pgtend_health_reading_timestamp_seconds", Some("")),
+    ("pgtend_health_collected", Some("collector")),
+    ("pgtend_health_findings", Some("collector")),
+    ("pgtend_table_size_bytes", Some("table")),
+    ("pgtend_table_heap_bytes", Some("table")),
+    ("pgtend_table_index_bytes", Some("table")),
+    ("pgtend_table_toast_bytes", Some("table")),
+    ("pgtend_table_live_tuples", Some("table")),
+    ("pgtend_table_dead_tuples", Some("table")),
+    ("pgtend_schema_size_bytes", Some("schema")),
+    ("pgtend_index_scans", Some("index")),
+    ("pgtend_index_size_bytes", Some("index")),
+    ("pgtend_unused_indexes", Some("")),
+    ("pgtend_unused_index_bytes", Some("")),
+    ("pgtend_invalid_indexes", Some("")),
+    ("pgtend_query_mean_seconds", Some("queryid")),
+    ("pgtend_query_exec_seconds", Some("queryid")),
+    ("pgtend_query_calls", Some("queryid")),
+    ("pgtend_xid_age", Some("")),
+    ("pgtend_xid_age_ratio", Some("")),
+    ("pgtend_multixact_age", Some("")),
+    ("pgtend_multixact_age_ratio", Some("")),
+    ("pgtend_replication_slot_retained_bytes", Some("slot")),
+    ("pgtend_replication_slot_active", Some("slot")),
+    ("pgtend_replication_slot_wal_status", Some("slot")),
+    ("pgtend_standby_lag_bytes", Some("standby")),
+    ("pgtend_replay_lag_bytes", Some("")),
+    ("pgtend_replay_lag_seconds", Some("")),
+    ("pgtend_oldest_transaction_seconds", Some("")),
+    ("pgtend_oldest_prepared_transaction_seconds", Some("")),
+    ("pgtend_prepared_transactions", Some("")),
+    ("pgtend_oldest_snapshot_xid_age", Some("holder")),
+    ("pgtend_wal_archive_enabled", Some("")),
+    ("pgtend_wal_archive_last_success_timestamp_seconds", Some("")),
+    ("pgtend_wal_archive_failures", Some("")),
+    ("pgtend_wal_archive_waiting_segments", Some("")),
+    ("pgtend_wal_archive_oldest_waiting_seconds", Some("")),
     ("pgtend_build_info", None),
     ("pgtend_up", None),
     ("pgtend_config_last_reload_success", None),
@@ -59,6 +96,8 @@ views = ["counted"]
 [jobs.tidy.vacuum]
 tables = ["sessions"]
 analyze = true
+
+[jobs.watch.health]
 
 [stores.local.directory]
 path = "store"
@@ -104,6 +143,22 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", job)]).await.is_some()).await;
     }
     db.wait_for_ended("views", 1).await;
+    db.wait_for_ended("watch", 1).await;
+    // What this server has nothing of: statements that are counted, slots, replicas, an archive. The row is all that a daemon
+    // goes by.
+    db.execute(
+        r#"update pgtend.reading set gauges = gauges || '[
+               ["pgtend_query_mean_seconds", "-7", 0.5], ["pgtend_query_exec_seconds", "-7", 1], ["pgtend_query_calls", "-7", 2],
+               ["pgtend_replication_slot_retained_bytes", "s", 1], ["pgtend_replication_slot_active", "s", 0],
+               ["pgtend_replication_slot_wal_status", "s", 0], ["pgtend_standby_lag_bytes", "r", 1],
+               ["pgtend_replay_lag_bytes", "", 1], ["pgtend_replay_lag_seconds", "", 1],
+               ["pgtend_wal_archive_last_success_timestamp_seconds", "", 1], ["pgtend_wal_archive_failures", "", 0],
+               ["pgtend_wal_archive_waiting_segments", "", 0], ["pgtend_wal_archive_oldest_waiting_seconds", "", 0]]'
+           where job = 'watch'"#,
+    )
+    .await;
+    let gauge = "pgtend_query_calls";
+    daemon.wait_until(gauge, async || daemon.metric(gauge, &[("queryid", "-7")]).await.is_some()).await;
     let (gauge, view) = ("pgtend_view_refresh_duration_seconds", [("job", "views"), ("view", "public.counted")]);
     daemon.wait_until(gauge, async || daemon.metric(gauge, &view).await.is_some()).await;
     // Also of what never ran.

@@ -90,6 +90,23 @@ fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Err
 }
 
 impl PartitionTable {
+    /// One that is only looked at, by somebody who makes none: as wide as any key can tell.
+    pub fn looked_at(table: TableName) -> Self {
+        Self {
+            table,
+            every: Period { months: 12, ..Period::default() },
+            ahead: 0,
+            behind: 0,
+            name: None,
+            timezone: None,
+            key_format: None,
+            tablespace: None,
+            default_rows: DefaultRows::Refuse,
+            default_rows_max: 0,
+            kept: Vec::new(),
+        }
+    }
+
     /// The width of a partition.
     ///
     /// # Errors

@@ -108,7 +108,7 @@ async fn the_privileges_that_the_file_names_are_enough_and_the_owner_owns_what_i
                  EXECUTE format('ALTER TABLE %s OWNER TO {owner}', t); END LOOP; END $$;
              GRANT SELECT ON test_runs, test_results TO {reader};
              GRANT CREATE ON DATABASE \"{}\" TO {role}; GRANT SELECT, UPDATE, DELETE ON sessions, coverage_data, consciousness_reviews TO {role};
-             GRANT pg_read_all_data TO {role};
+             GRANT pg_read_all_data, pg_monitor TO {role};
              REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO {role}, {reader};",
             db.name()
         ))
