@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::{promql, read, shipped, told, yaml};
 
 /// Rules, and the tests of each.
-const FILES: [(&str, &[&str]); 1] = [("pgtend.rules.yml", &["pgtend.test.yml", "pgtend.days.test.yml"])];
+const FILES: [(&str, &[&str]); 2] = [
+    ("pgtend.rules.yml", &["pgtend.test.yml", "pgtend.days.test.yml"]),
+    ("pgtend-health.rules.yml", &["pgtend-health.test.yml"]),
+];
 
 fn file(name: &str) -> String {
     format!("deploy/prometheus/{name}")
