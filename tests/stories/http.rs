@@ -193,7 +193,7 @@ async fn the_page_shows_runs_partitions_and_what_is_wrong() {
     let db = Cluster::shared(newest_major()).database().await;
     db.execute(
         "CREATE TABLE events (at timestamptz NOT NULL) PARTITION BY RANGE (at);
-         CREATE TABLE now PARTITION OF events FOR VALUES FROM (date_trunc('month', now())) TO (date_trunc('month', now() + interval '1 month'));",
+         CREATE TABLE now PARTITION OF events FOR VALUES FROM (date_trunc('month', now(), 'UTC')) TO (date_trunc('month', now(), 'UTC') + interval '1 month');",
     )
     .await;
     let jobs = "[jobs.parts.partitions]\ntables = [{ table = 'events', every = '1 month', ahead = 3 }]\n\
