@@ -16,7 +16,7 @@ test-ui: ## look at the status page with a real browser, narrow and wide, light 
 	@scripts/deps.sh ui
 	@scripts/test_ui.sh || [ $$? -eq 77 ]
 
-test-systemd: ## boot a systemd in a container, and see the units at work there; needs root, takes half a minute
+test-systemd: ## boot a systemd in a container, see the units at work there, and follow README; needs root, takes two minutes
 	@scripts/test_units.sh || [ $$? -eq 77 ]
 
 deb: ## make a Debian package; needs cargo-deb (cargo install --locked cargo-deb)

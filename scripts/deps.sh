@@ -75,6 +75,7 @@ test)
     # What opens backups by hand.
     have age || missing+=(age)
     have zstd || missing+=(zstd)
+    have openssl || missing+=(openssl)
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
 *) die "unknown set '$what': leave it out for everything, or say 'demo', 'ui' or 'bench'" ;;

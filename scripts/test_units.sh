@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The units under a real systemd: installed by hand and, where there is cargo-deb, as a package. Ends with status 77 where no
-# container can be booted.
+# The units under a real systemd: installed by hand, by README word by word and, where there is cargo-deb, as a package. Ends with
+# status 77 where no container can be booted.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build --locked --quiet
-scripts/test_systemd.sh "${CARGO_TARGET_DIR:-target}/debug/pgtend"
+program=${CARGO_TARGET_DIR:-target}/debug/pgtend
+scripts/test_systemd.sh "$program"
+scripts/test_readme.sh "$program"
 
 # Not installed for the tests: that alone takes as long as all of these.
 if cargo deb --version >/dev/null 2>&1; then
