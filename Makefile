@@ -1,7 +1,7 @@
 # What there is to do here, for people and for CI. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-ui test-systemd walk deb lint fmt bench deps clean
+.PHONY: help demo test test-ui test-systemd walk deb static lint fmt bench deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ deb: ## make a Debian package; needs cargo-deb (cargo install --locked cargo-deb
 
 walk: ## two years of an application under its jobs, day by day: make walk APP=lukhas SCALE=100000. Takes minutes, or hours
 	@scripts/walk.sh "$(APP)" "$(SCALE)"
+
+static: ## build one static program, for any Linux; needs musl-tools and rustup
+	@scripts/static.sh
 
 lint: ## formatting, clippy, shell scripts
 	@scripts/lint.sh

@@ -283,6 +283,9 @@ async fn where_nobody_can_look_it_waits_no_longer_than_for_a_lock() {
         assert!(by.contains(&pid(&open).await), "{by}");
         drop((plan, once));
         open.batch_execute("COMMIT").await.unwrap();
+        // It may have one connection, and the server has yet to see the end of the last.
+        let sessions = format!("pg_stat_activity WHERE usename = '{role}'");
+        wait_until("the role's last session to end", async || db.count(&sessions).await == 0).await;
         let (ended, report) = job_as(&db, &role, TABLES, Duration::from_secs(30)).run().await;
         assert_eq!((ended.outcome(), attached(&db).await.len()), (Outcome::Succeeded, 2), "{report:#?}");
         // Nobody saw who began it: it is nobody's to drop.
