@@ -22,6 +22,10 @@ const THERE: &str = "
     CREATE TABLE public.events (at timestamptz NOT NULL, what text) PARTITION BY RANGE (at);
     CREATE TABLE public.events_old PARTITION OF public.events FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z');
     CREATE TABLE public.events_older PARTITION OF public.events FOR VALUES FROM ('2019-12-01Z') TO ('2020-01-01Z');
+    -- Of this month and the next.
+    DO $$ DECLARE month timestamptz := date_trunc('month', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'; BEGIN
+      EXECUTE format('CREATE TABLE public.events_now PARTITION OF public.events FOR VALUES FROM (%L) TO (%L)', month,
+        (month AT TIME ZONE 'UTC' + interval '2 months') AT TIME ZONE 'UTC'); END $$;
     INSERT INTO public.events VALUES ('2020-01-02Z', 'long ago');
     CREATE MATERIALIZED VIEW reports.daily_totals AS SELECT count(*) AS sessions FROM public.sessions;
     CREATE TABLE public.error_log (id serial, category text, created_at timestamptz NOT NULL);
@@ -114,7 +118,7 @@ async fn the_grants_for_retention_of_rows_are_enough() {
 async fn the_grants_for_retention_of_partitions_are_enough() {
     let keys = "tables = [{ table = \"public.events\", keep = \"12 months\" }]";
     is_enough("retention", "### partitions, and retention of partitions", keys, async |_, details| {
-        assert_eq!(details["partitions_dropped"], 1, "{details}");
+        assert_eq!(details["partitions_dropped"], 2, "{details}");
     })
     .await;
 }
@@ -123,7 +127,7 @@ async fn the_grants_for_retention_of_partitions_are_enough() {
 async fn the_grants_for_partitions_are_enough() {
     let keys = "tables = [{ table = \"public.events\", every = \"1 month\", ahead = 2 }]";
     is_enough("partitions", "### partitions, and retention of partitions", keys, async |db, details| {
-        assert_eq!(details["partitions_created"], 3, "{details}");
+        assert!(details["partitions_created"].as_i64() > Some(0), "{details}");
         let others = "pg_class WHERE relname LIKE 'events%' AND relowner <> 'app'::regrole";
         assert_eq!(db.count(others).await, 0);
     })
