@@ -60,6 +60,7 @@ async fn autosdlc_is_looked_after_for_two_years() {
         ("autosdlc-api-keys", days - shipped.unwrap_or(days)),
         ("autosdlc-backup", walk.backups_made("autosdlc-backup")),
         ("autosdlc-daily-backup", walk.backups_made("autosdlc-daily-backup")),
+        ("autosdlc-health", days),
         ("autosdlc-performance", days),
         ("autosdlc-projects", days),
         ("autosdlc-queue", sundays),

@@ -67,6 +67,7 @@ async fn code_review_is_looked_after_for_two_years() {
         ("code-review-backup", walk.backups_made("code-review-backup")),
         ("code-review-chain", walk.sunday_runs()),
         ("code-review-expired", days),
+        ("code-review-health", days),
         ("code-review-partitions", days),
     ])
     .await;

@@ -42,6 +42,7 @@ async fn helix_is_looked_after_for_two_years() {
         ("helix-backup", walk.backups_made("helix-backup")),
         ("helix-error-summary", days),
         ("helix-errors", days),
+        ("helix-health", days),
         ("helix-knowledge", days),
         ("helix-logs", days),
         ("helix-restore-test", firsts),

@@ -46,6 +46,7 @@ async fn lucy_is_looked_after_for_two_years() {
     let days = walk.daily_runs();
     walk.history_tells(&[
         ("lucy-backup", walk.backups_made("lucy-backup")),
+        ("lucy-health", days),
         ("lucy-old-partitions", days - shipped.unwrap_or(days)),
         ("lucy-partitions", days),
         ("lucy-statistics", days),

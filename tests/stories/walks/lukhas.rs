@@ -34,6 +34,7 @@ async fn lukhas_is_looked_after_for_two_years() {
     let days = walk.daily_runs();
     walk.history_tells(&[
         ("lukhas-backup", walk.backups_made("lukhas-backup")),
+        ("lukhas-health", days),
         ("lukhas-old-partitions", days),
         ("lukhas-old-rows", walk.sunday_runs()),
         ("lukhas-partitions", days),
