@@ -260,7 +260,7 @@ pub fn written_at(table: &Table) -> Option<&Column> {
     let times = || {
         let column =
             |name: &&str| table.columns.iter().find(|column| snake(column.name.as_str()) == **name && column.is_time());
-        names::TIMES.iter().filter_map(move |name| column(name))
+        names::TIMES.iter().filter_map(column)
     };
     times().find(|column| table.indexed.contains(&column.name)).or_else(|| times().next())
 }
