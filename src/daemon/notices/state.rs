@@ -45,14 +45,17 @@ pub fn notice(job: &JobStatus, told: &str, now: DateTime<Utc>) -> Option<Notice>
     let state = if job.enabled && lag > LATE && job.running_since.is_none() {
         OVERDUE
     } else if job.consecutive_failures > 0 && bad {
-        // As long as it will be tried again, it has not failed.
-        if job.tried_again { return None } else { FAILING }
+        FAILING
     } else if job.last_outcome.is_some_and(|last| last == Outcome::Succeeded) || told == OVERDUE {
         WELL
     } else {
         // Cancelled by a stop, or never run: no news.
         return None;
     };
+    if state == FAILING && job.tried_again {
+        // As long as it will be tried again, it has not failed.
+        return None;
+    }
     let event = match (told, state) {
         (before, after) if before == after => return None,
         (_, FAILING) => NotifyOn::Failure,

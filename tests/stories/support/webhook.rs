@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
 
 /// Listens on a port of its own, and answers as it is told to.
 #[derive(Clone)]
@@ -31,9 +32,11 @@ impl Webhook {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let webhook = Self { port: listener.local_addr().expect("its address").port(), heard: Arc::default() };
         let heard = Arc::clone(&webhook.heard);
-        tokio::spawn(async move {
+        let tasks = TaskTracker::new();
+        let served = tasks.clone();
+        tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&heard)));
+                served.spawn(serve(stream, Arc::clone(&heard)));
             }
         });
         webhook
