@@ -9,7 +9,7 @@ help: ## list the targets
 demo: ## see the daemon at work on a throwaway database; needs nothing but Rust beforehand. APP=helix: an application's own jobs
 	@if [ -n "$(APP)" ]; then scripts/demo_app.sh "$(APP)"; else scripts/demo.sh; fi
 
-test: ## install what the tests need, and run them all, on every PostgreSQL major there is
+test: ## install what the tests need, and run them all, on the oldest and the newest PostgreSQL there is
 	@scripts/test.sh
 
 test-ui: ## look at the status page with a real browser, narrow and wide, light and dark, by keyboard
