@@ -3,7 +3,7 @@
 use super::{labels, of, readings, run, warnings, watching};
 use crate::support::{Database, on_each_major, wait_until};
 
-/// C23: names that no concatenated text would find, and what no list of tables has.
+/// Names that no concatenated text would find, and what no list of tables has.
 #[tokio::test]
 async fn names_of_any_letters_views_and_whole_trees_have_their_sizes() {
     on_each_major(async |db| {

@@ -3,7 +3,7 @@
 use super::{of, readings, run, warnings, watching};
 use crate::support::{Cluster, newest_major, on_each_major, wait_until};
 
-/// C26: what is open is told, with how old it is, and never with its query.
+/// What is open is told, with how old it is, and never with its query.
 #[tokio::test]
 async fn what_is_open_is_told_without_what_it_asked() {
     on_each_major(async |db| {
@@ -62,7 +62,7 @@ async fn a_prepared_transaction_that_nobody_ends_and_a_slot_that_nobody_reads_ar
     assert_eq!(warnings(&program).await, "");
 }
 
-/// C22: PostgreSQL counts no failure where there is no such program.
+/// PostgreSQL counts no failure where there is no such program.
 #[tokio::test]
 async fn an_archive_command_that_is_missing_is_found_by_what_waits() {
     let settings = [("archive_mode", "on"), ("archive_command", "/nowhere/archive %p")];

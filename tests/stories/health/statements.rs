@@ -20,7 +20,7 @@ async fn without_pg_stat_statements_it_says_what_to_do_and_reads_the_rest() {
     }
 }
 
-/// C23: the extension alone, which anybody may make, answers with an error.
+/// The extension alone, which anybody may make, answers with an error.
 #[tokio::test]
 async fn an_extension_that_the_server_has_not_loaded_is_no_failure() {
     let db = Cluster::shared(newest_major()).database().await;

@@ -59,7 +59,6 @@ async fn with_a_reader_open_all_is_made_and_with_a_writer_open_nobody_else_waits
     .await;
 }
 
-/// C10.
 #[tokio::test]
 async fn a_month_that_is_half_detached_is_reported_with_what_finishes_it() {
     on_each_major(async |db| {
@@ -94,7 +93,6 @@ async fn a_month_that_is_half_detached_is_reported_with_what_finishes_it() {
     .await;
 }
 
-/// C11.
 #[tokio::test]
 async fn the_privileges_that_the_file_names_are_enough_and_the_owner_owns_what_is_made() {
     on_each_major(async |db| {
