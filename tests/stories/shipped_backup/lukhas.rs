@@ -120,7 +120,7 @@ async fn the_directory_keeps_a_week_and_thirty_days_that_fail_take_nothing_of_it
     }
     assert!(job.ids("local").iter().any(|id| id.starts_with("2026-03-03T15")), "it was of within a week");
     let week = job.ids("local");
-    // C29: what was to be dumped is not there, or not the program that does it.
+    // What was to be dumped is not there, or not the program that does it.
     job.use_programs(Some(&job.program.folder().join("nowhere")));
     for n in 10..40 {
         clock.set(&day(n));
@@ -135,7 +135,7 @@ async fn the_directory_keeps_a_week_and_thirty_days_that_fail_take_nothing_of_it
     assert_eq!(days("offsite").len(), 11);
 }
 
-/// C19 and C21: whatever is wrong with the dump, there is no good backup of it, and all others stay.
+/// Whatever is wrong with the dump, there is no good backup of it, and all others stay.
 #[tokio::test]
 async fn a_dump_that_failed_is_not_taken_for_one() {
     on_each_major(async |db| {
@@ -220,7 +220,6 @@ async fn a_database_that_lost_its_rows_is_told_though_its_dump_is_good() {
     .await;
 }
 
-/// C11, C14 and C20.
 #[tokio::test]
 async fn the_privileges_that_the_file_names_are_enough() {
     for major in crate::support::majors() {

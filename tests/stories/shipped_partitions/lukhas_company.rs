@@ -10,7 +10,6 @@ fn load(db: &Database) -> Job {
     Job::new(db, NAME, &shipped("lukhas.toml"))
 }
 
-/// C6.
 #[tokio::test]
 async fn a_last_partition_without_end_is_reported_and_not_run_against() {
     on_each_major(async |db| {
@@ -29,7 +28,6 @@ async fn a_last_partition_without_end_is_reported_and_not_run_against() {
     .await;
 }
 
-/// C8 and C9.
 #[tokio::test]
 async fn with_a_reader_open_all_is_made_and_with_a_writer_open_nobody_else_waits() {
     on_each_major(async |db| {

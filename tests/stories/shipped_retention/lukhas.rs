@@ -232,7 +232,6 @@ async fn coverage_and_reviews_go_by_their_own_age_without_an_index_and_no_row_wi
     .await;
 }
 
-/// C11.
 #[tokio::test]
 async fn the_privileges_that_the_file_names_are_enough() {
     on_each_major(async |db| {
