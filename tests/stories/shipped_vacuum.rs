@@ -23,7 +23,6 @@ async fn but(db: &Database, kinds: &str, is: &str) -> Vec<String> {
 const VACUUMED: &str = "pg_stat_get_vacuum_count(c.oid) = 1";
 const ANALYZED: &str = "pg_stat_get_analyze_count(c.oid) = 1";
 
-/// Traps 6 and 22.
 #[tokio::test]
 async fn all_of_autosdlc_is_vacuumed_once_the_archive_and_views_included_and_no_parent() {
     on_each_major(async |db| {
@@ -57,7 +56,6 @@ async fn all_of_autosdlc_is_vacuumed_once_the_archive_and_views_included_and_no_
     .await;
 }
 
-/// Trap 21 and C26.
 #[tokio::test]
 async fn a_dump_that_keeps_what_autosdlc_deleted_is_named() {
     on_each_major(async |db| {

@@ -14,7 +14,6 @@ fn program(db: &Database, server: &S3Server) -> Pgtend {
     server.env().into_iter().fold(program, |program, (name, value)| program.env(name, value))
 }
 
-/// Traps 14 to 16 and 18.
 #[tokio::test(flavor = "multi_thread")]
 async fn temporary_artifacts_go_with_their_objects_and_permanent_ones_keep_theirs() {
     on_each_major(async |db| {

@@ -30,7 +30,6 @@ fn index() -> String {
     line.trim_start_matches(['#', ' ']).into()
 }
 
-/// Trap 7.
 #[tokio::test]
 async fn the_view_without_its_index_is_refreshed_and_with_the_one_of_the_comment_beside_its_readers() {
     on_each_major(async |db| {
@@ -77,7 +76,7 @@ async fn the_view_of_projects_is_refreshed_when_something_has_changed() {
     .await;
 }
 
-/// Trap 29: which day it was goes by the zone of the session.
+/// Which day it was goes by the zone of the session.
 #[tokio::test]
 async fn days_are_those_of_utc_whatever_the_database_says() {
     on_each_major(async |db| {

@@ -21,7 +21,6 @@ fn restore() -> String {
     format!("gzip -dc {}", line.replace("-d helix", "-d \"$URL\""))
 }
 
-/// Traps 18 and 19.
 #[tokio::test]
 async fn the_line_of_the_file_brings_back_every_row_or_nothing() {
     on_each_major(async |db| {
@@ -50,7 +49,7 @@ async fn the_line_of_the_file_brings_back_every_row_or_nothing() {
     .await;
 }
 
-/// Trap 17: nothing that is packed well, and nothing that is pruned for it.
+/// Nothing that is packed well, and nothing that is pruned for it.
 #[tokio::test]
 async fn a_dump_of_nothing_is_no_backup() {
     on_each_major(async |db| {
@@ -83,7 +82,7 @@ async fn a_dump_of_nothing_is_no_backup() {
     .await;
 }
 
-/// Traps 14 to 16: not with the application's own roles, and with what the file names.
+/// Not with the application's own roles, and with what the file names.
 #[tokio::test]
 async fn a_reader_that_is_not_meant_for_it_is_told_and_the_files_grants_are_enough() {
     for major in majors() {

@@ -29,7 +29,7 @@ fn to_a_bucket(db: &Database, server: &S3Server, more: &str) -> Job {
     job
 }
 
-/// Traps 13 and 16: what gzip packed is not packed already, and has one name in both places.
+/// What gzip packed is not packed already, and has one name in both places.
 #[tokio::test]
 async fn the_bucket_and_the_directory_both_bring_back_every_row() {
     on_each_major(async |db| {
@@ -74,7 +74,6 @@ async fn the_bucket_and_the_directory_both_bring_back_every_row() {
     .await;
 }
 
-/// Trap 14.
 #[tokio::test]
 async fn two_on_one_day_are_two_and_none_is_written_over() {
     on_each_major(async |db| {
@@ -94,7 +93,7 @@ async fn two_on_one_day_are_two_and_none_is_written_over() {
     .await;
 }
 
-/// Trap 15, C29 and C30: the week counts from the newest good backup, and the bucket keeps all.
+/// The week counts from the newest good backup, and the bucket keeps all.
 #[tokio::test]
 async fn the_directory_keeps_a_week_and_thirty_days_that_fail_take_nothing_of_it() {
     let clock = Clock::at("2026-03-01T00:59:00Z");
@@ -181,7 +180,7 @@ async fn a_dump_that_failed_is_not_taken_for_one() {
     .await;
 }
 
-/// Trap 15: what happened in one place is no reason to delete in the other.
+/// What happened in one place is no reason to delete in the other.
 #[tokio::test]
 async fn a_bucket_that_takes_nothing_is_told_and_the_directory_has_its_backup() {
     on_each_major(async |db| {

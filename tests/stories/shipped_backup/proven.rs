@@ -60,7 +60,7 @@ async fn autosdlc_is_proven_with_what_its_row_security_hides() {
     .await;
 }
 
-/// Of the code review application, trap 23 too: the triggers of an immutable log keep nobody from having it back.
+/// Of the code review application too: the triggers of an immutable log keep nobody from having it back.
 #[tokio::test]
 async fn the_audit_log_of_code_review_comes_back_with_its_guards() {
     on_each_major(async |db| {
@@ -98,7 +98,7 @@ async fn of_autosdlc_a_daily_one_is_whole_and_that_of_its_schemas_is_not_more() 
     .await;
 }
 
-/// Trap 11 and 12: nothing leaves that is not in the bucket, and of the immutable log an anchor stays.
+/// Nothing leaves that is not in the bucket, and of the immutable log an anchor stays.
 #[tokio::test]
 async fn lucys_old_months_go_to_the_bucket_when_that_is_wanted() {
     on_each_major(async |db| {

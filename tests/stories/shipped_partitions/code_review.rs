@@ -26,7 +26,6 @@ fn insert(at: &str) -> String {
 /// Links that do not name the one before.
 const BROKEN: &str = "(SELECT prev_hash, lag(signature) OVER (ORDER BY id) AS before FROM audits.audit_log) l WHERE prev_hash IS DISTINCT FROM before";
 
-/// Traps 12 and 13.
 #[tokio::test]
 async fn a_log_whose_months_ended_with_2025_is_written_again_after_one_run() {
     on_each_major(async |db| {
@@ -67,7 +66,7 @@ async fn a_log_whose_months_ended_with_2025_is_written_again_after_one_run() {
     .await;
 }
 
-/// Trap 25: what a session of the application would make of a bare date is of no account.
+/// What a session of the application would make of a bare date is of no account.
 #[tokio::test]
 async fn months_join_without_a_gap_whatever_zone_the_database_is_in() {
     on_each_major(async |db| {
@@ -154,7 +153,6 @@ async fn entries_in_a_default_partition_go_to_their_month_and_the_chain_is_as_it
     .await;
 }
 
-/// Trap 10.
 #[tokio::test]
 async fn the_other_audit_table_is_not_taken_for_this_one() {
     on_each_major(async |db| {

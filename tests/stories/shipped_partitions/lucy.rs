@@ -23,7 +23,6 @@ fn insert(table: &str, months: i32) -> String {
     )
 }
 
-/// Trap 3.
 #[tokio::test]
 async fn months_that_one_list_holds_together_are_not_made_again() {
     on_each_major(async |db| {
@@ -46,7 +45,6 @@ async fn months_that_one_list_holds_together_are_not_made_again() {
     .await;
 }
 
-/// Trap 5.
 #[tokio::test]
 async fn in_the_first_hours_of_a_month_the_walls_of_every_zone_find_a_partition() {
     let clock = Clock::at("2027-01-31T23:00:00Z");
@@ -75,7 +73,7 @@ async fn in_the_first_hours_of_a_month_the_walls_of_every_zone_find_a_partition(
     assert_eq!(write("America/New_York").await, Ok("2027-01".to_string()));
 }
 
-/// Traps 9 and 11, and the promise that nothing is lost.
+/// Nothing is lost.
 #[tokio::test]
 async fn rows_in_default_partitions_go_to_their_month_and_none_of_audit_log_is_deleted() {
     on_each_major(async |db| {
@@ -108,7 +106,6 @@ async fn rows_in_default_partitions_go_to_their_month_and_none_of_audit_log_is_d
     .await;
 }
 
-/// Trap 11.
 #[tokio::test]
 async fn a_new_month_of_audit_log_is_as_immutable_as_the_others_and_none_goes() {
     on_each_major(async |db| {
@@ -127,7 +124,6 @@ async fn a_new_month_of_audit_log_is_as_immutable_as_the_others_and_none_goes() 
     .await;
 }
 
-/// Trap 16.
 #[tokio::test]
 async fn a_run_works_in_three_sessions_at_most() {
     on_each_major(async |db| {

@@ -43,7 +43,6 @@ fn insert(key: &str, months: i32) -> String {
         + &of("webhook_deliveries", "url", "'u'")
 }
 
-/// Traps 1, 2 and 7.
 #[tokio::test]
 async fn whatever_the_key_inserts_of_a_year_that_failed_succeed_after_a_run() {
     on_each_major(async |db| {
@@ -71,7 +70,6 @@ async fn whatever_the_key_inserts_of_a_year_that_failed_succeed_after_a_run() {
     .await;
 }
 
-/// Trap 8.
 #[tokio::test]
 async fn tables_without_any_partition_are_where_a_development_database_begins() {
     for (key, format) in KEYS {
@@ -110,7 +108,6 @@ async fn a_december_that_ends_with_a_month_13_is_followed_by_january() {
     }
 }
 
-/// Trap 1.
 #[tokio::test]
 async fn a_format_that_fits_neither_key_nor_partitions_makes_nothing() {
     for (key, format, why) in [
@@ -140,7 +137,6 @@ async fn a_format_that_fits_neither_key_nor_partitions_makes_nothing() {
     }
 }
 
-/// Trap 10.
 #[tokio::test]
 async fn a_range_of_text_is_refused_where_its_collation_says_nothing_of_months() {
     on_each_major(async |db| {

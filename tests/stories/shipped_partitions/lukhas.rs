@@ -48,7 +48,6 @@ async fn inserts_of_a_year_that_failed_before_a_run_succeed_after_it() {
     .await;
 }
 
-/// Trap 3.
 #[tokio::test]
 async fn in_a_new_month_too_a_result_belongs_to_the_run_of_its_very_time() {
     on_each_major(async |db| {
@@ -68,7 +67,6 @@ async fn in_a_new_month_too_a_result_belongs_to_the_run_of_its_very_time() {
     .await;
 }
 
-/// Trap 4.
 #[tokio::test]
 async fn months_before_the_current_one_are_not_made() {
     on_each_major(async |db| {
@@ -80,7 +78,6 @@ async fn months_before_the_current_one_are_not_made() {
     .await;
 }
 
-/// Trap 8, C1 and C3.
 #[tokio::test]
 async fn partitions_are_known_by_their_bounds_and_a_taken_name_is_no_partition() {
     on_each_major(async |db| {
@@ -109,7 +106,6 @@ async fn partitions_are_known_by_their_bounds_and_a_taken_name_is_no_partition()
     .await;
 }
 
-/// Trap 10.
 #[tokio::test]
 async fn twenty_months_ahead_skip_none() {
     on_each_major(async |db| {
@@ -123,7 +119,6 @@ async fn twenty_months_ahead_skip_none() {
     .await;
 }
 
-/// Trap 11 and C4.
 #[tokio::test]
 async fn a_missed_month_is_filled_and_so_is_the_current_one() {
     on_each_major(async |db| {
@@ -146,7 +141,6 @@ async fn a_missed_month_is_filled_and_so_is_the_current_one() {
     .await;
 }
 
-/// Trap 12 and C5.
 #[tokio::test]
 async fn a_default_partition_that_results_point_into_is_left_alone_and_the_order_that_is_named_works() {
     on_each_major(async |db| {
@@ -182,7 +176,6 @@ async fn a_default_partition_that_results_point_into_is_left_alone_and_the_order
     .await;
 }
 
-/// Trap 20 and C2.
 #[tokio::test]
 async fn bounds_of_another_zone_are_not_mixed_with_and_once_it_is_named_they_are_continued() {
     on_each_major(async |db| {

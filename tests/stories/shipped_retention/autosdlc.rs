@@ -55,7 +55,6 @@ fn old(table: &str, days: i32) -> String {
     }
 }
 
-/// Traps 11, 13 to 15.
 #[tokio::test]
 async fn the_policies_of_the_table_are_carried_out_and_what_was_moved_is_whole() {
     on_each_major(async |db| {
@@ -106,7 +105,6 @@ async fn the_policies_of_the_table_are_carried_out_and_what_was_moved_is_whole()
     .await;
 }
 
-/// Trap 10 and C27.
 #[tokio::test]
 async fn nothing_of_the_queue_is_lost_and_messages_that_are_pending_stay() {
     on_each_major(async |db| {
@@ -180,7 +178,6 @@ async fn messages_that_the_queue_refers_to_are_not_moved_and_their_queue_rows_st
     .await;
 }
 
-/// Trap 8 and C14.
 #[tokio::test]
 async fn row_security_that_hides_messages_is_an_error_and_the_named_privileges_are_enough() {
     on_each_major(async |db| {
@@ -229,7 +226,6 @@ async fn row_security_that_hides_messages_is_an_error_and_the_named_privileges_a
     .await;
 }
 
-/// Trap 17.
 #[tokio::test]
 async fn an_archive_table_has_the_grants_of_the_live_one() {
     on_each_major(async |db| {
@@ -246,7 +242,6 @@ async fn an_archive_table_has_the_grants_of_the_live_one() {
     .await;
 }
 
-/// Traps 19 and 20.
 #[tokio::test]
 async fn a_policy_that_cannot_be_meant_does_nothing_and_the_others_are_carried_out() {
     on_each_major(async |db| {
@@ -271,7 +266,7 @@ async fn a_policy_that_cannot_be_meant_does_nothing_and_the_others_are_carried_o
     .await;
 }
 
-/// Trap 15, the reading of the flags.
+/// The reading of the flags.
 #[tokio::test]
 async fn a_policy_without_archive_and_delete_does_nothing() {
     on_each_major(async |db| {
@@ -285,7 +280,6 @@ async fn a_policy_without_archive_and_delete_does_nothing() {
     .await;
 }
 
-/// Trap 18 and C24.
 #[tokio::test]
 async fn the_archive_is_never_taken_for_the_live_table() {
     on_each_major(async |db| {
@@ -324,7 +318,7 @@ async fn sessions_and_keys_go_when_they_have_ended_and_keys_only_if_asked() {
     .await;
 }
 
-/// Traps 2, 4 and 5: the last section of the file, with its marks taken off.
+/// The last section of the file, with its marks taken off.
 #[tokio::test]
 async fn months_of_outputs_are_made_ahead_and_once_renamed_move_to_the_archive_whole() {
     on_each_major(async |db| {

@@ -62,7 +62,7 @@ async fn what_is_old_goes_and_what_is_to_stay_is_as_it_was() {
                 "{table}"
             );
         }
-        // Trap 9: some that are old by "timestamp" were written down later, by created_at a year ago or less.
+        // Some that are old by "timestamp" were written down later, by created_at a year ago or less.
         assert_eq!(jobs.count("llm_token_usage WHERE created_at < now() - interval '365 days'").await, 0);
 
         let (ended, for_ever) = (
@@ -79,7 +79,6 @@ async fn what_is_old_goes_and_what_is_to_stay_is_as_it_was() {
     .await;
 }
 
-/// Traps 1 and 3.
 #[tokio::test]
 async fn each_error_is_in_the_log_or_counted_and_whole_days_go() {
     on_each_major(async |db| {
@@ -112,7 +111,6 @@ async fn each_error_is_in_the_log_or_counted_and_whole_days_go() {
     .await;
 }
 
-/// Trap 2.
 #[tokio::test]
 async fn an_error_of_half_past_eleven_is_of_that_day_in_utc() {
     on_each_major(async |db| {
@@ -136,7 +134,6 @@ async fn an_error_of_half_past_eleven_is_of_that_day_in_utc() {
     .await;
 }
 
-/// Trap 4.
 #[tokio::test]
 async fn a_count_that_would_not_fit_leaves_its_errors_and_all_others_are_counted() {
     on_each_major(async |db| {
@@ -166,7 +163,6 @@ async fn a_count_that_would_not_fit_leaves_its_errors_and_all_others_are_counted
     .await;
 }
 
-/// Traps 6 and 7.
 #[tokio::test]
 async fn numbers_go_after_a_year_and_what_was_never_counted_is_counted_first() {
     on_each_major(async |db| {
@@ -212,7 +208,6 @@ async fn the_daemon_lets_numbers_go_when_it_has_counted() {
     .await;
 }
 
-/// Trap 10.
 #[tokio::test]
 async fn with_the_trigger_that_the_file_names_no_vector_is_forgotten() {
     on_each_major(async |db| {
@@ -235,7 +230,7 @@ async fn with_the_trigger_that_the_file_names_no_vector_is_forgotten() {
     .await;
 }
 
-/// Traps 11 and 12: nothing refers to what goes, and what would take others along never goes.
+/// Nothing refers to what goes, and what would take others along never goes.
 #[tokio::test]
 async fn expired_tokens_idle_projects_and_users_who_left_stay() {
     on_each_major(async |db| {
@@ -251,7 +246,6 @@ async fn expired_tokens_idle_projects_and_users_who_left_stay() {
     .await;
 }
 
-/// Trap 13.
 #[tokio::test]
 async fn a_partition_of_a_table_that_has_none_is_refused_in_words() {
     on_each_major(async |db| {
@@ -271,7 +265,6 @@ async fn a_partition_of_a_table_that_has_none_is_refused_in_words() {
     .await;
 }
 
-/// Traps 14 to 16.
 #[tokio::test]
 async fn the_privileges_that_the_file_names_are_enough() {
     on_each_major(async |db| {

@@ -22,7 +22,7 @@ async fn since(db: &Database, table: &str, months: i32) -> (i64, String) {
     (db.count(&format!("{rows} AS rows")).await, fingerprint(db, &rows).await)
 }
 
-/// Traps 1 and 4: the application's own DROP never worked, and with CASCADE would have cost the foreign key.
+/// The application's own DROP never worked, and with CASCADE would have cost the foreign key.
 #[tokio::test]
 async fn months_go_results_before_runs_and_everything_else_stays() {
     on_each_major(async |db| {
@@ -112,7 +112,6 @@ async fn runs_that_are_still_referred_to_stop_their_month_alone() {
     .await;
 }
 
-/// Trap 8 and C1.
 #[tokio::test]
 async fn names_decide_nothing() {
     on_each_major(async |db| {
@@ -141,7 +140,7 @@ async fn names_decide_nothing() {
     .await;
 }
 
-/// Trap 9 and C7: on 31 March 2024 the last of March 2021 is not yet 36 months old, and 3 x 365 days are.
+/// On 31 March 2024 the last of March 2021 is not yet 36 months old, and 3 x 365 days are.
 #[tokio::test]
 async fn a_month_goes_when_its_last_moment_is_so_many_calendar_months_old() {
     // The calendar is ours: what the server has to do with it is the same on all majors.
@@ -185,7 +184,6 @@ async fn what_is_held_stays_as_the_file_says_and_goes_when_the_hold_is_over() {
     .await;
 }
 
-/// Traps 5 to 7.
 #[tokio::test]
 async fn coverage_and_reviews_go_by_their_own_age_without_an_index_and_no_row_without_a_time() {
     on_each_major(async |db| {

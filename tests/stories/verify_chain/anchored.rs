@@ -35,7 +35,6 @@ async fn the_shipped_job_follows_the_log_over_all_its_months() {
     .await;
 }
 
-/// Traps 2 and 3.
 #[tokio::test]
 async fn after_old_months_were_dropped_it_goes_on_from_what_is_remembered_of_them() {
     on_each_major(async |db| {
