@@ -12,7 +12,7 @@ async fn names_of_any_letters_views_and_whole_trees_have_their_sizes() {
                create table "My Schema"."Odd ""Name"".x" (id int primary key, doc text);
                alter table "My Schema"."Odd ""Name"".x" alter doc set storage external;
                insert into "My Schema"."Odd ""Name"".x" select n, repeat('x', 10000) from generate_series(1, 50) n;
-               create materialized view counted as select n from generate_series(1, 10000) n;
+               create materialized view counted with (autovacuum_enabled = off) as select n from generate_series(1, 10000) n;
                create table events (id int, at date, primary key (id, at)) partition by range (at);
                create temp table of_mine (n int)"#,
         )
@@ -63,7 +63,7 @@ async fn beyond_the_bounds_all_is_one_sum() {
     on_each_major(async |db| {
         db.execute(
             "do $$ begin for n in 1..30 loop
-                 execute format('create table t%s (n int primary key)', n);
+                 execute format('create table t%s (n int primary key) with (autovacuum_enabled = off)', n);
                  execute format('insert into t%s select generate_series(1, %s)', n, n * 300);
              end loop; end $$",
         )

@@ -8,8 +8,8 @@ use crate::support::on_each_major;
 async fn a_locked_table_is_as_large_as_it_was_last_found_and_holds_nothing_up() {
     on_each_major(async |db| {
         db.execute(
-            "create table locked (n int primary key, doc text); insert into locked select generate_series(1, 20000);
-             create table beside (n int); insert into beside select generate_series(1, 20000);
+            "create table locked (n int primary key, doc text) with (autovacuum_enabled = off); insert into locked select generate_series(1, 20000);
+             create table beside (n int) with (autovacuum_enabled = off); insert into beside select generate_series(1, 20000);
              create table leaves (at date) partition by range (at);
              create table leaf partition of leaves for values from ('2020-01-01') to ('2021-01-01');
              create table rest partition of leaves default; insert into leaves values ('2019-01-01')",
@@ -42,7 +42,7 @@ async fn a_table_whose_lock_somebody_waits_for_is_no_hindrance_either() {
     on_each_major(async |db| {
         db.execute(
             "create table wanted (n int); insert into wanted select generate_series(1, 20000);
-             create table beside (n int); insert into beside select generate_series(1, 20000)",
+             create table beside (n int) with (autovacuum_enabled = off); insert into beside select generate_series(1, 20000)",
         )
         .await;
         let mut reader = db.client().await;
