@@ -53,20 +53,21 @@ pub struct Standing {
 /// The role may not create it; the text gives the GRANT to run.
 pub async fn ensure(client: &Client) -> Result<()> {
     if !exists(client).await? {
-        return make(client, &[include_str!("schema.sql"), include_str!("reading.sql")]).await;
+        return make(client, &[include_str!("schema.sql"), include_str!("later.sql")]).await;
     }
     // A history that an older version made, or an administrator for a role that may make nothing. It is whole without this
     // one: jobs that need it say so.
     let row = client
         .query_one(
-            "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'reading')
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_class c
+                     WHERE c.relnamespace = n.oid AND c.relname IN ('reading', 'notice')) < 2
                     AND has_schema_privilege(n.oid, 'CREATE') AND has_schema_privilege(n.oid, 'USAGE')
              FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'pgtend'",
             &[],
         )
         .await
-        .context("look for pgtend.reading")?;
-    if row.get(0) { make(client, &[include_str!("reading.sql")]).await } else { Ok(()) }
+        .context("look for the tables that came later")?;
+    if row.get(0) { make(client, &[include_str!("later.sql")]).await } else { Ok(()) }
 }
 
 async fn make(client: &Client, parts: &[&str]) -> Result<()> {

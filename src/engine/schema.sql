@@ -54,13 +54,6 @@ CREATE TABLE IF NOT EXISTS pgtend.anchor (
 );
 COMMENT ON TABLE pgtend.anchor IS 'Partitions of immutable tables that were dropped: how many rows each had, and its last row';
 
-CREATE TABLE IF NOT EXISTS pgtend.notice (
-    job     text        PRIMARY KEY,
-    state   text        NOT NULL,
-    told_at timestamptz NOT NULL
-);
-COMMENT ON TABLE pgtend.notice IS 'What was last told of each job by [notify]';
-
 CREATE TABLE IF NOT EXISTS pgtend.request (
     id           uuid        PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
     job          text        NOT NULL,

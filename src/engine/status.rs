@@ -52,7 +52,15 @@ fn owed(schedule: &Cron, zone: Tz, delay: TimeDelta, standing: &Standing, now: D
     Some(schedule.next_after(since.unwrap_or(now - delay), zone)? + delay)
 }
 
+/// So late, a run is not merely waiting for its turn.
+const LATE: f64 = 600.0;
+
 impl JobStatus {
+    /// Whether it was due so long ago that somebody should know.
+    pub fn is_overdue(&self) -> bool {
+        self.lag_seconds > LATE && self.running_since.is_none()
+    }
+
     pub fn new(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Self {
         let last = standing.last_due_at.max(standing.last_started_at);
         let schedule = job.schedule.as_ref().filter(|_| job.enabled);

@@ -31,10 +31,11 @@ impl CronJob {
 pub async fn jobs(client: &Client) -> Result<Vec<CronJob>> {
     let readable: bool = client
         .query_one(
-            "SELECT coalesce((SELECT pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
+            // By the catalog: `to_regclass` fails where the role may not use the schema.
+            "SELECT coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
                                      AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                              FROM pg_catalog.pg_class c
-                              WHERE c.oid = pg_catalog.to_regclass('cron.job')), false)",
+                              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                              WHERE n.nspname = 'cron' AND c.relname = 'job'), false)",
             &[],
         )
         .await?

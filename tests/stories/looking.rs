@@ -193,6 +193,10 @@ async fn what_pg_cron_already_does_is_told_and_what_it_runs_is_not_shown() {
         let stranger = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{jobs}", db.url_as(&role)));
         let lines = stranger.run(["check", "--json"]).await.exits(1).json();
         assert_eq!(told(lines), Vec::<String>::new());
+        // As the extension comes, nobody else may even look into its schema.
+        db.execute("REVOKE USAGE ON SCHEMA cron FROM PUBLIC").await;
+        let output = stranger.run(["check"]).await.exits(1);
+        assert!(!output.stdout.contains("pg_cron"), "{}", output.stdout);
         db.execute(&format!("DROP ROLE {role}")).await;
     })
     .await;

@@ -50,6 +50,22 @@ async fn a_job_that_fails_is_told_once_and_again_when_it_goes_well() {
     .await;
 }
 
+/// As one that an older version made.
+#[tokio::test]
+async fn a_schema_without_the_place_for_it_gets_it() {
+    let db = Cluster::shared(newest_major()).database().await;
+    with_switch(&db).await;
+    let webhook = Webhook::listen().await;
+    let program = telling(&db, &webhook.url("/"), "");
+    program.run(["run", "chore"]).await.exits(1);
+    db.execute("DROP TABLE pgtend.notice").await;
+    let daemon = program.daemon().ready().await;
+    program.run(["trigger", "chore", "--wait"]).await.exits(1);
+    let noted = "SELECT count(*) FROM pgtend.notice WHERE job = 'chore' AND state = 'failing'";
+    daemon.wait_until("it to be written down", async || db.scalar::<i64>(noted).await == 1).await;
+    assert_eq!(events(&webhook), ["failure"]);
+}
+
 #[tokio::test]
 async fn of_several_daemons_one_tells() {
     on_each_major(async |db| {

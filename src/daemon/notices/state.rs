@@ -10,8 +10,6 @@ use crate::engine::JobStatus;
 use crate::period::human;
 use crate::run::{JobName, Outcome};
 
-/// So late, a run is not merely waiting for its turn.
-const LATE: Duration = Duration::from_secs(600);
 /// What of an error is sent; the history has all of it.
 const LETTERS: usize = 1_000;
 
@@ -42,7 +40,7 @@ pub fn notice(job: &JobStatus, told: &str, now: DateTime<Utc>) -> Option<Notice>
     let lag = Duration::try_from_secs_f64(job.lag_seconds).unwrap_or_default();
     let bad =
         job.last_outcome.is_some_and(|last| matches!(last, Outcome::Failed | Outcome::Partial | Outcome::TimedOut));
-    let state = if job.enabled && lag > LATE && job.running_since.is_none() {
+    let state = if job.is_overdue() {
         OVERDUE
     } else if job.consecutive_failures > 0 && bad {
         FAILING

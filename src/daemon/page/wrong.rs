@@ -1,6 +1,6 @@
 //! What is wrong right now: what pages somebody first, then what will.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::partitions::runway;
@@ -8,8 +8,6 @@ use super::{View, distance, whole};
 use crate::period::human;
 use crate::run::{GaugeName, Outcome};
 
-/// So late, a run is not merely waiting for its turn.
-const LATE: TimeDelta = TimeDelta::minutes(10);
 /// So many letters are read at a glance.
 const GLANCE: usize = 240;
 /// A backup of less than this share of those before it lacks something.
@@ -91,8 +89,8 @@ pub fn troubles(view: &View) -> Vec<Trouble> {
             let error = status.last_error.as_deref().unwrap_or("no error was recorded");
             say(Weight::Bad, format!("job {}", status.job), format!("{outcome}{times}: {error}"));
         }
-        let lag = std::time::Duration::try_from_secs_f64(status.lag_seconds).unwrap_or_default();
-        if lag > LATE.to_std().unwrap_or_default() && status.running_since.is_none() {
+        if status.is_overdue() {
+            let lag = std::time::Duration::try_from_secs_f64(status.lag_seconds).unwrap_or_default();
             let why = format!("it was due {} ago, and no daemon has begun it", human(lag));
             say(Weight::Bad, format!("job {}", status.job), why);
         }
