@@ -44,7 +44,8 @@ pub async fn look(conninfo: &Conninfo) -> Result<Facts> {
     }
     if let Some(cron) = &mut facts.cron {
         match pg_cron::jobs(&session).await {
-            Ok(jobs) => cron.jobs = jobs,
+            Ok(Some(jobs)) => cron.jobs = jobs,
+            Ok(None) => cron.hidden = Some("this role may not read cron.job".into()),
             Err(error) if session.is_closed() => return Err(error),
             Err(error) => cron.hidden = Some(explain(&error)),
         }

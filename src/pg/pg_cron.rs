@@ -24,24 +24,25 @@ impl CronJob {
     }
 }
 
-/// The active jobs of pg_cron that run in this database, as far as our role may see them; none where there is no pg_cron.
+/// The active jobs of pg_cron that run in this database, as far as its policy shows them to our role; none where there
+/// is no pg_cron, and `None` where our role may not look.
 ///
 /// # Errors
 /// The catalog cannot be read.
-pub async fn jobs(client: &Client) -> Result<Vec<CronJob>> {
-    let readable: bool = client
-        .query_one(
+pub async fn jobs(client: &Client) -> Result<Option<Vec<CronJob>>> {
+    let readable = client
+        .query_opt(
             // By the catalog: `to_regclass` fails where the role may not use the schema.
-            "SELECT coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-                                     AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                              WHERE n.nspname = 'cron' AND c.relname = 'job'), false)",
+            "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'cron' AND c.relname = 'job'",
             &[],
         )
-        .await?
-        .get(0);
-    if !readable {
-        return Ok(Vec::new());
+        .await?;
+    match readable.map(|row| row.get(0)) {
+        None => return Ok(Some(Vec::new())),
+        Some(false) => return Ok(None),
+        Some(true) => {}
     }
     // Its own policy shows each role its own jobs; with row_security off that would be an error.
     client.batch_execute("SET row_security = on").await?;
@@ -49,7 +50,7 @@ pub async fn jobs(client: &Client) -> Result<Vec<CronJob>> {
     client.batch_execute("SET row_security = off").await?;
     let job =
         |row: &tokio_postgres::Row| CronJob { id: row.get(0), name: row.get(1), schedule: row.get(2), sql: row.get(3) };
-    Ok(rows.context("read the jobs of pg_cron")?.iter().map(job).collect())
+    Ok(Some(rows.context("read the jobs of pg_cron")?.iter().map(job).collect()))
 }
 
 /// Whether SQL names a table, with or without its schema.

@@ -189,7 +189,7 @@ async fn what_pg_cron_already_does_is_told_and_what_it_runs_is_not_shown() {
 
         // A role that its policy shows nothing is told nothing, and no error.
         let role = format!("s{}_stranger", db.name().split('_').next().unwrap());
-        db.execute(&format!("CREATE ROLE {role} LOGIN")).await;
+        db.execute(&format!("CREATE ROLE {role} LOGIN; GRANT CREATE ON DATABASE \"{}\" TO {role}", db.name())).await;
         let stranger = Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{jobs}", db.url_as(&role)));
         let lines = stranger.run(["check", "--json"]).await.exits(1).json();
         assert_eq!(told(lines), Vec::<String>::new());
@@ -197,7 +197,7 @@ async fn what_pg_cron_already_does_is_told_and_what_it_runs_is_not_shown() {
         db.execute("REVOKE USAGE ON SCHEMA cron FROM PUBLIC").await;
         let output = stranger.run(["check"]).await.exits(1);
         assert!(!output.stdout.contains("pg_cron"), "{}", output.stdout);
-        db.execute(&format!("DROP ROLE {role}")).await;
+        db.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
     })
     .await;
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, NoTls};
@@ -10,11 +11,13 @@ use tokio_postgres::{Client, NoTls};
 use super::cluster::Cluster;
 use super::majors;
 
-/// A database that only this story uses.
+/// A database that only this story uses. Where it was made on a shared server it goes with its last clone: the
+/// thousands of a test run would fill the disk.
 #[derive(Clone)]
 pub struct Database {
     cluster: Cluster,
     name: String,
+    _passing: Option<Arc<Passing>>,
 }
 
 /// Tells the story on every major there is, each time in a fresh database of the shared server.
@@ -37,7 +40,13 @@ pub async fn on_each_major(story: impl AsyncFn(Database)) {
 impl Database {
     /// A database that exists.
     pub fn named(cluster: Cluster, name: &str) -> Self {
-        Self { cluster, name: name.into() }
+        Self { cluster, name: name.into(), _passing: None }
+    }
+
+    /// Makes it drop the database when nobody has it any more.
+    pub fn passing(self) -> Self {
+        let passing = Arc::new(Passing(Self { _passing: None, ..self.clone() }));
+        Self { _passing: Some(passing), ..self }
     }
 
     pub fn cluster(&self) -> &Cluster {
@@ -148,4 +157,31 @@ fn with_parts(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let part = |line: &str| Some(with_parts(&file.with_file_name(line.strip_prefix("\\ir ")?)));
     text.lines().map(|line| part(line).unwrap_or_else(|| format!("{line}\n"))).collect()
+}
+
+/// Drops a database when it is itself dropped: later, and beside the other stories.
+struct Passing(Database);
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        static LEFT: LazyLock<Mutex<mpsc::Sender<Database>>> = LazyLock::new(|| {
+            let (left, taken) = mpsc::channel::<Database>();
+            std::thread::Builder::new().name("janitor".into()).spawn(|| clean(taken)).expect("start the janitor");
+            Mutex::new(left)
+        });
+        let _ = LEFT.lock().unwrap_or_else(PoisonError::into_inner).send(self.0.clone());
+    }
+}
+
+fn clean(left: mpsc::Receiver<Database>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
+    for database in left {
+        runtime.block_on(async {
+            // What a story left open ends with its database. One that will not go, because of a prepared transaction
+            // or a slot, ends with the server.
+            if let Ok(client) = Database::named(database.cluster.clone(), "postgres").try_client_as("postgres").await {
+                let _ = client.batch_execute(&format!(r#"drop database "{}" with (force)"#, database.name)).await;
+            }
+        });
+    }
 }
