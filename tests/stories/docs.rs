@@ -1,4 +1,4 @@
-//! The documentation: where its links lead, and that no kind of job is without a page.
+//! The documentation: where its links lead, that no kind of job is without a page, and no shipped job without its need.
 //!
 //! Read as text; the story of what its SQL does is `security`.
 
@@ -109,6 +109,43 @@ fn every_kind_has_a_page_and_every_page_a_kind() {
         left.remove(&page);
     }
     assert!(left.is_empty(), "of no kind: {left:?}");
+}
+
+/// The jobs of the shipped files, and whether they are on.
+fn shipped() -> BTreeMap<String, bool> {
+    let files = glob::glob(concat!(env!("CARGO_MANIFEST_DIR"), "/jobs/*.toml")).expect("a pattern").flatten();
+    let parsed =
+        files.map(|file| read(&file).parse::<toml::Table>().unwrap_or_else(|e| panic!("{}: {e}", file.display())));
+    let on = |job: &toml::Value| job.get("enabled").is_none_or(|enabled| enabled.as_bool() == Some(true));
+    parsed
+        .flat_map(|file| {
+            file["jobs"].as_table().expect("jobs").iter().map(|(n, j)| (n.clone(), on(j))).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn the_readme_says_of_every_shipped_job_what_it_is_for_and_whether_it_is_on() {
+    let text = read(Path::new("README.md"));
+    let (_, table) = text.split_once("\n| | lukhas- |").expect("the table of the applications");
+    let lines = table.lines().take_while(|line| !line.is_empty());
+    let mut rows = lines.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let others = rows.next().expect("its head");
+    let applications: Vec<&str> =
+        ["lukhas-"].into_iter().chain(others.into_iter().filter(|cell| !cell.is_empty())).collect();
+    let mut said = BTreeMap::new();
+    for cells in rows.skip(1) {
+        for (application, jobs) in applications.iter().zip(&cells[2..]) {
+            for job in jobs.split(", ").filter(|job| !job.is_empty()) {
+                let name = job.trim_matches(['(', ')']);
+                said.insert(format!("{application}{name}"), !job.starts_with('('));
+            }
+        }
+    }
+    assert_eq!(said, shipped());
+    let page = read(Path::new("docs/applications.md"));
+    let missing: Vec<_> = shipped().into_keys().filter(|job| !page.contains(&format!("`{job}`"))).collect();
+    assert!(missing.is_empty(), "docs/applications.md is silent on {missing:?}");
 }
 
 #[test]

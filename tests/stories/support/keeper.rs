@@ -35,9 +35,10 @@ pub fn as_server(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// A new folder for a server: short, because a socket's path must stay under 107 bytes, and the server's own.
+/// A new folder for a server: short, because a socket's path must stay under 107 bytes, and the server's own. In memory where
+/// there is room: the thousands of files that databases come and go with are half of what a server is busy with otherwise.
 pub fn server_folder(kind: &str) -> PathBuf {
-    let folder = new_folder(kind);
+    let folder = folder_in(MEMORY.as_ref().unwrap_or(&WORKSPACE), kind);
     give_to_server(&folder);
     folder
 }
@@ -51,8 +52,12 @@ pub fn give_to_server(path: &Path) {
 
 /// A new folder inside that of this test run.
 pub fn new_folder(kind: &str) -> PathBuf {
+    folder_in(&WORKSPACE, kind)
+}
+
+fn folder_in(workspace: &Workspace, kind: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(1);
-    let folder = WORKSPACE.path.join(format!("{kind}{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    let folder = workspace.path.join(format!("{kind}{}", COUNT.fetch_add(1, Ordering::Relaxed)));
     fs::create_dir(&folder).unwrap_or_else(|e| panic!("make {}: {e}", folder.display()));
     folder
 }
@@ -100,30 +105,58 @@ struct Workspace {
 
 /// `/tmp`, not `$TMPDIR`, which may be too long for a socket.
 static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| {
-    sweep();
-    let path = Path::new("/tmp").join(format!("{PREFIX}{}", std::process::id()));
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir(&path).unwrap_or_else(|e| panic!("make {}: {e}", path.display()));
-    let lock = File::create(path.join("lock")).expect("make the lock file of this test run");
-    lock.lock().expect("lock the folder of this test run");
+    let workspace = Workspace::below(Path::new("/tmp"));
     // SAFETY: registers a function that neither unwinds nor touches what is gone by then.
     unsafe { libc::atexit(at_exit) };
-    Workspace { path, _lock: lock }
+    workspace
 });
+
+/// Where there is a file system in memory with room for servers: they take a gigabyte, walks by hand take more.
+static MEMORY: LazyLock<Option<Workspace>> = LazyLock::new(|| {
+    // At the end of the process that one removes this one.
+    LazyLock::force(&WORKSPACE);
+    let shm = Path::new("/dev/shm");
+    let by_hand = std::env::var_os("PGTEND_WALK_WHOLE").is_some();
+    (!by_hand && room(shm) >= 6 << 30).then(|| Workspace::below(shm))
+});
+
+/// The bytes that are free there, none where there is no such folder.
+fn room(folder: &Path) -> u64 {
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).expect("a path");
+    // SAFETY: the path is a C string, and the struct is plain numbers, written to when the call succeeds.
+    unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        if libc::statvfs(path.as_ptr(), &mut found) == 0 { found.f_bavail * found.f_frsize } else { 0 }
+    }
+}
+
+impl Workspace {
+    fn below(folder: &Path) -> Self {
+        sweep(folder);
+        let path = folder.join(format!("{PREFIX}{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap_or_else(|e| panic!("make {}: {e}", path.display()));
+        let lock = File::create(path.join("lock")).expect("make the lock file of this test run");
+        lock.lock().expect("lock the folder of this test run");
+        Self { path, _lock: lock }
+    }
+}
 
 /// Statics are not dropped: the servers that all stories share end here.
 extern "C" fn at_exit() {
     let _ = std::panic::catch_unwind(|| {
         super::cluster::stop_all();
-        let _ = fs::remove_dir_all(&WORKSPACE.path);
+        for workspace in [Some(&*WORKSPACE), MEMORY.as_ref()].into_iter().flatten() {
+            let _ = fs::remove_dir_all(&workspace.path);
+        }
     });
 }
 
 /// Removes what killed test runs of this user left behind.
-fn sweep() {
+fn sweep(folder: &Path) {
     // SAFETY: takes nothing, cannot fail.
     let me = unsafe { libc::geteuid() };
-    for entry in fs::read_dir("/tmp").expect("read /tmp").flatten() {
+    for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("read {}: {e}", folder.display())).flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
         let ours = entry.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == me);
