@@ -137,7 +137,7 @@ impl Watcher {
         if !standby {
             self.close_dead(&link).await?;
         }
-        let standings = self.standings(&link).await?;
+        let standings = self.standings(&link, standby).await?;
         self.observe().await;
         self.tell(Sight::Came { standings }).await?;
         if !standby {
@@ -309,7 +309,7 @@ impl Watcher {
 
     /// How the jobs stand now, for the gauges and for whoever is to be told. On a standby nobody is: its primary's daemons do.
     async fn news(&self, link: &Link, standby: bool) -> Result<()> {
-        let standings = self.standings(link).await?;
+        let standings = self.standings(link, standby).await?;
         if !standby {
             let now = self.engine.shared.clock.host();
             let jobs = JobStatus::all(self.jobs.iter().map(AsRef::as_ref), &standings, now);
@@ -320,7 +320,7 @@ impl Watcher {
     }
 
     /// Reads the gauges of all the database's jobs, whoever ran them.
-    async fn standings(&self, link: &Link) -> Result<HashMap<JobName, Standing>> {
+    async fn standings(&self, link: &Link, standby: bool) -> Result<HashMap<JobName, Standing>> {
         let asked = async {
             if !history::exists(&link.client).await? {
                 return Ok((HashMap::new(), HashMap::new()));
@@ -335,7 +335,8 @@ impl Watcher {
                 metrics.standing(labels(job), standing);
             }
             let standing = standings.entry(job.name.clone()).or_default();
-            standing.known_since = self.engine.shared.known_since(job, now);
+            // What runs on a standby leaves no history there.
+            standing.known_since = self.engine.shared.known_since(job, now).filter(|_| !standby);
             metrics.success_due(labels(job), success_due(job, standing, now));
         }
         let mut board = self.board.write();

@@ -151,7 +151,11 @@ async fn a_run_whose_window_closes_while_it_waits_for_a_place_is_skipped() {
     let db = Cluster::by(&clock, newest_major()).database().await;
     db.add_gate().await;
     let jobs = format!("{GATED}{}", job("nightly", "schedule = '59 5 * * *'\nwindow = '22:00-06:00'", gate));
-    let program = Pgtend::new(&format!("max_runs = 1\n[databases.main]\nurl = \"{}\"\n{jobs}", db.url())).by(&clock);
+    let program = Pgtend::new(&format!(
+        "max_runs = 1\n[http]\nlisten = \"{{listen}}\"\n[databases.main]\nurl = \"{}\"\n{jobs}",
+        db.url()
+    ))
+    .by(&clock);
     let daemon = program.daemon().ready().await;
     program.run(["trigger", "gated"]).await.exits(0);
     db.wait_for_busy("pgtend/gated", 1).await;
