@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::backup::bin;
 use crate::support::{Cluster, Daemon, Database, Pgtend, newest_major};
 
 /// Every metric of the interface that the kinds of this version can move, with its labels beside `job`, `kind` and
@@ -36,6 +37,8 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_view_refresh_duration_seconds", Some("view")),
     ("pgtend_backup_last_success_timestamp_seconds", Some("store")),
     ("pgtend_backup_verified_timestamp_seconds", Some("store")),
+    ("pgtend_backup_size_bytes", Some("store")),
+    ("pgtend_backups", Some("store")),
     ("pgtend_backup_restore_tested_timestamp_seconds", Some("store")),
     ("pgtend_health_reading_timestamp_seconds", Some("")),
     ("pgtend_health_collected", Some("collector")),
@@ -114,6 +117,7 @@ tables = [{ table = "events", every = "1 month", ahead = 1, timezone = "UTC" }]
 tables = [
     { table = "events", keep = "1 year" },
     { table = "calls", keep = "1 year", action = "archive", to = "attic" },
+    { table = "visits", keep = "1 year", action = "detach" },
     { table = "letters", keep = "1 year", column = "at", action = "archive", to = "attic.letters" },
 ]
 
@@ -130,6 +134,7 @@ count = "n"
 path = "store"
 [jobs.nightly]
 [jobs.nightly.backup]
+pg_bin = "{pg_bin}"
 to = [{ store = "local" }]
 [jobs.prove]
 [jobs.prove.restore_test]
@@ -155,13 +160,16 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
          create table calls (at timestamptz not null) partition by range (at);
          create table calls_2020 partition of calls for values from ('2020-01-01Z') to ('2020-02-01Z');
          create table calls_2021 partition of calls for values from ('2021-01-01Z') to ('2021-02-01Z');
+         create table visits (at timestamptz not null) partition by range (at);
+         create table visits_2020 partition of visits for values from ('2020-01-01Z') to ('2020-02-01Z');
+         create table visits_2021 partition of visits for values from ('2021-01-01Z') to ('2021-02-01Z');
          create schema attic;
          create table letters (at timestamptz primary key); insert into letters values ('2020-01-01Z');
          create table errors (at timestamptz); create index on errors (at); insert into errors values ('2020-01-01Z');
          create table errors_a_day (day date primary key, n bigint not null)",
     )
     .await;
-    let program = Pgtend::tending(&db, JOBS);
+    let program = Pgtend::tending(&db, &JOBS.replace("{pg_bin}", &bin(&db).display().to_string()));
     for file in ["files/a", "files/b"] {
         program.file(file, "");
     }
@@ -199,7 +207,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     daemon.wait_until(gauge, async || daemon.metric(gauge, &[("queryid", "-7")]).await.is_some()).await;
     let (gauge, view) = ("pgtend_view_refresh_duration_seconds", [("job", "views"), ("view", "public.counted")]);
     daemon.wait_until(gauge, async || daemon.metric(gauge, &view).await.is_some()).await;
-    // Also of what never came to a good end, for want of the programs of this server.
+    // Also of what has never come to a good end: both began together.
     for (job, gauge) in [
         ("nightly", "pgtend_backup_verified_timestamp_seconds"),
         ("prove", "pgtend_backup_restore_tested_timestamp_seconds"),
