@@ -21,7 +21,7 @@ use crate::engine::request::{self, Request};
 use crate::engine::status::success_due;
 use crate::engine::{Engine, JobStatus, labels};
 use crate::period::Period;
-use crate::pg::{Link, explain, settings};
+use crate::pg::{Limits, Link, explain};
 use crate::run::JobName;
 use crate::testpoint;
 
@@ -149,8 +149,8 @@ impl Watcher {
     }
 
     async fn connect(&self) -> Result<(Link, bool)> {
-        let link = self.engine.database(&self.database)?.connect("pgtend").await?;
-        let facts = settings::settle_link(&link.client, PATIENCE, Duration::from_secs(2)).await?;
+        let limits = Limits::new(PATIENCE, Duration::from_secs(2));
+        let (link, facts) = self.engine.database(&self.database)?.connect("pgtend", limits).await?;
         Ok((link, facts.is_standby))
     }
 

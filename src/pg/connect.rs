@@ -21,6 +21,7 @@ use super::Conninfo;
 use super::conninfo::{Host, SessionAttrs};
 use super::passfile::{Found, PasswordError};
 use super::refusal::{Cause, ConnectError, Failure};
+use super::settings::{Facts, Limits, settle};
 use super::tls::{SslMode, Tls, TlsSettings, TlsStream};
 
 /// A connection of one's own, outside any pool. Dropping the client closes it.
@@ -74,9 +75,22 @@ impl Conninfo {
     }
 }
 
+/// A connection with our settings. Behind a pooler in transaction mode they would stay behind in sessions of the
+/// application's: where one may be, it is [`super::Database::connect`] that looks first.
+///
+/// # Errors
+/// A [`ConnectError`]: no host of `info` takes the connection; or the server is too old, or does not answer.
+pub async fn connect(info: &Conninfo, application_name: &str, limits: Limits) -> Result<(Link, Facts)> {
+    let link = bare(info, application_name).await?;
+    let facts = settle(&link.client, limits).await?;
+    Ok((link, facts))
+}
+
+/// A connection as it comes, with the search path of the database: only for looking whether there is a pooler.
+///
 /// # Errors
 /// A [`ConnectError`]: no host of `info` takes the connection.
-pub async fn connect(info: &Conninfo, application_name: &str) -> Result<Link> {
+pub(super) async fn bare(info: &Conninfo, application_name: &str) -> Result<Link> {
     let Opened { client, messages, .. } = open(info, application_name).await?;
     Ok(Link { client, messages })
 }

@@ -33,4 +33,5 @@ pub use pattern::Pattern;
 pub use pooler::TransactionPooler;
 pub use refusal::ConnectError;
 pub use session::{Access, Database, Session, Sessions};
+pub use settings::Limits;
 pub use words::explain;

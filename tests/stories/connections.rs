@@ -11,10 +11,10 @@ use std::time::Duration;
 use pgtend::pg::{Access, ConnectError, Conninfo, Database, Link, Sessions, connect};
 use tokio_postgres::error::SqlState;
 
-use server::{Bare, open, plain_server, tls_server};
+use server::{Bare, LIMITS, open, plain_server, tls_server};
 
 async fn refused(info: &Conninfo) -> anyhow::Error {
-    match connect(info, "stories").await {
+    match connect(info, "stories", LIMITS).await {
         Ok(_) => panic!("{info:?} was taken"),
         Err(error) => error,
     }

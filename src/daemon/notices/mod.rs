@@ -19,7 +19,7 @@ use state::Notice;
 
 use crate::config::{Definition, NotifyConfig};
 use crate::engine::{Engine, JobStatus, Shared};
-use crate::pg::{Link, explain};
+use crate::pg::{Limits, Link, explain};
 use crate::run::JobName;
 
 /// Whom to tell, by one reading of the config.
@@ -98,7 +98,8 @@ impl Notices {
             }
             return sent;
         }
-        let link = engine.database(database)?.connect("pgtend/notify").await?;
+        let limits = Limits::new(std::time::Duration::from_secs(20), std::time::Duration::from_secs(2));
+        let (link, _) = engine.database(database)?.connect("pgtend/notify", limits).await?;
         let Some(claim) = told::claim(&link.client, notice).await? else { return Ok(()) };
         self.send(notice, &engine.name()).await?;
         claim.done().await

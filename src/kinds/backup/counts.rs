@@ -35,7 +35,7 @@ pub struct Counting {
 /// # Errors
 /// A table is locked for too long, or may not be read; a dump would fail at it as well.
 pub async fn begin(backup: &Backup, cx: &Context, names: &Names) -> Result<Counting> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     // It waits for as long as the dump takes.
     let beginning = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0; \

@@ -69,14 +69,14 @@ impl Kind for Partitions {
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observed> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let observed = observe::observe(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(observed)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let mut wanted = Vec::with_capacity(self.tables.len());
         for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
             wanted.push(match surveyed {
@@ -105,7 +105,7 @@ impl Kind for Partitions {
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let found = check::check(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(found)

@@ -50,7 +50,7 @@ impl Kind for Refresh {
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let facts = survey::facts(&session, cx, self).await?;
         session.close().await;
         Ok(plan::plan(self, &facts))

@@ -140,7 +140,7 @@ fn store<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Store>> {
 
 /// By the database that the job's lock is in.
 async fn mark(cx: &Context) -> Result<Mark> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let row = session
         .query_one(
             "SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c), d.oid

@@ -69,6 +69,7 @@ impl Holds {
 /// # Errors
 /// The connection is gone.
 pub async fn read(session: &Session) -> Result<Result<Holds, String>> {
+    session.by_our_path().await.context("look for pgtend.hold")?;
     let row = session.query_one(include_str!("holds_there.sql"), &[]).await.context("look for pgtend.hold")?;
     let role: String = row.get("role");
     if !row.get::<_, bool>("is_there") {

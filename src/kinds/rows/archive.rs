@@ -106,7 +106,7 @@ async fn columns(session: &Session, oid: u32) -> Result<Vec<Column>> {
 /// # Errors
 /// The server refuses.
 pub async fn make(cx: &Context, making: &Making) -> Result<Applied> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let made = on(&session, cx, making).await;
     session.close().await;
     made
