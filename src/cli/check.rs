@@ -13,9 +13,8 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse};
-use crate::pg::explain;
 use crate::pg::pg_cron::{self, CronJob};
-use crate::pg::{Limits, TransactionPooler};
+use crate::pg::{Limits, TransactionPooler, explain, ours};
 use crate::run::{Finding, Severity};
 
 #[derive(Debug, Args)]
@@ -194,7 +193,9 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     if skew.is_too_much() {
         findings.push(Finding::error(skew.to_string(), "set the wrong one right (chronyc tracking, timedatectl)"));
     }
-    if history::exists(&link.client).await? {
+    if let Some(stranger) = ours::stranger(&link.client).await? {
+        findings.push(Finding::error(format!("database {name}: {}", stranger.why()), stranger.mend()));
+    } else if history::exists(&link.client).await? {
         let row = link
             .client
             .query_one(

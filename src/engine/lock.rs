@@ -89,7 +89,7 @@ impl JobLock {
     pub async fn lost(&mut self) {
         let ask_every = testpoint::patience(Duration::from_secs(15));
         loop {
-            match tokio::time::timeout(ask_every, self.link.messages.recv()).await {
+            match tokio::time::timeout(ask_every, self.link.heard.recv()).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(_) => {
@@ -111,9 +111,9 @@ impl JobLock {
             tracing::debug!("the lock could not be released in words; closing its connection releases it");
         }
         // A process that ended before the server heard goodbye would leave a complaint in the server's log.
-        let Link { client, mut messages } = self.link;
+        let Link { client, mut heard } = self.link;
         drop(client);
-        let goodbye = async { while messages.recv().await.is_some() {} };
+        let goodbye = async { while heard.recv().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
     }
 }

@@ -27,8 +27,9 @@ use super::tls::{SslMode, Tls, TlsSettings, TlsStream};
 /// A connection of one's own, outside any pool. Dropping the client closes it.
 pub struct Link {
     pub client: Client,
-    /// Notifications and notices; the sender is dropped when the connection ends.
-    pub messages: mpsc::UnboundedReceiver<AsyncMessage>,
+    /// That notifications have come since it was last asked, and not which: whoever may connect can send any number of them.
+    /// The sender is dropped when the connection ends.
+    pub heard: mpsc::Receiver<()>,
 }
 
 /// Cancels what a session's server process is running.
@@ -82,7 +83,7 @@ impl Conninfo {
 /// A [`ConnectError`]: no host of `info` takes the connection; or the server is too old, or does not answer.
 pub async fn connect(info: &Conninfo, application_name: &str, limits: Limits) -> Result<(Link, Facts)> {
     let link = bare(info, application_name).await?;
-    let facts = settle(&link.client, limits).await?;
+    let facts = settle(&link.client, limits, &info.roles).await?;
     Ok((link, facts))
 }
 
@@ -91,8 +92,8 @@ pub async fn connect(info: &Conninfo, application_name: &str, limits: Limits) ->
 /// # Errors
 /// A [`ConnectError`]: no host of `info` takes the connection.
 pub(super) async fn bare(info: &Conninfo, application_name: &str) -> Result<Link> {
-    let Opened { client, messages, .. } = open(info, application_name).await?;
-    Ok(Link { client, messages })
+    let Opened { client, heard, .. } = open(info, application_name).await?;
+    Ok(Link { client, heard })
 }
 
 /// How the pool connects.
@@ -149,7 +150,7 @@ async fn wrapped(error: ConnectError) -> tokio_postgres::Error {
 
 struct Opened {
     client: Client,
-    messages: mpsc::UnboundedReceiver<AsyncMessage>,
+    heard: mpsc::Receiver<()>,
     /// Ends with its client.
     task: JoinHandle<()>,
 }
@@ -352,13 +353,14 @@ impl Attempt<'_> {
 }
 
 fn drive(client: Client, mut connection: Connection<Socket, TlsStream>) -> Opened {
-    let (sender, messages) = mpsc::unbounded_channel();
+    let (sender, heard) = mpsc::channel(1);
     #[allow(clippy::disallowed_methods, reason = "it ends with its client")]
     let task = tokio::spawn(async move {
         loop {
             match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                 // Whether anybody listens is their business; the connection must be driven either way.
-                Some(Ok(message)) => drop(sender.send(message)),
+                Some(Ok(AsyncMessage::Notification(_))) => drop(sender.try_send(())),
+                Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     tracing::debug!("a connection ended: {error}");
                     break;
@@ -367,7 +369,7 @@ fn drive(client: Client, mut connection: Connection<Socket, TlsStream>) -> Opene
             }
         }
     });
-    Opened { client, messages, task }
+    Opened { client, heard, task }
 }
 
 #[cfg(test)]

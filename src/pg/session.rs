@@ -16,7 +16,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connect::{Connector, bare, pool_error};
 use super::fence::Fence;
-use super::settings::{Facts, Limits, OWN_PATH, facts, milliseconds, set};
+use super::settings::{Facts, Limits, OWN_PATH, ROLES, facts, milliseconds, set};
 use super::{Canceller, Conninfo, Link, connect, pooler};
 
 /// A database of the config: where it is, and a pool of connections for the runs that work in it.
@@ -26,7 +26,7 @@ pub struct Database {
     pub conninfo: Conninfo,
     pool: Pool,
     /// Set once it is known that no pooler mixes up our sessions.
-    direct: OnceCell<()>,
+    direct: Arc<OnceCell<()>>,
 }
 
 const ENDING: &str = "the run is being ended, and begins nothing new";
@@ -90,7 +90,16 @@ impl Database {
             ManagerConfig { recycling_method: RecyclingMethod::Verified },
         );
         let pool = Pool::builder(manager).max_size(max_connections.max(1)).build().context("make a connection pool")?;
-        Ok(Self { name: name.into(), conninfo, pool, direct: OnceCell::new() })
+        Ok(Self { name: name.into(), conninfo, pool, direct: Arc::default() })
+    }
+
+    /// The same database, with a pool of its own.
+    ///
+    /// # Errors
+    /// The pool cannot be made.
+    pub fn beside(&self, max_connections: usize) -> Result<Self> {
+        let other = Self::new(self.name.as_str(), self.conninfo.clone(), max_connections)?;
+        Ok(Self { direct: Arc::clone(&self.direct), ..other })
     }
 
     /// A connection outside the pool, with our settings: for a lock, or for listening.
@@ -209,6 +218,7 @@ impl Sessions {
             ("statement_timeout", statement_timeout.to_string()),
             ("lock_timeout", milliseconds(session.lock_timeout).to_string()),
             ("idle_in_transaction_session_timeout", "60000".into()),
+            (ROLES, self.database.conninfo.roles.join("\n")),
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
         set(session, facts, &settings).await
@@ -274,6 +284,16 @@ impl Session {
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let object = self.object.as_ref().expect(OPEN);
         self.query(&object.prepare_cached(question).await?, parameters).await
+    }
+
+    /// Nobody knows any more as whom it works, and by which settings: it goes back to no pool.
+    pub fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Session::spoil`] was called.
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Relaxed)
     }
 
     /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.

@@ -14,6 +14,9 @@ pub const OLDEST_SERVER: i32 = 130_000;
 /// sets it.
 pub const OWN_PATH: &str = "pg_catalog, pg_temp";
 
+/// A setting of our own, by which [`super::ours`] knows the roles that the same config connects as.
+pub(super) const ROLES: &str = "pgtend.roles";
+
 /// What a server says of itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
@@ -81,7 +84,7 @@ pub(super) async fn set(client: &Client, facts: Facts, settings: &[(&str, String
     let parameters: [&(dyn ToSql + Sync); 2] = [&names, &values];
     let setting = client.query(
         "SELECT pg_catalog.set_config(s.name, s.value, false)
-         FROM pg_catalog.unnest($1::text[], $2::text[]) AS s(name, value)",
+         FROM unnest($1::text[], $2::text[]) AS s(name, value)",
         &parameters,
     );
     let (set, noticing) = tokio::join!(biased; setting, notice_the_end(client, facts));
@@ -131,7 +134,7 @@ impl Limits {
 }
 
 /// Our settings on a connection outside the pool.
-pub(super) async fn settle(client: &Client, limits: Limits) -> Result<Facts> {
+pub(super) async fn settle(client: &Client, limits: Limits, roles: &[String]) -> Result<Facts> {
     let facts = facts(client).await?;
     let settings = [
         ("statement_timeout", milliseconds(limits.statement).to_string()),
@@ -139,6 +142,7 @@ pub(super) async fn settle(client: &Client, limits: Limits) -> Result<Facts> {
         ("idle_in_transaction_session_timeout", "60000".into()),
         // Of a role that only reads by default: the end of a run is written over it all the same.
         ("default_transaction_read_only", "off".into()),
+        (ROLES, roles.join("\n")),
     ];
     set(client, facts, &settings).await?;
     Ok(facts)

@@ -277,10 +277,10 @@ async fn there(session: &Session, rows: &[Reading]) -> Result<Vec<There>> {
         .map(|row| {
             let columns: Vec<String> = row.get(4);
             Ok(There {
-                table: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?,
+                table: TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?,
                 kind: catalog::character(row.get(2)),
                 partition_of: row.get(3),
-                columns: columns.into_iter().map(Ident::new).collect::<Result<_, _>>()?,
+                columns: columns.into_iter().map(Ident::found).collect::<Result<_, _>>()?,
             })
         })
         .collect()
