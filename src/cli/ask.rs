@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{DONE, FAILED, exit_code, jobs, output, worst};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared, history, request};
-use crate::pg::{Link, explain, settings};
+use crate::pg::{Limits, explain};
 
 /// How long a daemon has to take the request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,8 +45,8 @@ pub async fn trigger(config: &Config, args: &TriggerArgs) -> Result<u8> {
 }
 
 async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
-    let link: Link = engine.database(&job.database)?.connect("pgtend/trigger").await?;
-    let facts = settings::settle_link(&link.client, Duration::from_secs(30), Duration::from_secs(5)).await?;
+    let limits = Limits::new(Duration::from_secs(30), Duration::from_secs(5));
+    let (link, facts) = engine.database(&job.database)?.connect("pgtend/trigger", limits).await?;
     if facts.is_standby {
         bail!("database {} is on a standby, which takes no request; use the primary's address", job.database);
     }

@@ -1,6 +1,7 @@
 //! `pgtend check`: what would go wrong, where it is written, and what mends it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,9 +14,8 @@ use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::schedule::delay;
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse};
-use crate::pg::explain;
 use crate::pg::pg_cron::{self, CronJob};
-use crate::pg::{TransactionPooler, settings};
+use crate::pg::{Limits, TransactionPooler, explain, ours};
 use crate::run::{Finding, Severity};
 
 #[derive(Debug, Args)]
@@ -27,6 +27,8 @@ pub struct CheckArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+const LIMITS: Limits = Limits::new(Duration::from_secs(30), Duration::from_secs(1));
 
 /// How many runs ahead a schedule is compared with what its runs do: a year of daily ones.
 const TIMES_LOOKED_AT: usize = 366;
@@ -200,10 +202,7 @@ async fn look_at_job(engine: &Engine, job: &Definition) -> Result<Vec<Finding>> 
 /// The database itself: the way in, the server, the clocks, and whether there is room for the history.
 async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     let database = engine.database(name)?;
-    let link = database.connect("pgtend/check").await?;
-    let facts =
-        settings::settle_link(&link.client, std::time::Duration::from_secs(30), std::time::Duration::from_secs(1))
-            .await?;
+    let (link, facts) = database.connect("pgtend/check", LIMITS).await?;
     let mut findings = Vec::new();
     if facts.is_standby {
         let mend = "add target_session_attrs=read-write, and the primary's host, to the url";
@@ -216,7 +215,9 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     if skew.is_too_much() {
         findings.push(Finding::error(skew.to_string(), "set the wrong one right (chronyc tracking, timedatectl)"));
     }
-    if history::exists(&link.client).await? {
+    if let Some(stranger) = ours::stranger(&link.client).await? {
+        findings.push(Finding::error(format!("database {name}: {}", stranger.why()), stranger.mend()));
+    } else if history::exists(&link.client).await? {
         let row = link
             .client
             .query_one(
@@ -250,7 +251,7 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
 }
 
 async fn jobs_of_pg_cron(engine: &Engine, name: &str) -> Result<Vec<CronJob>> {
-    let link = engine.database(name)?.connect("pgtend/check").await?;
+    let (link, _) = engine.database(name)?.connect("pgtend/check", LIMITS).await?;
     // As the extension comes, few roles may look: that is nothing to warn of at each check.
     Ok(pg_cron::jobs(&link.client).await?.unwrap_or_default())
 }

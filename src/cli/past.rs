@@ -11,7 +11,7 @@ use super::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::engine::{Engine, JobStatus, Shared, history};
 use crate::period::human;
-use crate::pg::{Link, explain, settings};
+use crate::pg::{Limits, Link, explain};
 use crate::run::RunRecord;
 
 #[derive(Debug, Args)]
@@ -30,8 +30,8 @@ pub struct HistoryArgs {
 /// A connection to read by. A database that is out of reach is reported, and keeps no other from being read.
 async fn reach<'a>(engine: &Engine, name: &'a str, unreached: &mut HashSet<&'a str>) -> Option<Link> {
     let connect = async {
-        let link = engine.database(name)?.connect("pgtend/status").await?;
-        settings::settle_link(&link.client, Duration::from_secs(30), Duration::from_secs(1)).await?;
+        let limits = Limits::new(Duration::from_secs(30), Duration::from_secs(1));
+        let (link, _) = engine.database(name)?.connect("pgtend/status", limits).await?;
         let exists = history::exists(&link.client).await?;
         anyhow::Ok(exists.then_some(link))
     };

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::config::Definition;
 use crate::engine::JobStatus;
@@ -26,6 +27,8 @@ pub struct Facts {
     pub observed: HashMap<JobName, Observed>,
     /// Jitter included.
     pub next: HashMap<JobName, DateTime<Utc>>,
+    /// When the daemon's loop last beat; nothing before it has begun, and while the daemon is ending.
+    pub beaten: Option<Instant>,
     /// Without it nothing can be triggered over HTTP.
     pub token: Option<secrecy::SecretString>,
 }

@@ -1,30 +1,47 @@
 //! What the daemon serves: metrics, health, status, and runs asked for with the token.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Json, Redirect, Response};
 use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::board::Board;
 use super::page::{self, Shown, View, Visitor};
 use super::visit::{self, Seal};
 use crate::engine::{JobStatus, Shared};
 use crate::run::JobName;
+use crate::testpoint;
 
 /// A run asked for over HTTP; the answer says which jobs were rung, or why none was.
 pub struct Wanted {
     pub job: String,
     pub answer: oneshot::Sender<Result<Vec<JobName>, String>>,
 }
+
+/// So many connections there are at once: one a browser, a scraper, a probe.
+const AT_ONCE: usize = 128;
+/// How long whoever has connected may take to say what they want, also of the next thing they want.
+const WISH: Duration = Duration::from_secs(30);
+/// How long they may stay.
+const VISIT: Duration = Duration::from_secs(600);
+/// A daemon that has not beaten for so long, which it does each second, is stuck.
+const STILL: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub struct Web {
@@ -46,13 +63,64 @@ pub async fn serve(listener: TcpListener, web: Web, ending: CancellationToken) {
         .route("/sign-out", post(sign_out))
         .route("/jobs/{name}/run", post(run_from_page))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/api/status", get(status))
         .route("/api/jobs/{name}/run", post(run))
         .with_state(web);
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(ending.cancelled_owned()).await {
-        tracing::error!("the HTTP server has ended: {error}");
+    let (places, connections) = (Arc::new(Semaphore::new(AT_ONCE)), TaskTracker::new());
+    loop {
+        // Who comes when all places are taken waits at the door, and takes no descriptor of ours.
+        let coming = async { (Arc::clone(&places).acquire_owned().await, listener.accept().await) };
+        let (place, came) = tokio::select! {
+            () = ending.cancelled() => break,
+            came = coming => came,
+        };
+        match came {
+            Ok((stream, _)) => {
+                let (router, ending) = (router.clone(), ending.clone());
+                connections.spawn(async move {
+                    let _place = place;
+                    converse(stream, router, &ending).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!("a connection to the HTTP server could not be taken: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// One connection, to its end. Whoever is slow to say what they want is not waited for, nor does anybody stay for ever.
+async fn converse(stream: TcpStream, router: Router, ending: &CancellationToken) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(testpoint::patience(WISH));
+    let mut conversation = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let ended = tokio::select! {
+        ended = conversation.as_mut() => ended,
+        () = async { tokio::select! { () = ending.cancelled() => {} () = tokio::time::sleep(VISIT) => {} } } => {
+            conversation.as_mut().graceful_shutdown();
+            timeout(WISH, conversation).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection to the HTTP server ended: {error}");
+    }
+}
+
+/// 200 as long as the daemon's loop beats: what is seen to here is the process, not its databases.
+async fn health(State(web): State<Web>) -> Response {
+    let still = web.board.read().beaten.map(|at| at.elapsed()).filter(|still| *still > testpoint::patience(STILL));
+    match still {
+        None => "ok\n".into_response(),
+        Some(still) => {
+            let why = format!("the daemon has stood still for {} s\n", still.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod board;
 mod http;
 mod notices;
 mod notify;
+mod observe;
 mod page;
 mod signals;
 mod tending;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +32,7 @@ use crate::engine::schedule::{Heartbeat, Rota};
 use crate::engine::{Ending, Ring, Shared, labels};
 use crate::pg::explain;
 use crate::run::{JobName, Outcome, RunRecord, Skip, Trigger};
+use crate::testpoint;
 use board::Board;
 use http::{Wanted, Web};
 use tending::Tending;
@@ -104,6 +107,8 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
     loop {
         tokio::select! {
             () = heartbeat.beat() => {
+                testpoint::reach("daemon.beat").await;
+                daemon.board.write().beaten = Some(Instant::now());
                 daemon.beat();
                 daemon.tell_systemd();
                 watchdog.beat();
@@ -337,6 +342,8 @@ impl Daemon {
     /// Lets every run come to its next safe point, then makes it.
     async fn drain(mut self, mut signals: Signals, heard: &mut mpsc::UnboundedReceiver<Event>) {
         notify::stopping();
+        // The loop has ended as it should.
+        self.board.write().beaten = None;
         let limit = self.config().shutdown_timeout;
         tracing::info!(running = self.shared.running().len(), "stopping, within {}", crate::period::human(limit));
         self.ending.soft.cancel();

@@ -7,12 +7,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::board::{Board, Reach};
 use super::notices::{Notices, Sender};
+use super::observe::Observer;
 use super::watch::{Nudge, Sight, Watcher};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared};
@@ -67,19 +68,35 @@ impl Tending {
                 self.config.databases.keys().map(reach).collect();
             facts.databases = databases;
         }
-        let polling = (self.config.databases.len() > LISTENED_TO).then(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE)));
+        let many = || Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        let observed_at_once = (self.config.databases.len() > LISTENED_TO).then(many);
+        let polling = (self.config.databases.len() > LISTENED_TO).then(many);
         for name in self.config.databases.keys() {
             let nudge = Arc::new(Nudge::default());
             self.nudges.insert(name.clone(), Arc::clone(&nudge));
+            let jobs: Vec<_> = self.config.jobs.iter().filter(|job| job.database == *name).cloned().collect();
+            let observing = Arc::new(Notify::new());
+            let observer = Observer {
+                jobs: jobs.clone(),
+                engine: Arc::clone(&self.engine),
+                board: Arc::clone(board),
+                wanted: Arc::clone(&observing),
+                places: observed_at_once.clone(),
+            };
+            let ending = self.watching.clone();
+            self.watchers.spawn(async move {
+                ending.run_until_cancelled(observer.observe()).await;
+            });
             let watcher = Watcher {
                 database: name.clone(),
-                jobs: self.config.jobs.iter().filter(|job| job.database == *name).cloned().collect(),
+                jobs,
                 engine: Arc::clone(&self.engine),
                 board: Arc::clone(board),
                 sights: sights.clone(),
                 history_keep: self.config.history_keep,
                 polling: polling.clone(),
                 nudge,
+                observing,
                 notices: Arc::clone(&self.notices),
                 ending: self.watching.clone(),
                 refused: AtomicBool::default(),

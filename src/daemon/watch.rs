@@ -1,4 +1,4 @@
-//! One watcher a database: keeps it in sight, reads the gauges each minute, takes the runs that were asked for, and keeps
+//! One watcher a database: keeps it in sight, has the gauges read each minute, takes the runs that were asked for, and keeps
 //! its history short. It works for the daemon, not for any run.
 
 use std::collections::HashMap;
@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::AsyncMessage;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Reach};
@@ -20,8 +19,10 @@ use crate::engine::history::{self, Standing};
 use crate::engine::request::{self, Request};
 use crate::engine::status::success_due;
 use crate::engine::{Engine, JobStatus, labels};
+use crate::kinds::Observes;
 use crate::period::Period;
-use crate::pg::{Link, explain, settings};
+use crate::pg::ours::Stranger;
+use crate::pg::{Limits, Link, explain};
 use crate::run::JobName;
 use crate::testpoint;
 
@@ -31,6 +32,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(4);
 /// How long a look may take before the server counts as gone.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks for requests that notifications ask for.
+const REST: Duration = Duration::from_millis(20);
 /// The first and the longest wait between tries to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
@@ -59,6 +62,8 @@ pub struct Watcher {
     /// For a daemon of many databases: looks now and then, at most so many at once, instead of listening in each.
     pub polling: Option<Arc<Semaphore>>,
     pub nudge: Arc<Nudge>,
+    /// Has the gauges of the catalog read.
+    pub observing: Arc<Notify>,
     pub notices: Arc<Notices>,
     pub ending: CancellationToken,
     /// The log knows that the history is kept from us.
@@ -75,7 +80,7 @@ pub struct Nudge {
 
 impl Nudge {
     pub fn ended(&self, job: &Definition) {
-        self.changed.fetch_or(job.spec.observes(), Ordering::Relaxed);
+        self.changed.fetch_or(job.spec.observes() != Observes::Nothing, Ordering::Relaxed);
         self.wake.notify_one();
     }
 }
@@ -138,7 +143,7 @@ impl Watcher {
             self.close_dead(&link).await?;
         }
         let standings = self.standings(&link, standby).await?;
-        self.observe().await;
+        self.observing.notify_one();
         self.tell(Sight::Came { standings }).await?;
         if !standby {
             self.prune(&link, pruned).await?;
@@ -153,8 +158,8 @@ impl Watcher {
     }
 
     async fn connect(&self) -> Result<(Link, bool)> {
-        let link = self.engine.database(&self.database)?.connect("pgtend").await?;
-        let facts = settings::settle_link(&link.client, PATIENCE, Duration::from_secs(2)).await?;
+        let limits = Limits::new(PATIENCE, Duration::from_secs(2));
+        let (link, facts) = self.engine.database(&self.database)?.connect("pgtend", limits).await?;
         Ok((link, facts.is_standby))
     }
 
@@ -175,9 +180,12 @@ impl Watcher {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = link.messages.recv() => match message {
-                    Some(AsyncMessage::Notification(_)) => self.take(link).await?,
-                    Some(_) => {}
+                heard = link.heard.recv() => match heard {
+                    // Whoever may connect may notify, as often as they like.
+                    Some(()) => {
+                        timeout(PATIENCE, self.take(link)).await.context("no answer from the server")??;
+                        tokio::time::sleep(REST).await;
+                    }
                     None => bail!("the connection to database {} has ended", self.database),
                 },
                 () = self.nudge.wake.notified() => {
@@ -189,7 +197,7 @@ impl Watcher {
                     }
                     // Not after each run of a job that runs each second.
                     if self.nudge.changed.swap(false, Ordering::Relaxed) {
-                        self.observe().await;
+                        self.observing.notify_one();
                     }
                 }
                 _ = minute.tick() => {
@@ -250,7 +258,7 @@ impl Watcher {
     async fn minute(&self, link: &Link, standby: bool, pruned: &mut Pruned) -> Result<()> {
         self.unchanged(link, standby).await?;
         self.news(link, standby).await?;
-        self.observe().await;
+        self.observing.notify_one();
         if standby {
             return Ok(());
         }
@@ -290,7 +298,7 @@ impl Watcher {
         let Err(error) = asked else { return asked };
         // Class 42: a missing privilege, or tables that are not as we made them.
         let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
-        if !code.is_some_and(|code| code.code().starts_with("42")) {
+        if !code.is_some_and(|code| code.code().starts_with("42")) && !error.is::<Stranger>() {
             return Err(error);
         }
         if !self.refused.swap(true, Ordering::Relaxed) {
@@ -344,21 +352,6 @@ impl Watcher {
         board.pasts.extend(pasts);
         drop(board);
         Ok(standings)
-    }
-
-    /// Reads the gauges of the catalog, job by job; one that cannot be read keeps its last value and spoils no other.
-    async fn observe(&self) {
-        for job in self.jobs.iter().filter(|job| job.spec.observes()) {
-            let observed = async { job.spec.observe(&self.engine.read_only(job, None).await?).await };
-            match timeout(PATIENCE, observed).await {
-                Ok(Ok(observed)) => {
-                    self.engine.shared.metrics.observed(labels(job), &observed.gauges);
-                    self.board.write().observed.insert(job.name.clone(), observed);
-                }
-                Ok(Err(error)) => tracing::warn!(job = %job.name, "its gauges could not be read: {}", explain(&error)),
-                Err(_) => tracing::warn!(job = %job.name, "its gauges could not be read in {} s", PATIENCE.as_secs()),
-            }
-        }
     }
 
     async fn take(&self, link: &Link) -> Result<()> {

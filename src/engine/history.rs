@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::lock;
+use crate::pg::ours;
 use crate::run::{JobName, Outcome, RunId, RunRecord, Trigger};
 
 /// A run about to begin.
@@ -143,7 +144,7 @@ pub async fn no_room(client: &Client) -> Result<Option<NoRoom>> {
 /// Whether the history is there, whole.
 ///
 /// # Errors
-/// The server does not answer.
+/// The server does not answer, or what is there is not ours: a [`ours::Stranger`].
 pub async fn exists(client: &Client) -> Result<bool> {
     let row = client
         .query_one(
@@ -154,6 +155,9 @@ pub async fn exists(client: &Client) -> Result<bool> {
         )
         .await
         .context("look for schema pgtend")?;
+    if let Some(stranger) = ours::stranger(client).await.context("look whose schema pgtend is")? {
+        return Err(stranger.into());
+    }
     Ok(row.get(0))
 }
 

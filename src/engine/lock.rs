@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::error::SqlState;
 
 use crate::pg::exclusion::{advisory_key, holder};
-use crate::pg::{Database, Fence, Link, settings};
+use crate::pg::{Database, Fence, Limits, Link};
 use crate::run::JobName;
 use crate::testpoint;
 
@@ -51,8 +51,8 @@ fn hash(what: &str, job: &JobName) -> i64 {
 /// # Errors
 /// The database cannot be reached, or is reached through a pooler that hands out its sessions by the transaction.
 pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
-    let link = database.connect(&format!("pgtend/{job} (lock)")).await?;
-    let facts = settings::settle_link(&link.client, LAST_STATEMENT + Duration::from_secs(10), LAST_STATEMENT).await?;
+    let limits = Limits::new(LAST_STATEMENT + Duration::from_secs(10), LAST_STATEMENT);
+    let (link, facts) = database.connect(&format!("pgtend/{job} (lock)"), limits).await?;
     let (key, work_key) = (key(job), hash("work", job));
     let got: bool = link.client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key]).await?.get(0);
     if !got {
@@ -89,7 +89,7 @@ impl JobLock {
     pub async fn lost(&mut self) {
         let ask_every = testpoint::patience(Duration::from_secs(15));
         loop {
-            match tokio::time::timeout(ask_every, self.link.messages.recv()).await {
+            match tokio::time::timeout(ask_every, self.link.heard.recv()).await {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(_) => {
@@ -111,9 +111,9 @@ impl JobLock {
             tracing::debug!("the lock could not be released in words; closing its connection releases it");
         }
         // A process that ended before the server heard goodbye would leave a complaint in the server's log.
-        let Link { client, mut messages } = self.link;
+        let Link { client, mut heard } = self.link;
         drop(client);
-        let goodbye = async { while messages.recv().await.is_some() {} };
+        let goodbye = async { while heard.recv().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
     }
 }

@@ -11,9 +11,12 @@ use super::runner::{Engine, Ring, labels};
 use super::verdict::Verdict;
 use super::{history, request};
 use crate::config::Definition;
-use crate::pg::explain;
+use crate::pg::{Limits, explain};
 use crate::run::{Outcome, Report, RunId, RunRecord, Skip};
 use crate::testpoint;
+
+/// Of a connection that is made to write down how a run ended.
+const LIMITS: Limits = Limits::new(Duration::from_secs(10), Duration::from_secs(5));
 
 impl Engine {
     /// Writes the end of the run; over a new connection where the lock's is gone.
@@ -29,7 +32,7 @@ impl Engine {
             return;
         }
         let again = async {
-            let link = self.database(&ring.job.database)?.connect("pgtend").await?;
+            let (link, _) = self.database(&ring.job.database)?.connect("pgtend", LIMITS).await?;
             write(&link.client).await
         };
         if let Err(error) = again.await {
@@ -45,7 +48,7 @@ impl Engine {
     pub(super) async fn answer(&self, ring: &Ring, id: &str, record: &RunRecord) {
         let why = record.error.as_deref().or_else(|| record.details.get("reason").and_then(serde_json::Value::as_str));
         let write = async {
-            let link = self.database(&ring.job.database)?.connect("pgtend").await?;
+            let (link, _) = self.database(&ring.job.database)?.connect("pgtend", LIMITS).await?;
             let at = record.finished_at.unwrap_or_else(|| self.shared.clock.host());
             let outcome = record.outcome.unwrap_or(Outcome::Failed);
             request::close(&link.client, id, at, outcome, record.skip(), why).await

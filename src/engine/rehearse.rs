@@ -10,7 +10,7 @@ use super::Engine;
 use crate::clock::Clock;
 use crate::config::Definition;
 use crate::kinds::{Context, Ended, Mode, Reporter, Stop};
-use crate::pg::{Access, Sessions};
+use crate::pg::{Access, Database, Sessions};
 use crate::run::Report;
 
 impl Engine {
@@ -29,7 +29,18 @@ impl Engine {
     /// # Errors
     /// The database cannot be reached.
     pub async fn read_only(&self, job: &Definition, at: Option<DateTime<Utc>>) -> Result<Context> {
-        let database = self.database(&job.database)?;
+        self.looking(job, self.database(&job.database)?, at).await
+    }
+
+    /// The same for the gauges, over a connection that no run has.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn observing(&self, job: &Definition) -> Result<Context> {
+        self.looking(job, self.observed(&job.database)?, None).await
+    }
+
+    async fn looking(&self, job: &Definition, database: &Arc<Database>, at: Option<DateTime<Utc>>) -> Result<Context> {
         database.refuse_transaction_pooler().await?;
         let deadline = Instant::now() + job.timeout;
         let pg = Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadOnly, job.lock_timeout, deadline);

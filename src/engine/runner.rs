@@ -3,7 +3,7 @@
 //! running here already? -> a place to run -> lock -> standby? -> in the history already? -> begin -> plan and apply,
 //! within the time limit, panics caught -> outcome -> history, metrics, one log line -> lock released.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub struct Ending {
 #[derive(Debug)]
 struct Place {
     database: Arc<Database>,
+    /// The same, for looking each minute: beside the runs, which may have all connections of the other.
+    observed: Arc<Database>,
     runs: Arc<Semaphore>,
 }
 
@@ -88,11 +90,17 @@ impl Engine {
     /// A connection pool cannot be made, or a store's settings cannot be used.
     pub fn new(config: &Config, shared: Arc<Shared>) -> Result<Self> {
         let mut places = HashMap::new();
+        let roles: BTreeSet<_> =
+            config.databases.values().map(|database| database.conninfo.role().to_owned()).collect();
+        let roles: Arc<[String]> = roles.into_iter().collect();
         for (name, database) in &config.databases {
+            let conninfo = database.conninfo.clone().among(Arc::clone(&roles));
             let at_once = (database.max_connections / 2).max(1);
             let pool = database.max_connections.saturating_sub(at_once).max(1);
+            let database_of_runs = Database::new(name, conninfo, pool)?;
             let place = Place {
-                database: Arc::new(Database::new(name, database.conninfo.clone(), pool)?),
+                observed: Arc::new(database_of_runs.beside(1)?),
+                database: Arc::new(database_of_runs),
                 runs: shared.places(&format!("database {name}"), at_once),
             };
             places.insert(name.clone(), place);
@@ -114,6 +122,12 @@ impl Engine {
 
     /// # Errors
     /// There is no such database; a config that was loaded names none like that.
+    pub(super) fn observed(&self, name: &str) -> Result<&Arc<Database>> {
+        Ok(&self.places.get(name).with_context(|| format!("no database {name:?} in the config"))?.observed)
+    }
+
+    /// # Errors
+    /// There is no such database; a config that was loaded names none like that.
     pub fn database(&self, name: &str) -> Result<&Arc<Database>> {
         Ok(&self.places.get(name).with_context(|| format!("no database {name:?} in the config"))?.database)
     }
@@ -122,6 +136,7 @@ impl Engine {
     pub fn close_idle_connections(&self) {
         for place in self.places.values() {
             place.database.close_idle(Duration::from_secs(60));
+            place.observed.close_idle(Duration::from_secs(60));
         }
     }
 

@@ -35,7 +35,7 @@ pub async fn look(conninfo: &Conninfo) -> Result<Facts> {
     database.refuse_transaction_pooler().await?;
     let sessions =
         Sessions::new(Arc::clone(&database), "init", Access::ReadOnly, LOCK_TIMEOUT, Instant::now() + PATIENCE);
-    let session = sessions.open_own().await?;
+    let session = sessions.open().await?;
     session.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.context("begin to look")?;
     let mut facts = catalog(&session).await?;
     session.batch_execute("COMMIT").await.context("end looking")?;

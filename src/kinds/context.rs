@@ -34,7 +34,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// A session on the job's database, with the run's settings and the job's second key.
+    /// A session on the job's database, with the run's settings and the job's second key, for SQL of ours: nothing in it is
+    /// taken for anything but the server's own. For the operator's there is [`Session::by_their_path`].
     ///
     /// # Errors
     /// No connection can be had.
@@ -42,15 +43,7 @@ impl Context {
         self.pg.open().await
     }
 
-    /// The same, for SQL of ours alone: nothing in it is taken for anything but the server's own.
-    ///
-    /// # Errors
-    /// No connection can be had.
-    pub async fn own_session(&self) -> anyhow::Result<Session> {
-        self.pg.open_own().await
-    }
-
-    /// The session that an action before left with [`Context::leave`], or a new one for SQL of ours alone. Opening one is several round trips,
+    /// The session that an action before left with [`Context::leave`], or a new one. Opening one is several round trips,
     /// of which a run of many small actions can spare all but the first.
     ///
     /// # Errors
@@ -64,7 +57,7 @@ impl Context {
                 return Ok(session);
             }
         }
-        self.own_session().await
+        self.session().await
     }
 
     /// Leaves a session to the next action: one without a transaction or a setting of its own. The runner closes the last.

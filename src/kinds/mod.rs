@@ -64,6 +64,16 @@ pub enum Applied {
     Stopped(StopReason),
 }
 
+/// What there is to observe of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observes {
+    Nothing,
+    /// What it has done. Of one that is switched off nobody waits for more.
+    WhileEnabled,
+    /// How things are, which is worth knowing also where nobody sees to them.
+    Always,
+}
+
 /// Until when the work of a run lasts: the job has to run again before then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lasting {
@@ -192,7 +202,7 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     }
 
     /// Whether [`Kind::observe`] has anything to say, so that nobody connects for nothing.
-    const OBSERVES: bool = false;
+    const OBSERVES: Observes = Observes::Nothing;
 
     /// What the catalog and the history say, read each minute by every daemon, whoever runs the job. Reads only.
     fn observe(&self, cx: &Context) -> impl Future<Output = Result<Observed>> + Send {
@@ -297,7 +307,7 @@ macro_rules! kinds {
                 match self { $(Spec::$variant(_) => <$type as Kind>::WRITES),+ }
             }
 
-            pub const fn observes(&self) -> bool {
+            pub const fn observes(&self) -> Observes {
                 match self { $(Spec::$variant(_) => <$type as Kind>::OBSERVES),+ }
             }
 

@@ -121,7 +121,11 @@ impl Kind for Sql {
         let mut kept = cx.kept.lock().await;
         let session = match kept.take() {
             Some(session) => session,
-            None => cx.session().await?,
+            None => {
+                let session = cx.session().await?;
+                session.by_their_path().await?;
+                session
+            }
         };
         let rows = match self.run(cx, &session, script).await {
             Ok(rows) => rows,
@@ -156,6 +160,7 @@ impl Kind for Sql {
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
         let session = cx.session().await?;
+        session.by_their_path().await?;
         let mut findings = Vec::new();
         let scripts = self.scripts()?;
         for (n, statement) in scripts.iter().flat_map(|script| (script.first..).zip(&script.statements)) {

@@ -98,7 +98,7 @@ pub const fn kind_name(kind: char) -> &'static str {
 }
 
 fn idents(names: Vec<String>) -> Result<Vec<Ident>> {
-    names.into_iter().map(|name| Ident::new(name).map_err(Into::into)).collect()
+    names.into_iter().map(|name| Ident::found(name).map_err(Into::into)).collect()
 }
 
 /// A `"char"` column.
@@ -128,7 +128,7 @@ pub async fn relation(client: &Client, name: &TableName) -> Result<Option<Relati
             kind: character(row.get(1)),
             row_security: row.get(2),
             schema_usage: row.get(3),
-            role: Ident::new(row.get::<_, String>(4))?,
+            role: Ident::found(row.get::<_, String>(4))?,
             columns: idents(row.get(5))?,
         })
     })
@@ -151,7 +151,7 @@ pub async fn like_named(client: &Client, name: &TableName) -> Result<Vec<TableNa
         )
         .await
         .with_context(|| format!("look for tables named like {}", name.plain()))?;
-    rows.iter().map(|row| Ok(TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?)).collect()
+    rows.iter().map(|row| Ok(TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?)).collect()
 }
 
 /// The tables under `root` that have rows of their own, itself included, by name. A partition whose detaching has begun is
@@ -166,7 +166,7 @@ pub async fn leaves(client: &Client, root: u32) -> Result<Vec<Leaf>> {
         let oid: u32 = row.get(0);
         leaves.push(Leaf {
             oid,
-            name: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2))?,
+            name: TableName::found(row.get::<_, String>(1), row.get::<_, String>(2))?,
             kind: character(row.get(3)),
             row_security: row.get(4),
             missing: row.get(5),
@@ -188,7 +188,7 @@ pub async fn references(client: &Client, oid: u32) -> Result<Vec<Reference>> {
         .map(|row| {
             Ok(Reference {
                 constraint: row.get(0),
-                table: TableName::new(row.get::<_, String>(1), row.get::<_, String>(2))?,
+                table: TableName::found(row.get::<_, String>(1), row.get::<_, String>(2))?,
                 on_delete: OnDelete::of(row.get(3)),
                 columns: idents(row.get(4))?,
                 referenced: idents(row.get(5))?,

@@ -21,13 +21,15 @@ use super::Conninfo;
 use super::conninfo::{Host, SessionAttrs};
 use super::passfile::{Found, PasswordError};
 use super::refusal::{Cause, ConnectError, Failure};
+use super::settings::{Facts, Limits, settle};
 use super::tls::{SslMode, Tls, TlsSettings, TlsStream};
 
 /// A connection of one's own, outside any pool. Dropping the client closes it.
 pub struct Link {
     pub client: Client,
-    /// Notifications and notices; the sender is dropped when the connection ends.
-    pub messages: mpsc::UnboundedReceiver<AsyncMessage>,
+    /// That notifications have come since it was last asked, and not which: whoever may connect can send any number of them.
+    /// The sender is dropped when the connection ends.
+    pub heard: mpsc::Receiver<()>,
 }
 
 /// Cancels what a session's server process is running.
@@ -74,11 +76,24 @@ impl Conninfo {
     }
 }
 
+/// A connection with our settings. Behind a pooler in transaction mode they would stay behind in sessions of the
+/// application's: where one may be, it is [`super::Database::connect`] that looks first.
+///
+/// # Errors
+/// A [`ConnectError`]: no host of `info` takes the connection; or the server is too old, or does not answer.
+pub async fn connect(info: &Conninfo, application_name: &str, limits: Limits) -> Result<(Link, Facts)> {
+    let link = bare(info, application_name).await?;
+    let facts = settle(&link.client, limits, &info.roles).await?;
+    Ok((link, facts))
+}
+
+/// A connection as it comes, with the search path of the database: only for looking whether there is a pooler.
+///
 /// # Errors
 /// A [`ConnectError`]: no host of `info` takes the connection.
-pub async fn connect(info: &Conninfo, application_name: &str) -> Result<Link> {
-    let Opened { client, messages, .. } = open(info, application_name).await?;
-    Ok(Link { client, messages })
+pub(super) async fn bare(info: &Conninfo, application_name: &str) -> Result<Link> {
+    let Opened { client, heard, .. } = open(info, application_name).await?;
+    Ok(Link { client, heard })
 }
 
 /// How the pool connects.
@@ -135,7 +150,7 @@ async fn wrapped(error: ConnectError) -> tokio_postgres::Error {
 
 struct Opened {
     client: Client,
-    messages: mpsc::UnboundedReceiver<AsyncMessage>,
+    heard: mpsc::Receiver<()>,
     /// Ends with its client.
     task: JoinHandle<()>,
 }
@@ -338,13 +353,14 @@ impl Attempt<'_> {
 }
 
 fn drive(client: Client, mut connection: Connection<Socket, TlsStream>) -> Opened {
-    let (sender, messages) = mpsc::unbounded_channel();
+    let (sender, heard) = mpsc::channel(1);
     #[allow(clippy::disallowed_methods, reason = "it ends with its client")]
     let task = tokio::spawn(async move {
         loop {
             match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
                 // Whether anybody listens is their business; the connection must be driven either way.
-                Some(Ok(message)) => drop(sender.send(message)),
+                Some(Ok(AsyncMessage::Notification(_))) => drop(sender.try_send(())),
+                Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     tracing::debug!("a connection ended: {error}");
                     break;
@@ -353,7 +369,7 @@ fn drive(client: Client, mut connection: Connection<Socket, TlsStream>) -> Opene
             }
         }
     });
-    Opened { client, messages, task }
+    Opened { client, heard, task }
 }
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub struct Conninfo {
     pub(super) tls: Arc<TlsSettings>,
     /// All that was said, by keyword, but for the password.
     pub(super) said: BTreeMap<&'static str, String>,
+    /// The roles by which the same config connects, which trust each other with what they make in schema `pgtend`.
+    pub(super) roles: Arc<[String]>,
 }
 
 /// One of the places where the database may be.
@@ -92,6 +94,17 @@ impl Env for ProcessEnv {
 }
 
 impl Conninfo {
+    /// The role that it connects as.
+    pub fn role(&self) -> &str {
+        &self.user
+    }
+
+    /// The same, with the roles by which the same config connects.
+    #[must_use]
+    pub fn among(self, roles: Arc<[String]>) -> Self {
+        Self { roles, ..self }
+    }
+
     /// `password_file` is the config's: a file that holds the password and nothing else.
     ///
     /// # Errors
@@ -156,6 +169,7 @@ impl Conninfo {
             dbname,
             config,
             tls: Arc::new(tls),
+            roles: Arc::default(),
             said: settings.0.into_iter().filter(|(key, _)| *key != "password").collect(),
         })
     }

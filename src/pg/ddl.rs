@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CopyOutStream, Row};
 
-use super::settings::OWN_PATH;
+use super::settings::{OWN_PATH, milliseconds};
 use super::{Ident, Session};
 use crate::period::human;
 
@@ -55,7 +55,7 @@ impl<'a> Ddl<'a> {
         let ddl =
             Self { session, until: Instant::now() + limit, limit, given: AtomicU64::new(0), waited: AtomicU64::new(0) };
         // The deadline is kept by us; should this process stand still between two statements, the server ends the session.
-        let idle = 2 * limit.as_millis();
+        let idle = milliseconds(limit.saturating_mul(2));
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL ROLE {role}; \
              SET LOCAL idle_in_transaction_session_timeout = {idle}"
@@ -71,9 +71,8 @@ impl<'a> Ddl<'a> {
     /// in one does: over a slow network the time would otherwise go into waiting for answers.
     fn tick(&self) -> Result<String> {
         let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
-        let left = (self.until + waited).saturating_duration_since(Instant::now()).as_millis();
-        let left = u64::try_from(left).unwrap_or(u64::MAX);
-        self.given.store(left, Ordering::Relaxed);
+        let left = milliseconds((self.until + waited).saturating_duration_since(Instant::now()));
+        self.given.store(left.unsigned_abs().into(), Ordering::Relaxed);
         if left == 0 {
             return Err(DeadlineOver(self.limit).into());
         }
@@ -101,7 +100,7 @@ impl<'a> Ddl<'a> {
     pub async fn run_patiently(&self, statement: &str, patience: Duration) -> Result<()> {
         self.tick()?;
         let began = Instant::now();
-        let (usual, most) = (self.session.lock_timeout.as_millis(), patience.as_millis().max(1));
+        let (usual, most) = (milliseconds(self.session.lock_timeout), milliseconds(patience).max(1));
         let statements = format!(
             "SET LOCAL statement_timeout = {most}; SET LOCAL lock_timeout = {most}; SET LOCAL search_path TO DEFAULT; \
              {statement}; SET LOCAL lock_timeout = {usual}"

@@ -33,9 +33,13 @@ pub async fn jobs(client: &Client) -> Result<Option<Vec<CronJob>>> {
     let readable = client
         .query_opt(
             // By the catalog: `to_regclass` fails where the role may not use the schema.
+            // A view of that name, or a table of anybody's, may have functions in it that would run as our role.
             "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = 'cron' AND c.relname = 'job'",
+             FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+             WHERE n.nspname = 'cron' AND c.relname = 'job' AND c.relkind = 'r'
+               AND (o.rolsuper OR pg_catalog.pg_has_role(o.oid, 'MEMBER'))",
             &[],
         )
         .await?;
@@ -45,9 +49,10 @@ pub async fn jobs(client: &Client) -> Result<Option<Vec<CronJob>>> {
         Some(true) => {}
     }
     // Its own policy shows each role its own jobs; with row_security off that would be an error.
-    client.batch_execute("SET row_security = on").await?;
+    // For this transaction alone: whoever gives up waiting for the answer leaves no session behind that hides rows.
+    client.batch_execute("BEGIN READ ONLY; SET LOCAL row_security = on").await?;
     let rows = client.query(include_str!("pg_cron.sql"), &[]).await;
-    client.batch_execute("SET row_security = off").await?;
+    client.batch_execute("ROLLBACK").await?;
     let job =
         |row: &tokio_postgres::Row| CronJob { id: row.get(0), name: row.get(1), schedule: row.get(2), sql: row.get(3) };
     Ok(Some(rows.context("read the jobs of pg_cron")?.iter().map(job).collect()))

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::connect::{Connector, pool_error};
+use super::connect::{Connector, bare, pool_error};
 use super::fence::Fence;
-use super::settings::{Facts, OWN_PATH, facts, set};
+use super::settings::{Facts, Limits, OWN_PATH, ROLES, facts, milliseconds, set};
 use super::{Canceller, Conninfo, Link, connect, pooler};
 
 /// A database of the config: where it is, and a pool of connections for the runs that work in it.
@@ -26,7 +26,7 @@ pub struct Database {
     pub conninfo: Conninfo,
     pool: Pool,
     /// Set once it is known that no pooler mixes up our sessions.
-    direct: OnceCell<()>,
+    direct: Arc<OnceCell<()>>,
 }
 
 const ENDING: &str = "the run is being ended, and begins nothing new";
@@ -74,6 +74,8 @@ pub struct Session {
     pub(super) sure_since: Option<Instant>,
     /// It goes back to no pool.
     pub(super) spoiled: AtomicBool,
+    /// Names without a schema mean what they mean to everybody in the database.
+    everybodys: AtomicBool,
     pub(super) number: u64,
     pub(super) open: Arc<Mutex<Open>>,
 }
@@ -88,21 +90,30 @@ impl Database {
             ManagerConfig { recycling_method: RecyclingMethod::Verified },
         );
         let pool = Pool::builder(manager).max_size(max_connections.max(1)).build().context("make a connection pool")?;
-        Ok(Self { name: name.into(), conninfo, pool, direct: OnceCell::new() })
+        Ok(Self { name: name.into(), conninfo, pool, direct: Arc::default() })
     }
 
-    /// A connection outside the pool: for a lock, or for listening.
+    /// The same database, with a pool of its own.
+    ///
+    /// # Errors
+    /// The pool cannot be made.
+    pub fn beside(&self, max_connections: usize) -> Result<Self> {
+        let other = Self::new(self.name.as_str(), self.conninfo.clone(), max_connections)?;
+        Ok(Self { direct: Arc::clone(&self.direct), ..other })
+    }
+
+    /// A connection outside the pool, with our settings: for a lock, or for listening.
     ///
     /// # Errors
     /// The database cannot be reached, or only through a pooler in transaction mode: our settings and locks would stay
     /// behind in sessions of the application's.
-    pub async fn connect(&self, application_name: &str) -> Result<Link> {
+    pub async fn connect(&self, application_name: &str, limits: Limits) -> Result<(Link, Facts)> {
         self.refuse_transaction_pooler().await?;
-        self.link(application_name).await
+        connect(&self.conninfo, application_name, limits).await.with_context(|| format!("database {}", self.name))
     }
 
-    async fn link(&self, application_name: &str) -> Result<Link> {
-        connect(&self.conninfo, application_name).await.with_context(|| format!("database {}", self.name))
+    async fn bare(&self) -> Result<Link> {
+        bare(&self.conninfo, "pgtend").await.with_context(|| format!("database {}", self.name))
     }
 
     /// # Errors
@@ -110,7 +121,7 @@ impl Database {
     pub async fn refuse_transaction_pooler(&self) -> Result<()> {
         self.direct
             .get_or_try_init(|| async {
-                let (first, second) = tokio::try_join!(self.link("pgtend"), self.link("pgtend"))?;
+                let (first, second) = tokio::try_join!(self.bare(), self.bare())?;
                 pooler::refuse_transaction_mode(&first, &second, &self.name).await
             })
             .await
@@ -140,22 +151,12 @@ impl Sessions {
         &self.database
     }
 
+    /// A session for SQL of ours: names in it are the server's own, and no function of a schema that somebody may create in is
+    /// taken for one of them, as one whose arguments fit better would be. [`Session::by_their_path`] is for the operator's.
+    ///
     /// # Errors
     /// No connection can be had, the server is too old, the run is being made to end, or a newer run of the job has begun.
     pub async fn open(&self) -> Result<Session> {
-        self.open_with(None).await
-    }
-
-    /// A session for SQL of ours alone: no function of a schema that somebody may create in is taken for the server's own,
-    /// as one whose arguments fit better would be. [`super::ddl::Ddl`] gives schema changes the path of the database back.
-    ///
-    /// # Errors
-    /// Those of [`Sessions::open`].
-    pub async fn open_own(&self) -> Result<Session> {
-        self.open_with(Some(OWN_PATH)).await
-    }
-
-    async fn open_with(&self, search_path: Option<&str>) -> Result<Session> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let object = self.database.pool.get().await.map_err(pool_error)?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -176,6 +177,7 @@ impl Sessions {
             lock_timeout: self.lock_timeout,
             sure_since: None,
             spoiled: AtomicBool::new(false),
+            everybodys: AtomicBool::new(false),
             number,
             open: Arc::clone(&self.open),
         };
@@ -184,7 +186,7 @@ impl Sessions {
         session.pid = facts.pid;
         session.is_standby = facts.is_standby;
         session.lock_timeout = self.lock_timeout.min(facts.deadlock_timeout / 2).max(Duration::from_millis(1));
-        self.settle(&session, facts, search_path).await?;
+        self.settle(&session, facts).await?;
         if let Some(fence) = self.fence {
             fence.enter(&mut session).await?;
         }
@@ -206,19 +208,19 @@ impl Sessions {
     }
 
     /// Our settings, whatever the role or the database has as its own.
-    async fn settle(&self, session: &Session, facts: Facts, search_path: Option<&str>) -> Result<()> {
+    async fn settle(&self, session: &Session, facts: Facts) -> Result<()> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         // The runner cancels at the deadline; the server's own limit is for the case that we are no longer there to do it.
-        let statement_timeout = left.saturating_add(Duration::from_secs(2)).as_millis().min(i32::MAX as u128);
-        let mut settings = vec![
+        let statement_timeout = milliseconds(left.saturating_add(Duration::from_secs(2)));
+        let settings = [
             // The server keeps 63 bytes and would cut a name of many in the middle of a letter.
             ("application_name", self.application_name.chars().take(63).collect()),
             ("statement_timeout", statement_timeout.to_string()),
-            ("lock_timeout", session.lock_timeout.as_millis().to_string()),
+            ("lock_timeout", milliseconds(session.lock_timeout).to_string()),
             ("idle_in_transaction_session_timeout", "60000".into()),
+            (ROLES, self.database.conninfo.roles.join("\n")),
             ("default_transaction_read_only", if self.access == Access::ReadOnly { "on" } else { "off" }.into()),
         ];
-        settings.extend(search_path.map(|path| ("search_path", path.to_string())));
         set(session, facts, &settings).await
     }
 
@@ -243,6 +245,33 @@ impl Sessions {
 }
 
 impl Session {
+    /// From here on names without a schema mean what they mean to everybody else in the database: for the operator's SQL, and
+    /// for statements that set off triggers of the application's. SQL of ours in these must not depend on it: each name and
+    /// each operator in it bears its schema. Not for the middle of a transaction, with which it would be taken back.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn by_their_path(&self) -> Result<(), tokio_postgres::Error> {
+        self.look_up(true).await
+    }
+
+    /// From here on SQL of ours alone, as a session begins.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn by_our_path(&self) -> Result<(), tokio_postgres::Error> {
+        self.look_up(false).await
+    }
+
+    async fn look_up(&self, everybodys: bool) -> Result<(), tokio_postgres::Error> {
+        if self.everybodys.load(Ordering::Relaxed) != everybodys {
+            let path = if everybodys { "DEFAULT" } else { OWN_PATH };
+            self.batch_execute(&format!("SET search_path TO {path}")).await?;
+            self.everybodys.store(everybodys, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// The rows of a question that is asked again and again: the connection prepares it once, and from then on it takes
     /// one round trip. A fixed text, since all that was prepared is kept for as long as the connection.
     ///
@@ -255,6 +284,16 @@ impl Session {
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let object = self.object.as_ref().expect(OPEN);
         self.query(&object.prepare_cached(question).await?, parameters).await
+    }
+
+    /// Nobody knows any more as whom it works, and by which settings: it goes back to no pool.
+    pub fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Session::spoil`] was called.
+    pub fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Relaxed)
     }
 
     /// Gives the connection back to the pool, without locks and settings. Where that fails it is closed instead.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::types::ToSql;
 
 use super::session::Sessions;
-use super::{Link, Session};
+use super::{Limits, Link, Session};
 
 /// Runs `work` on `session`. If it takes longer than most of the session's lock time-out, another connection looks whom it
 /// waits for: the answer comes along, for the case that the lock is not had.
@@ -171,7 +171,8 @@ impl Watcher<'_> {
 }
 
 async fn connect(sessions: &Sessions) -> Result<Link> {
-    sessions.database().connect("pgtend").await
+    let (link, _) = sessions.database().connect("pgtend", Limits::new(ANSWER, ANSWER)).await?;
+    Ok(link)
 }
 
 async fn blockers(link: &Link, pid: i32) -> Result<Option<String>> {

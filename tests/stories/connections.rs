@@ -11,10 +11,10 @@ use std::time::Duration;
 use pgtend::pg::{Access, ConnectError, Conninfo, Database, Link, Sessions, connect};
 use tokio_postgres::error::SqlState;
 
-use server::{Bare, open, plain_server, tls_server};
+use server::{Bare, LIMITS, open, plain_server, tls_server};
 
 async fn refused(info: &Conninfo) -> anyhow::Error {
-    match connect(info, "stories").await {
+    match connect(info, "stories", LIMITS).await {
         Ok(_) => panic!("{info:?} was taken"),
         Err(error) => error,
     }
@@ -286,21 +286,18 @@ async fn a_statement_is_cancelled_over_tls() {
 }
 
 #[tokio::test]
-async fn messages_come_through_until_the_connection_ends() {
+async fn that_notifications_came_is_heard_once_and_then_that_the_connection_ended() {
     let server = plain_server();
     let info = server.info("host=HERE port=PORT");
     let mut link = open(&info).await;
-    link.client
-        .batch_execute("DO $$ BEGIN RAISE NOTICE 'hello'; END $$; LISTEN bell; NOTIFY bell, 'ring'")
-        .await
-        .unwrap();
-    assert!(
-        matches!(link.messages.recv().await, Some(tokio_postgres::AsyncMessage::Notice(notice)) if notice.message() == "hello")
-    );
-    assert!(
-        matches!(link.messages.recv().await, Some(tokio_postgres::AsyncMessage::Notification(bell)) if bell.payload() == "ring")
-    );
+    let many =
+        "DO $$ BEGIN RAISE NOTICE 'hello'; FOR n IN 1..1000 LOOP PERFORM pg_notify('bell', n::text); END LOOP; END $$";
+    link.client.batch_execute("LISTEN bell").await.unwrap();
+    link.client.batch_execute(many).await.unwrap();
+    link.client.simple_query("").await.unwrap();
+    assert!(link.heard.recv().await.is_some());
+    assert!(link.heard.try_recv().is_err(), "however many there were");
     let pid: i32 = link.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     open(&info).await.client.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
-    assert!(link.messages.recv().await.is_none());
+    assert!(link.heard.recv().await.is_none());
 }

@@ -50,6 +50,7 @@ mod retention_policies;
 mod retention_rows;
 mod retention_wire;
 mod scratch;
+mod search_path;
 mod secrets;
 mod security;
 mod sessions;

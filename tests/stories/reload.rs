@@ -206,3 +206,28 @@ async fn what_waits_for_its_turn_goes_by_the_new_config_and_within_the_same_limi
     assert_eq!(db.column::<String>("select job from seen").await, ["new"]);
     daemon.stop().await.exits(0);
 }
+
+#[tokio::test]
+async fn what_a_job_that_is_switched_off_has_done_alarms_nobody_and_what_its_tables_need_still_does() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute(
+        "create table events (at timestamptz not null) partition by range (at); create materialized view counted as select 1 as one",
+    )
+    .await;
+    let jobs = |enabled: bool| {
+        format!(
+            "[jobs.months]\nenabled = {enabled}\n[jobs.months.partitions]\ntables = [{{ table = 'events', every = '1 month' }}]\n\
+             [jobs.views]\nenabled = {enabled}\n[jobs.views.refresh]\nviews = ['counted']\n"
+        )
+    };
+    let program = Pgtend::tending(&db, &jobs(true)).env("PGTEND_HURRY", "20");
+    let daemon = program.daemon().ready().await;
+    program.run(["trigger", "views", "--wait"]).await.exits(0);
+    let (view, horizon) = ("pgtend_view_refresh_duration_seconds", "pgtend_partition_horizon_timestamp_seconds");
+    daemon.wait_until("the gauge of a view", async || daemon.metric(view, &[]).await.is_some()).await;
+
+    program.configure_tending(&db, &jobs(false));
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_until("that gauge to be gone", async || daemon.metric(view, &[]).await.is_none()).await;
+    assert!(daemon.metric(horizon, &[("table", "public.events")]).await.is_some());
+}

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use pgtend::kinds::drive::drive;
 use pgtend::kinds::expire::Expire;
 use pgtend::kinds::{Context, Ended, Kind, Mode, Reporter, Stop, Stopper};
-use pgtend::pg::{Access, Conninfo, Database, Link, Sessions, connect};
+use pgtend::pg::{Access, Conninfo, Database, Limits, Link, Sessions, connect};
 use pgtend::run::{JobName, Report, Step};
 use tokio::time::Instant;
 
@@ -83,8 +83,8 @@ async fn link(database: &str, user: &str) -> Link {
 async fn patiently(info: Conninfo) -> Link {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        match connect(&info, "test").await {
-            Ok(link) => return link,
+        match connect(&info, "test", Limits::new(Duration::MAX, Duration::MAX)).await {
+            Ok((link, _)) => return link,
             // The server is starting.
             Err(error) if Instant::now() > deadline => panic!("{error:#}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -17,7 +18,7 @@ use crate::kinds::backup::words;
 use crate::kinds::retention::export::find::{self, Kept};
 use crate::kinds::retention::export::load;
 use crate::period::human;
-use crate::pg::{Conninfo, connect, explain};
+use crate::pg::{Conninfo, Limits, connect, explain};
 use crate::store::Store;
 
 /// What `pg_stat_activity` calls it.
@@ -169,7 +170,9 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
     }
     let place = places(config, &args.place).into_iter().find(|place| place.store == name);
     let store = place.context("the store is gone")?.open(config)?;
-    let link = connect(&conninfo, NAME).await?;
+    // However long the store takes.
+    let limits = Limits::new(Duration::MAX, Duration::from_secs(30));
+    let (link, _) = connect(&conninfo, NAME, limits).await?;
     let loaded = load::load(&link.client, &store, &kept).await;
     let loaded =
         loaded.with_context(|| format!("load {} into {}: nothing was left there", args.backup, conninfo.target()));

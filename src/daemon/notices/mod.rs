@@ -10,6 +10,7 @@ mod told;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio_util::task::TaskTracker;
@@ -19,7 +20,7 @@ use state::Notice;
 
 use crate::config::{Definition, NotifyConfig};
 use crate::engine::{Engine, JobStatus, Shared};
-use crate::pg::{Link, explain};
+use crate::pg::{Limits, Link, explain};
 use crate::run::JobName;
 
 /// Whom to tell, by one reading of the config.
@@ -31,15 +32,26 @@ pub struct Notices {
     here: Mutex<HashMap<JobName, String>>,
     /// Who has heard of what others could not be told yet, and is not told again with them.
     heard: Mutex<Heard>,
+    /// What is to be told of each database that somebody is telling of.
+    waiting: Mutex<HashMap<String, Vec<News>>>,
     tasks: TaskTracker,
 }
+
+/// What is to be told, and whether the database has a place to write that down.
+struct News {
+    notice: Notice,
+    kept: bool,
+}
+
+const LIMITS: Limits = Limits::new(Duration::from_secs(20), Duration::from_secs(2));
 
 /// Names of targets, by job and state.
 type Heard = HashMap<(JobName, &'static str), HashSet<String>>;
 
 impl Notices {
     pub fn new(targets: BTreeMap<String, NotifyConfig>, sender: Sender, shared: Arc<Shared>) -> Self {
-        Self { targets, sender, shared, here: Mutex::default(), heard: Mutex::default(), tasks: TaskTracker::new() }
+        let (here, heard, waiting) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { targets, sender, shared, here, heard, waiting, tasks: TaskTracker::new() }
     }
 
     /// Tells what has changed about the jobs of a database. Comes back at once: telling takes as long as others take.
@@ -53,19 +65,47 @@ impl Notices {
         };
         let before = told.clone().unwrap_or_else(|| self.here().clone());
         let now = self.shared.clock.host();
-        for job in jobs {
+        let news = jobs.iter().filter_map(|job| {
             let last = before.get(&job.job).map_or(state::WELL, String::as_str);
-            if let Some(notice) = state::notice(&job, last, now) {
-                let (notices, engine, database) = (Arc::clone(self), Arc::clone(engine), database.to_owned());
-                let kept = told.is_some();
-                self.tasks.spawn(async move {
-                    let job = notice.job.clone();
-                    if let Err(error) = notices.tell(&engine, &database, &notice, kept).await {
-                        tracing::error!(%job, "somebody was not told of it, and will be in a minute: {}", explain(&error));
+            Some(News { notice: state::notice(job, last, now)?, kept: told.is_some() })
+        });
+        let news: Vec<News> = news.collect();
+        if news.is_empty() {
+            return;
+        }
+        // Who is telling already goes on with these; what is told by then is no news any more, which the claim finds out.
+        if self.waiting().insert(database.to_owned(), news).is_none() {
+            let (notices, engine, database) = (Arc::clone(self), Arc::clone(engine), database.to_owned());
+            self.tasks.spawn(async move { notices.tell_all(&engine, &database).await });
+        }
+    }
+
+    /// Tells what is news of a database, one after the other, over one connection: a server that fails many jobs at once has
+    /// no connections to spare. The connection has the lock by which one daemon of several tells it.
+    async fn tell_all(&self, engine: &Engine, database: &str) {
+        let mut link = None;
+        loop {
+            let news = {
+                let mut waiting = self.waiting();
+                match waiting.get_mut(database).map(std::mem::take) {
+                    Some(news) if !news.is_empty() => news,
+                    _ => {
+                        waiting.remove(database);
+                        return;
                     }
-                });
+                }
+            };
+            for News { notice, kept } in news {
+                if let Err(error) = self.tell(engine, database, &notice, kept, &mut link).await {
+                    let job = notice.job;
+                    tracing::error!(%job, "somebody was not told of it, and will be in a minute: {}", explain(&error));
+                }
             }
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Vec<News>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for a job's `ping`.
@@ -91,7 +131,14 @@ impl Notices {
     ///
     /// # Errors
     /// Somebody could not be told, or the database could not be asked.
-    async fn tell(&self, engine: &Engine, database: &str, notice: &Notice, kept: bool) -> Result<()> {
+    async fn tell(
+        &self,
+        engine: &Engine,
+        database: &str,
+        notice: &Notice,
+        kept: bool,
+        kept_link: &mut Option<Link>,
+    ) -> Result<()> {
         if !kept {
             let state = notice.state.to_owned();
             let before = self.here().insert(notice.job.clone(), state.clone());
@@ -104,10 +151,23 @@ impl Notices {
             }
             return sent;
         }
-        let link = engine.database(database)?.connect("pgtend/notify").await?;
-        let Some(claim) = told::claim(&link.client, notice).await? else { return Ok(()) };
-        self.send(notice, &engine.name()).await?;
-        claim.done().await
+        // Given back where all went well: what was claimed over one that failed is given up with it.
+        let link = match kept_link.take().filter(|link| !link.client.is_closed()) {
+            Some(link) => link,
+            None => engine.database(database)?.connect("pgtend/notify", LIMITS).await?.0,
+        };
+        if let Some(claim) = told::claim(&link.client, notice).await? {
+            match self.send(notice, &engine.name()).await {
+                Ok(()) => claim.done().await?,
+                Err(error) => {
+                    claim.give_up().await?;
+                    *kept_link = Some(link);
+                    return Err(error);
+                }
+            }
+        }
+        *kept_link = Some(link);
+        Ok(())
     }
 
     fn here(&self) -> MutexGuard<'_, HashMap<JobName, String>> {

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 
 use super::state::Notice;
 use crate::engine::lock;
+use crate::pg::ours;
 use crate::run::JobName;
 
 /// By job; nothing where there is no place for it, or none that we may use.
@@ -25,14 +26,16 @@ pub async fn all(client: &Client) -> Result<Option<HashMap<JobName, String>>> {
             &[],
         )
         .await?;
-    if !usable.get::<_, bool>(0) {
+    if !usable.get::<_, bool>(0) || ours::stranger(client).await?.is_some() {
         return Ok(None);
     }
     let rows = client.query("SELECT job, state FROM pgtend.notice", &[]).await.context("read pgtend.notice")?;
     Ok(Some(rows.iter().map(|row| (JobName(row.get(0)), row.get(1))).collect()))
 }
 
-/// The right to tell something, which no other daemon has meanwhile. Given up undone, it is nobody's news yet.
+/// The right to tell something, which no other daemon has meanwhile. Given up undone, it is nobody's news yet; it ends with
+/// its connection at the latest.
+#[must_use = "it is to be given up"]
 pub struct Claim<'a> {
     client: &'a Client,
     notice: &'a Notice,
@@ -43,7 +46,6 @@ pub struct Claim<'a> {
 /// # Errors
 /// The server does not answer.
 pub async fn claim<'a>(client: &'a Client, notice: &'a Notice) -> Result<Option<Claim<'a>>> {
-    // The lock ends with the connection, which is this claim's own.
     let had = client
         .query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&lock::notice_key(&notice.job)])
         .await
@@ -56,7 +58,12 @@ pub async fn claim<'a>(client: &'a Client, notice: &'a Notice) -> Result<Option<
         .await
         .context("read pgtend.notice")?;
     let state = state.map_or(super::state::WELL.to_owned(), |row| row.get(0));
-    Ok((state == notice.before()).then_some(Claim { client, notice }))
+    let claim = Claim { client, notice };
+    if state == notice.before() {
+        return Ok(Some(claim));
+    }
+    claim.give_up().await?;
+    Ok(None)
 }
 
 impl Claim<'_> {
@@ -71,6 +78,14 @@ impl Claim<'_> {
             )
             .await
             .context("write pgtend.notice")?;
+        self.give_up().await
+    }
+
+    /// # Errors
+    /// The server does not answer.
+    pub async fn give_up(self) -> Result<()> {
+        let key = lock::notice_key(&self.notice.job);
+        self.client.execute("SELECT pg_catalog.pg_advisory_unlock($1)", &[&key]).await.context("let others tell")?;
         Ok(())
     }
 }

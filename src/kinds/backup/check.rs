@@ -35,7 +35,7 @@ pub async fn privileges(session: &Session, backup: &Backup, names: &Names) -> Re
     let rows = session.query(include_str!("check.sql"), &[]).await.context("look at privileges")?;
     let mut troubles = Vec::new();
     for row in rows {
-        let table = TableName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"))?;
+        let table = TableName::found(row.get::<_, String>("schema"), row.get::<_, String>("name"))?;
         let trouble = Trouble {
             table,
             what: if row.get::<_, String>("kind") == "S" { What::Sequence } else { What::Table },

@@ -12,8 +12,8 @@ use tokio_postgres::types::ToSql;
 
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
-use crate::pg::settings::settle_link;
-use crate::pg::{Conninfo, Link, connect as connect_to, exclusion};
+use crate::pg::settings::milliseconds;
+use crate::pg::{Conninfo, Limits, Link, connect as connect_to, exclusion};
 
 /// So long it stands in the queue before it looks again who is in its way.
 const QUEUED: Duration = Duration::from_secs(5);
@@ -33,14 +33,14 @@ pub async fn connect(cx: &Context, version_num: i32) -> Result<(Link, Conninfo)>
     if version_num >= 140_000 {
         conninfo = conninfo.with_setting("client_connection_check_interval", "1000");
     }
-    let link = match connect_to(&conninfo, &name).await {
+    let limits = Limits::new(AWAKE, cx.lock_timeout);
+    let (link, _) = match connect_to(&conninfo, &name, limits).await {
         Ok(link) => link,
         Err(_) => {
             conninfo = database.conninfo.clone();
-            connect_to(&conninfo, &name).await.with_context(|| format!("database {}", database.name))?
+            connect_to(&conninfo, &name, limits).await.with_context(|| format!("database {}", database.name))?
         }
     };
-    settle_link(&link.client, AWAKE, cx.lock_timeout).await?;
     Ok((link, conninfo))
 }
 
@@ -72,7 +72,7 @@ pub async fn keep_out_changes(cx: &Context, client: &Client, patience: Duration)
             tracing::info!(job = %cx.job, "the dump waits for a change of the schema by pgtend, {holder}");
         }
         let left = until.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), QUEUED);
-        client.batch_execute(&format!("SET lock_timeout = {}", left.as_millis())).await.context("wait for longer")?;
+        client.batch_execute(&format!("SET lock_timeout = {}", milliseconds(left))).await.context("wait for longer")?;
     }
 }
 

@@ -14,6 +14,7 @@ use super::company;
 use super::config::Backup;
 use super::survey::Names;
 use crate::kinds::Context;
+use crate::pg::settings::milliseconds;
 use crate::pg::{Session, TableName, explain};
 
 /// Rows by table, as people write its name.
@@ -35,12 +36,12 @@ pub struct Counting {
 /// # Errors
 /// A table is locked for too long, or may not be read; a dump would fail at it as well.
 pub async fn begin(backup: &Backup, cx: &Context, names: &Names) -> Result<Counting> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     // It waits for as long as the dump takes.
     let beginning = format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0; \
          SET LOCAL lock_timeout = {}",
-        backup.lock_wait.0.as_millis().max(1)
+        milliseconds(backup.lock_wait.0).max(1)
     );
     session.batch_execute(&beginning).await.context("begin to count rows")?;
     let snapshot = session.query_one("SELECT pg_catalog.pg_export_snapshot()", &[]).await.context("take a snapshot")?;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 
 use crate::kinds::Context;
-use crate::pg::Session;
+use crate::pg::{Session, ours};
 use crate::run::{Gauge, GaugeName};
 
 /// By the catalog: `to_regclass` fails where the role may not use the schema.
@@ -20,7 +20,11 @@ pub async fn history_is_there(session: &Session) -> Result<bool> {
             &[],
         )
         .await?;
-    Ok(there.get(0))
+    let there: bool = there.get(0);
+    match ours::stranger(session).await? {
+        Some(stranger) if there => Err(stranger.into()),
+        _ => Ok(there),
+    }
 }
 
 /// # Errors

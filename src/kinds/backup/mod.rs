@@ -53,7 +53,7 @@ use futures_util::future;
 pub use self::config::Backup;
 use self::plan::{Action, Facts, Seen};
 use self::survey::{Names, Server};
-use super::{Applied, Context, Kind, StopStyle, StoreUse};
+use super::{Applied, Context, Kind, Observes, StopStyle, StoreUse};
 use crate::pg::{Session, explain};
 use crate::run::{Finding, Observed, Plan, Step};
 use crate::store::Store;
@@ -67,7 +67,7 @@ impl Kind for Backup {
     // Nothing is deleted where the dump failed.
     const IN_ORDER: bool = true;
     const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-    const OBSERVES: bool = true;
+    const OBSERVES: Observes = Observes::WhileEnabled;
 
     fn resolve(&mut self, folder: &Path) {
         self.resolve_paths(folder);

@@ -86,7 +86,7 @@ async fn expand(session: &Session, tables: &[TableName]) -> Result<Vec<TableName
     let rows = session.query(include_str!("expand.sql"), &[&schemas, &names]).await.context("look for partitions")?;
     let mut all = tables.to_vec();
     for row in rows {
-        let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?;
+        let table = TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?;
         if !all.contains(&table) {
             all.push(table);
         }

@@ -25,7 +25,7 @@ use serde_json::json;
 
 use self::config::{Collector, Health};
 use self::plan::Action;
-use super::{Applied, Context, Kind, Says, StopStyle, Word};
+use super::{Applied, Context, Kind, Observes, Says, StopStyle, Word};
 use crate::pg::Session;
 use crate::run::{Finding, Gauge, GaugeName, Observed, Plan, Step};
 
@@ -33,7 +33,7 @@ impl Kind for Health {
     type Action = Action;
 
     const STOP: StopStyle = StopStyle::AtOnce;
-    const OBSERVES: bool = true;
+    const OBSERVES: Observes = Observes::WhileEnabled;
     /// A reading is of now: one that takes longer is of no use.
     const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -47,7 +47,7 @@ impl Kind for Health {
 
     /// What the last run has read, and when that was; on a standby also how far it is behind, which nobody else can tell.
     async fn observe(&self, cx: &Context) -> Result<Observed> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let mut gauges = Vec::new();
         if let Some((at, read)) = reading::read(cx, &session).await? {
             gauges = read;
@@ -61,7 +61,7 @@ impl Kind for Health {
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let facts = survey::survey(self, cx, &session).await?;
         session.close().await;
         Ok(plan::plan(self, &facts))
@@ -74,7 +74,7 @@ impl Kind for Health {
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
         match action {
             Action::Publish { gauges, collected, findings } => {
-                let session = cx.own_session().await?;
+                let session = cx.session().await?;
                 reading::write(cx, &session, gauges).await?;
                 session.close().await;
                 let mut report = cx.report.lock();
@@ -89,7 +89,7 @@ impl Kind for Health {
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let found = check::check(self, &session).await?;
         session.close().await;
         Ok(found)

@@ -6,12 +6,15 @@ use serde_json::Value;
 use tokio_postgres::error::SqlState;
 
 use crate::kinds::Context;
-use crate::pg::Session;
+use crate::pg::{Session, ours};
 use crate::run::{Gauge, GaugeName};
 
 /// # Errors
 /// It cannot be written.
 pub async fn write(cx: &Context, session: &Session, gauges: &[Gauge]) -> Result<()> {
+    if let Some(stranger) = ours::stranger(session).await.context("look whose schema pgtend is")? {
+        return Err(stranger.into());
+    }
     let written = session
         .execute(
             "INSERT INTO pgtend.reading (job, taken_at, gauges) VALUES ($1, $2, $3::text::jsonb)
@@ -56,6 +59,9 @@ pub async fn read(cx: &Context, session: &Session) -> Result<Option<(DateTime<Ut
         .context("look for pgtend.reading")?;
     if !there.get::<_, bool>(0) {
         return Ok(None);
+    }
+    if let Some(stranger) = ours::stranger(session).await.context("look whose schema pgtend is")? {
+        return Err(stranger.into());
     }
     let row = session
         .query_opt("SELECT taken_at, gauges::text FROM pgtend.reading WHERE job = $1", &[&cx.job.as_str()])

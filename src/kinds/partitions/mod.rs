@@ -43,7 +43,7 @@ use self::facts::{Action, TableFacts};
 use self::plan::Wanted;
 use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
-use super::{Applied, Context, Kind, Lasting, Word};
+use super::{Applied, Context, Kind, Lasting, Observes, Word};
 use crate::pg::Session;
 use crate::pg::TableName;
 use crate::run::{Finding, Observed, Plan, Step};
@@ -51,7 +51,7 @@ use crate::run::{Finding, Observed, Plan, Step};
 impl Kind for Partitions {
     type Action = Action;
 
-    const OBSERVES: bool = true;
+    const OBSERVES: Observes = Observes::Always;
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
@@ -74,14 +74,14 @@ impl Kind for Partitions {
     }
 
     async fn observe(&self, cx: &Context) -> Result<Observed> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let observed = observe::observe(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(observed)
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let mut wanted = Vec::with_capacity(self.tables.len());
         for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
             wanted.push(match surveyed {
@@ -110,7 +110,7 @@ impl Kind for Partitions {
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let found = check::check(&session, self, cx.timezone, cx.now).await?;
         session.close().await;
         Ok(found)

@@ -66,8 +66,7 @@ async fn attempt(cx: &Context, config: &Refresh, session: &Session, going: &Goin
     } else {
         None
     };
-    // The server's counters of milliseconds end somewhere behind this.
-    let left = cx.deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(20 * 86_400));
+    let left = cx.deadline.saturating_duration_since(Instant::now());
     let limit = if going.how == How::Plainly { left.min(config.refresh_timeout.0) } else { left };
     let began = Instant::now();
     let work = async {

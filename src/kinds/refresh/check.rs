@@ -12,7 +12,7 @@ use crate::run::Finding;
 /// # Errors
 /// The server cannot be asked.
 pub async fn check(refresh: &Refresh, cx: &Context) -> Result<Vec<Finding>> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let facts = survey::facts(&session, cx, refresh).await?;
     let oids: Vec<u32> = facts.views.iter().map(|view| view.oid).collect();
     let hidden = survey::hidden(&session, &oids).await?;

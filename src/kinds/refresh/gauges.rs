@@ -11,7 +11,7 @@ use crate::run::{Gauge, GaugeName};
 /// # Errors
 /// The history cannot be read.
 pub async fn observe(refresh: &Refresh, cx: &Context) -> Result<Vec<Gauge>> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     if !history_is_there(&session).await? {
         session.close().await;
         return Ok(Vec::new());

@@ -19,7 +19,7 @@ use anyhow::{Result, anyhow};
 
 pub use self::config::Refresh;
 use self::facts::Action;
-use super::{Applied, Context, Kind, StopStyle};
+use super::{Applied, Context, Kind, Observes, StopStyle};
 use crate::pg::TableName;
 use crate::pg::pg_cron::{mentions, says};
 use crate::run::{Finding, Observed, Plan, Step};
@@ -28,7 +28,7 @@ impl Kind for Refresh {
     type Action = Action;
 
     const STOP: StopStyle = StopStyle::AtOnce;
-    const OBSERVES: bool = true;
+    const OBSERVES: Observes = Observes::WhileEnabled;
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
@@ -50,7 +50,7 @@ impl Kind for Refresh {
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let facts = survey::facts(&session, cx, self).await?;
         session.close().await;
         Ok(plan::plan(self, &facts))

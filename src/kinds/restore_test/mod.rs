@@ -30,7 +30,7 @@ use self::plan::{Action, Facts, Seen, Test};
 use self::prove::Bench;
 use super::backup::manifest::Identity;
 use super::backup::shelf;
-use super::{Applied, Around, Context, Kind, StopStyle, StoreUse};
+use super::{Applied, Around, Context, Kind, Observes, StopStyle, StoreUse};
 use crate::pg::explain;
 use crate::run::{Finding, Observed, Plan, Step};
 use crate::store::Store;
@@ -40,7 +40,7 @@ impl Kind for RestoreTest {
 
     const STOP: StopStyle = StopStyle::AtOnce;
     const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-    const OBSERVES: bool = true;
+    const OBSERVES: Observes = Observes::WhileEnabled;
 
     fn resolve(&mut self, folder: &Path) {
         self.resolve_paths(folder);
@@ -140,7 +140,7 @@ fn store<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Store>> {
 
 /// By the database that the job's lock is in.
 async fn mark(cx: &Context) -> Result<Mark> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let row = session
         .query_one(
             "SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c), d.oid

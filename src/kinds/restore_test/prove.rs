@@ -21,7 +21,7 @@ use crate::kinds::backup::read::{Progress, Source, is_damage, try_key};
 use crate::kinds::backup::restore::{self, Target, roles};
 use crate::kinds::backup::verify::{dump_of, globals_of, write_down};
 use crate::kinds::{Applied, Context};
-use crate::pg::{Conninfo, Ident, connect, explain};
+use crate::pg::{Conninfo, Ident, Limits, connect, explain};
 use crate::store::{Key, Store};
 use crate::testpoint;
 
@@ -182,17 +182,17 @@ impl Bench<'_> {
     }
 
     async fn compare(&self, conninfo: &Conninfo, manifest: &Manifest, proof: &mut Proof) -> Result<()> {
-        let link = connect(conninfo, &self.application_name()).await.context("connect to the scratch database")?;
-        let left = self.cx.deadline.saturating_duration_since(Instant::now()).as_millis().min(i32::MAX as u128);
-        // The search path stays as the database has it: the queries are the application's.
-        let settings =
-            format!("SET statement_timeout = {left}; SET default_transaction_read_only = on; SET row_security = off");
-        link.client.batch_execute(&settings).await.context("set up the session")?;
+        let limits = Limits::new(self.cx.deadline.saturating_duration_since(Instant::now()), self.cx.lock_timeout);
+        let link = connect(conninfo, &self.application_name(), limits).await;
+        let (link, _) = link.context("connect to the scratch database")?;
+        link.client.batch_execute("SET default_transaction_read_only = on").await.context("set up the session")?;
         let mut wrong = Vec::new();
         if let Some(dumped) = &manifest.row_counts {
             wrong.extend(compare::rows(&link.client, dumped).await?);
             proof.compared = Some((dumped.len(), dumped.values().sum()));
         }
+        // The queries are the application's, and so is the search path.
+        link.client.batch_execute("SET search_path TO DEFAULT").await.context("set up the session")?;
         wrong.extend(compare::queries(&link.client, &self.test.queries).await);
         proof.queries = self.test.queries.len();
         if !wrong.is_empty() {

@@ -12,20 +12,18 @@ use super::mark::{BEGINNING, Known, Mark, Whose};
 use super::plan::{Rights, Room, Server};
 use crate::kinds::backup::directory::spool;
 use crate::kinds::backup::restore::target::literal;
-use crate::pg::settings::settle_link;
-use crate::pg::{Conninfo, Database, Ident, Link, connect};
+use crate::pg::{Conninfo, Database, Ident, Limits, Link, connect};
 
 /// Making and dropping a database wait for the server's disk.
-const PATIENCE: Duration = Duration::from_secs(600);
-const LOCK: Duration = Duration::from_secs(30);
+const LIMITS: Limits = Limits::new(Duration::from_secs(600), Duration::from_secs(30));
 
 /// A connection to the database of the config that stands for the server.
 ///
 /// # Errors
 /// It cannot be reached.
 pub async fn control(server: &Conninfo, application_name: &str) -> Result<Link> {
-    let link = Database::new(server.database_name(), server.clone(), 1)?.connect(application_name).await?;
-    settle_link(&link.client, PATIENCE, LOCK).await?;
+    let database = Database::new(server.database_name(), server.clone(), 1)?;
+    let (link, _) = database.connect(application_name, LIMITS).await?;
     Ok(link)
 }
 
@@ -124,8 +122,7 @@ pub async fn drop(server: &Conninfo, application_name: &str, mark: &Mark, name: 
 
 /// A database with subscriptions cannot be dropped. Those of a dump are connected to nothing.
 async fn unsubscribe(server: &Conninfo, application_name: &str, name: &str) -> Result<()> {
-    let link = connect(&server.with_database(name), application_name).await?;
-    settle_link(&link.client, PATIENCE, LOCK).await?;
+    let (link, _) = connect(&server.with_database(name), application_name, LIMITS).await?;
     let rows = link
         .client
         .query(

@@ -18,6 +18,16 @@ SELECT p.oid,
             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
             WHERE i.indrelid = p.oid AND i.indisprimary AND i.indnkeyatts = 1)
        ) AS referenced,
+       -- By which operator the two are the same: that of the key, whatever the search path.
+       coalesce(
+           (SELECT format('OPERATOR(%I.%s)', s.nspname, o.oprname)
+            FROM pg_catalog.pg_constraint f
+            JOIN pg_catalog.pg_attribute k ON k.attrelid = f.conrelid AND k.attnum = f.conkey[1] AND k.attname = $2
+            JOIN pg_catalog.pg_operator o ON o.oid = f.conpfeqop[1]
+            JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace
+            WHERE f.contype = 'f' AND f.conrelid = c.oid AND f.confrelid = p.oid AND cardinality(f.conkey) = 1
+            ORDER BY f.conname LIMIT 1),
+           'OPERATOR(pg_catalog.=)') AS operator,
        coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), false) AS uses,
        coalesce(pg_catalog.has_table_privilege(p.oid, 'SELECT'), false) AS selects,
        coalesce(pg_catalog.row_security_active(p.oid), false) AS hidden,

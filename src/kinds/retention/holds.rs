@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use crate::kinds::rows::{TableFacts, Watch};
-use crate::pg::{Session, TableName, ddl, explain};
+use crate::pg::{Session, TableName, ddl, explain, ours};
 use crate::run::Step;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,7 @@ impl Holds {
 /// # Errors
 /// The connection is gone.
 pub async fn read(session: &Session) -> Result<Result<Holds, String>> {
+    session.by_our_path().await.context("look for pgtend.hold")?;
     let row = session.query_one(include_str!("holds_there.sql"), &[]).await.context("look for pgtend.hold")?;
     let role: String = row.get("role");
     if !row.get::<_, bool>("is_there") {
@@ -82,6 +83,9 @@ pub async fn read(session: &Session) -> Result<Result<Holds, String>> {
                 row.get::<_, &str>("grant"),
             ))
         });
+    }
+    if let Some(stranger) = ours::stranger(session).await.context("look whose schema pgtend is")? {
+        return Ok(Err(stranger.to_string()));
     }
     let mut holds = match rows(session, &role).await? {
         Ok(Holds(holds)) => holds,
@@ -148,7 +152,7 @@ async fn rows(session: &Session, role: &str) -> Result<Result<Holds, String>> {
 /// The catalog cannot be read.
 pub async fn lineage(session: &Session, oid: u32) -> Result<Vec<TableName>> {
     let rows = session.query(include_str!("lineage.sql"), &[&oid]).await.context("look at what it is part of")?;
-    rows.iter().map(|row| Ok(TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))?)).collect()
+    rows.iter().map(|row| Ok(TableName::found(row.get::<_, &str>(0), row.get::<_, &str>(1))?)).collect()
 }
 
 /// Leaves out what is held, leaf by leaf, and says so.

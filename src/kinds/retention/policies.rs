@@ -86,7 +86,12 @@ impl Record {
         }
         let (name, at) = &self.columns;
         let session = cx.session().await?;
-        let sql = format!("UPDATE {} SET {at} = $1::timestamptz WHERE {name}::text = $2", self.policies);
+        let sql = format!(
+            "UPDATE {} SET {at} = $1::pg_catalog.timestamptz WHERE {name}::pg_catalog.text OPERATOR(pg_catalog.=) $2",
+            self.policies
+        );
+        // Triggers of theirs may go with it.
+        session.by_their_path().await?;
         let written = session.execute(&sql, &[&cx.now, &self.row]).await;
         match written {
             Ok(_) => {
@@ -125,7 +130,11 @@ pub async fn read(
         None => read.records = true,
         Some(why) => read.notes.push(Step::warn(&name, why)),
     }
-    let rows = match rows(session, policies, &root).await? {
+    // What functions a view of policies may call find what they find for everybody else.
+    session.by_their_path().await?;
+    let rows = rows(session, policies, &root).await;
+    session.by_our_path().await?;
+    let rows = match rows? {
         Ok(rows) => rows,
         Err(refusal) => {
             read.refusals.push((name, refusal));
@@ -241,7 +250,7 @@ async fn rows(session: &Session, policies: &Policies, root: &Relation) -> Result
         );
     }
     let sql = format!(
-        "SELECT {table_name}::text, {retention_days}::bigint, {archive_enabled}, {delete_enabled} FROM {table} ORDER BY 1, 2"
+        "SELECT {table_name}::pg_catalog.text, {retention_days}::bigint, {archive_enabled}, {delete_enabled} FROM {table} ORDER BY 1, 2"
     );
     match session.query(&sql, &[]).await {
         Ok(rows) => Ok(Ok(rows
@@ -268,10 +277,10 @@ async fn there(session: &Session, rows: &[Reading]) -> Result<Vec<There>> {
         .map(|row| {
             let columns: Vec<String> = row.get(4);
             Ok(There {
-                table: TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?,
+                table: TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?,
                 kind: catalog::character(row.get(2)),
                 partition_of: row.get(3),
-                columns: columns.into_iter().map(Ident::new).collect::<Result<_, _>>()?,
+                columns: columns.into_iter().map(Ident::found).collect::<Result<_, _>>()?,
             })
         })
         .collect()

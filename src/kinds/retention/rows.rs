@@ -224,7 +224,7 @@ async fn parent_time(session: &Session, table: &TableName, from: &AgeFrom) -> Re
         );
     }
     let role: String = row.get("role");
-    let role = Ident::new(role)?;
+    let role = Ident::found(role)?;
     if !row.get::<_, bool>("uses") {
         let schema = &parent.schema;
         return refused(
@@ -253,9 +253,10 @@ async fn parent_time(session: &Session, table: &TableName, from: &AgeFrom) -> Re
             format!("add the foreign key: ALTER TABLE {table} ADD FOREIGN KEY ({key}) REFERENCES {parent};"),
         );
     };
-    let referenced = Ident::new(referenced)?;
+    let referenced = Ident::found(referenced)?;
+    let operator: String = row.get("operator");
     Ok(Ok(Time::Expression(format!(
-        "SELECT {PARENT}.{column} FROM {parent} AS {PARENT} WHERE {PARENT}.{referenced} = {}.{key}",
+        "SELECT {PARENT}.{column} FROM {parent} AS {PARENT} WHERE {PARENT}.{referenced} {operator} {}.{key}",
         table.name
     ))))
 }

@@ -64,7 +64,7 @@ async fn place(session: &Session, source: u32, to: &TableName) -> Result<Place> 
         owner_creates: row.get("owner_creates"),
         role_creates: row.get("role_creates"),
         role_uses: row.get("role_uses"),
-        key: row.get::<_, Vec<String>>("key").into_iter().map(|name| Ok(Ident::new(name)?)).collect::<Result<_>>()?,
+        key: row.get::<_, Vec<String>>("key").into_iter().map(|name| Ok(Ident::found(name)?)).collect::<Result<_>>()?,
         row_security: row.get("source_row_security"),
         table: match oid {
             None => None,
@@ -84,7 +84,7 @@ async fn place(session: &Session, source: u32, to: &TableName) -> Result<Place> 
 }
 
 fn ident(row: &Row, column: &str) -> Result<Ident> {
-    Ok(Ident::new(row.get::<_, String>(column))?)
+    Ok(Ident::found(row.get::<_, String>(column))?)
 }
 
 async fn columns(session: &Session, oid: u32) -> Result<Vec<Column>> {
@@ -106,7 +106,7 @@ async fn columns(session: &Session, oid: u32) -> Result<Vec<Column>> {
 /// # Errors
 /// The server refuses.
 pub async fn make(cx: &Context, making: &Making) -> Result<Applied> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let made = on(&session, cx, making).await;
     session.close().await;
     made

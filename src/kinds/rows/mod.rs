@@ -283,11 +283,13 @@ async fn still_referred(cx: &Context, watch: &impl Watch, referred: &plan::Refer
         return Ok(Applied::Done);
     }
     let condition = format!("{} AND {}", deletion.due(), deletion.referenced(key));
-    let sql = format!("SELECT count(*) FROM {} WHERE {condition}", deletion.from());
+    let sql = format!("SELECT pg_catalog.count(*) FROM {} WHERE {condition}", deletion.from());
+    session.by_their_path().await?;
     let counted = session.query_one(&sql, &[deletion.cutoff.parameter()]).await;
     let left: i64 = match counted {
         Ok(row) => row.get(0),
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            session.by_our_path().await?;
             return Ok(Applied::Locked(blockers::of_table(&session, deletion.oid).await?));
         }
         Err(error) => {

@@ -152,7 +152,7 @@ fn the_operators_sql_cannot_swallow_what_follows_it() {
     facts.refused_by = vec![key(OnDelete::Refuse)];
     assert_eq!(
         facts.condition(),
-        "\"expires_at\" < $1::timestamptz AND (a OR b -- or else\n) AND NOT EXISTS (SELECT FROM \"public\".\"device\" AS \
+        "\"expires_at\" OPERATOR(pg_catalog.<) $1::pg_catalog.timestamptz AND (a OR b -- or else\n) AND NOT EXISTS (SELECT FROM \"public\".\"device\" AS \
          \"pgtend child\" WHERE \"sessions\".\"id\" OPERATOR(pg_catalog.=) \"pgtend child\".\"session\")"
     );
 }

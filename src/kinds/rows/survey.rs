@@ -118,6 +118,13 @@ pub async fn table(session: &Session, cx: &Context, wanted: &Wanted, depth: Dept
 
 /// Whether the time and the condition are SQL for this table; gives the type of the time. Nothing is run.
 async fn compile(session: &Session, wanted: &Wanted) -> Result<Result<&'static str, Refusal>> {
+    session.by_their_path().await?;
+    let compiled = compile_by_their_path(session, wanted).await;
+    session.by_our_path().await?;
+    compiled
+}
+
+async fn compile_by_their_path(session: &Session, wanted: &Wanted) -> Result<Result<&'static str, Refusal>> {
     let from = format!("{} AS {}", wanted.table, wanted.table.name);
     let said = wanted.time.said();
     let time = wanted.time.sql();
@@ -316,7 +323,7 @@ impl Look<'_> {
 
     async fn count(&self, from: &str, condition: &str, cutoff: Option<&Cutoff>) -> Result<Count> {
         let rows = format!("SELECT 1 FROM {from} WHERE {condition}");
-        let sql = format!("SELECT count(*) FROM ({rows} LIMIT {}) AS found", MOST + 1);
+        let sql = format!("SELECT pg_catalog.count(*) FROM ({rows} LIMIT {}) AS found", MOST + 1);
         if let Some(row) = self.bounded("", &sql, cutoff).await? {
             let n = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
             return Ok(if n > MOST { Count::MoreThan(MOST) } else { Count::Exactly(n) });
@@ -337,8 +344,8 @@ impl Look<'_> {
             Depth::Nulls => (String::new(), None),
         };
         let sql = format!(
-            "SELECT coalesce(array_agg(address), '{{}}') FROM (SELECT {0}.{column}::text AS address FROM {1} \
-             WHERE {condition}{0}.{column} <> '' LIMIT {2}) AS found",
+            "SELECT coalesce(pg_catalog.array_agg(address), '{{}}') FROM (SELECT {0}.{column}::pg_catalog.text AS address FROM {1} \
+             WHERE {condition}{0}.{column} OPERATOR(pg_catalog.<>) '' LIMIT {2}) AS found",
             deletion.alias,
             deletion.from(),
             objects::LOOKED_AT,
@@ -364,12 +371,12 @@ impl Look<'_> {
         })
     }
 
-    /// One row of an answer, or nothing if it would have taken too long.
+    /// One row of an answer, or nothing if it would have taken too long. The conditions in it are the operator's.
     async fn bounded(&self, settings: &str, sql: &str, cutoff: Option<&Cutoff>) -> Result<Option<Row>> {
         let settings = settings.replace("SET ", "SET LOCAL ");
         self.session
             .batch_execute(&format!(
-                "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; {settings}",
+                "BEGIN READ ONLY; SET LOCAL search_path TO DEFAULT; SET LOCAL statement_timeout = {}; {settings}",
                 PATIENCE.as_millis()
             ))
             .await?;

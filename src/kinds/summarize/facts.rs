@@ -117,7 +117,7 @@ impl Facts {
             role: log.role.clone(),
             log: types
                 .iter()
-                .map(|row| Ok((Ident::new(row.get::<_, String>(0))?, row.get(1))))
+                .map(|row| Ok((Ident::found(row.get::<_, String>(0))?, row.get(1))))
                 .collect::<Result<_>>()?,
             leaves: catalog::leaves(session, log.oid).await?.into_iter().map(|leaf| leaf.oid).collect(),
             alike: if into.is_none() { catalog::like_named(session, name).await? } else { Vec::new() },
@@ -146,7 +146,7 @@ impl Facts {
 
 fn column(row: &tokio_postgres::Row) -> Result<Column> {
     Ok(Column {
-        name: Ident::new(row.get::<_, String>("name"))?,
+        name: Ident::found(row.get::<_, String>("name"))?,
         type_name: row.get("type"),
         base: row.get("base"),
         modifier: row.get("modifier"),

@@ -44,7 +44,7 @@ impl<const VACUUM: bool> Kind for Chore<VACUUM> {
     }
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let facts = survey::survey(cx, &session, self.budget.as_ref().map(|span| span.get_ref().0), VACUUM).await?;
         session.close().await;
         Ok(plan::plan(self, &facts))
@@ -66,7 +66,7 @@ impl<const VACUUM: bool> Kind for Chore<VACUUM> {
     }
 
     async fn check(&self, cx: &Context) -> Result<Vec<Finding>> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let facts = survey::survey(cx, &session, None, false).await?;
         let counting = survey::counting(&session).await?;
         session.close().await;

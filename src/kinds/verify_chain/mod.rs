@@ -83,7 +83,7 @@ impl Kind for VerifyChain {
             Action::Verify(chain) => chain,
             Action::Refuse(refusal) => return Err(anyhow!("{}; {}", refusal.why, refusal.mend)),
         };
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let seen = read::read(&session, cx, self, chain).await;
         if !session.is_closed() {
             session.close().await;
@@ -120,7 +120,7 @@ impl Kind for VerifyChain {
 
 impl VerifyChain {
     async fn facts(&self, cx: &Context) -> Result<Facts> {
-        let session = cx.own_session().await?;
+        let session = cx.session().await?;
         let facts = survey::facts(&session, self).await;
         if !session.is_closed() {
             session.close().await;

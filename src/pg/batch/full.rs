@@ -30,6 +30,9 @@ impl<H: Host> Work<'_, H> {
             None => parameters.push(&passed_over),
         }
         parameters.extend(summary.parameters(&self.deletion));
+        if self.session.by_their_path().await.is_err() {
+            return false;
+        }
         let found = match self.session.query(&summary.overflowing(&self.deletion, &matching), &parameters).await {
             Ok(found) => found,
             Err(error) => {
@@ -55,6 +58,7 @@ impl<H: Host> Work<'_, H> {
     pub(super) async fn stayed(&self) -> Result<Option<String>> {
         let Some(summary) = self.summary() else { return Ok(self.left.objects.said()) };
         let mut said = Vec::new();
+        self.session.by_their_path().await?;
         if !summary.required.is_empty() {
             match self.session.query_one(&summary.without(&self.deletion), &[self.deletion.cutoff.parameter()]).await {
                 Ok(row) => {
@@ -101,6 +105,7 @@ impl<H: Host> Work<'_, H> {
     /// Who is at work on the summary, where there is one and somebody is.
     pub(super) async fn summary_locked_by(&self) -> Result<Option<String>> {
         let Some(summary) = self.summary() else { return Ok(None) };
+        self.session.by_our_path().await?;
         let by = blockers::of_writers(&self.session, summary.oid).await?;
         Ok(by.map(|by| format!("{} or a row of it is locked by {by}", summary.table.plain())))
     }

@@ -100,15 +100,18 @@ impl Into {
     pub(super) fn all_arrived(&self, of: &Deletion, own: usize) -> String {
         match self {
             Into::Archive(_) => format!(
-                "1 / ((SELECT count(*) FROM moved) = (SELECT count(*) FROM gone)\n    AND (SELECT count(*) FROM pg_catalog.pg_attribute\n      \
-                 WHERE attrelid IN ({}, ${}::oid) AND attnum > 0 AND NOT attisdropped\n      \
-                 AND attname::text || ' ' || pg_catalog.format_type(atttypid, atttypmod) = ANY (${types}::text[]))\n      \
-                 = 2 * pg_catalog.cardinality(${types}::text[]))::int",
+                "1 OPERATOR(pg_catalog./) ((SELECT pg_catalog.count(*) FROM moved) OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(*) FROM gone)\n    \
+                 AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute\n      \
+                 WHERE attrelid OPERATOR(pg_catalog.=) ANY (ARRAY[{}::pg_catalog.oid, ${}::pg_catalog.oid])\n      \
+                 AND attnum::int OPERATOR(pg_catalog.>) 0 AND NOT attisdropped\n      \
+                 AND pg_catalog.concat(attname, ' ', pg_catalog.format_type(atttypid, atttypmod)) \
+                 OPERATOR(pg_catalog.=) ANY (${types}::pg_catalog.text[]))\n      \
+                 OPERATOR(pg_catalog.=) (2 OPERATOR(pg_catalog.*) pg_catalog.cardinality(${types}::pg_catalog.text[]))::bigint)::int",
                 of.oid,
                 own + 1,
                 types = own + 2,
             ),
-            Into::Summary(summary) => format!("1 / ({})::int", summary.all_arrived()),
+            Into::Summary(summary) => format!("1 OPERATOR(pg_catalog./) ({})::int", summary.all_arrived()),
         }
     }
 }

@@ -36,13 +36,15 @@ impl Replicas {
         Self { most, next: None, told: false }
     }
 
+    /// Whether they are to be looked at again.
+    pub fn is_time(&self) -> bool {
+        !self.most.is_zero() && self.next.is_none_or(|next| Instant::now() >= next)
+    }
+
     /// # Errors
     /// The server cannot be asked.
     pub async fn look(&mut self, client: &Client) -> Result<Lag> {
         let now = Instant::now();
-        if self.most.is_zero() || self.next.is_some_and(|next| now < next) {
-            return Ok(Lag::Fine);
-        }
         let rows = client
             .query(
                 "SELECT coalesce(application_name, ''), state, extract(epoch FROM replay_lag)::float8,

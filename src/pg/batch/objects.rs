@@ -160,10 +160,10 @@ impl Objects {
         let (matching, last, ends) = (walk.matching(of, version), walk.last(), walk.ends());
         format!(
             "WITH matching AS MATERIALIZED (\n  {matching}\n),\nlocked AS MATERIALIZED (\n  \
-             SELECT ctid AS tid, {alias}.{column}::text AS address FROM {from}\n  \
-             WHERE ctid = ANY (ARRAY(SELECT tid FROM matching)) AND {condition} FOR UPDATE OF {alias}{how}\n)\n\
-             SELECT matching.tid::text, locked.tid IS NOT NULL, locked.address, {ends},\n  {last}\n\
-             FROM matching LEFT JOIN locked ON locked.tid = matching.tid"
+             SELECT ctid AS tid, {alias}.{column}::pg_catalog.text AS address FROM {from}\n  \
+             WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tid FROM matching)) AND {condition} FOR UPDATE OF {alias}{how}\n)\n\
+             SELECT matching.tid::pg_catalog.text, locked.tid IS NOT NULL, locked.address, {ends},\n  {last}\n\
+             FROM matching LEFT JOIN locked ON locked.tid OPERATOR(pg_catalog.=) matching.tid"
         )
     }
 
@@ -172,8 +172,8 @@ impl Objects {
         let (returned, followers) = of.followers();
         let (from, alias) = (of.from(), &of.alias);
         format!(
-            "WITH gone AS (\n  DELETE FROM {from} WHERE ctid = ANY ($1::text[]::tid[]) RETURNING {alias}.ctid AS tid{returned}\n)\n\
-             SELECT ARRAY(SELECT tid::text FROM gone), {followers}"
+            "WITH gone AS (\n  DELETE FROM {from} WHERE ctid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]::pg_catalog.tid[]) RETURNING {alias}.ctid AS tid{returned}\n)\n\
+             SELECT ARRAY(SELECT tid::pg_catalog.text FROM gone), {followers}"
         )
     }
 
@@ -181,8 +181,9 @@ impl Objects {
     fn used(&self) -> String {
         let Self { column, table } = self;
         format!(
-            "SELECT DISTINCT {column}::text COLLATE \"C\" FROM {table}\n\
-             WHERE {column} = ANY ($1::text[]) AND {column}::text COLLATE \"C\" = ANY ($1::text[])"
+            "SELECT DISTINCT {column}::pg_catalog.text COLLATE pg_catalog.\"C\" FROM {table}\n\
+             WHERE {column} OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]) \
+             AND {column}::pg_catalog.text COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])"
         )
     }
 }

@@ -31,6 +31,8 @@ impl<H: Host> Work<'_, H> {
         form: Form,
     ) -> Result<(Found, Vec<u64>), tokio_postgres::Error> {
         testpoint::reach("batch.begins").await;
+        // Its triggers find what they find for everybody else.
+        self.session.by_their_path().await?;
         if let Some(objects) = &self.deletion.objects {
             let tried = self.with_objects(prepared, walk, form, objects).await;
             return self.end(tried).await;

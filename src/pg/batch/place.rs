@@ -32,6 +32,7 @@ impl<H: Host> Work<'_, H> {
     }
 
     async fn ask_file(&self, leaf: &TableName) -> Result<Option<Row>, tokio_postgres::Error> {
+        self.session.by_our_path().await?;
         self.session
             .query_opt(
                 "SELECT pg_catalog.pg_relation_filenode(c.oid)
@@ -55,12 +56,16 @@ impl<H: Host> Work<'_, H> {
             parameters.extend(summary.parameters(&self.deletion));
         }
         let sql = format!("SELECT EXISTS ({})", self.deletion.matching_by_index());
+        if self.session.by_their_path().await.is_err() {
+            return false;
+        }
         let found = self.session.query_one(&sql, &parameters).await;
         found.is_ok_and(|row| row.get(0))
     }
 
     /// The size of the leaf now, in blocks; nothing where it is locked. Rows that come later are not due.
     pub(super) async fn blocks(&self) -> Result<Option<u32>> {
+        self.session.by_our_path().await?;
         let row = self
             .session
             .query_one(

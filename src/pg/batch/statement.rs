@@ -9,6 +9,10 @@
 //! What is in one step and not in the next is told apart: locked by somebody else (or changed meanwhile), or kept by a
 //! trigger: a row that we have locked, and whose deletion did not delete it. A `ctid` never leaves its leaf: in another
 //! partition the same `ctid` is another row.
+//!
+//! Names in it are looked for where the database's search path says: conditions are the operator's, and triggers of the
+//! application's are set off by it. So everything that is ours bears its schema, operators too: where the server has one that
+//! takes the operands only after a conversion, one in `public` that takes them as they are would be taken instead.
 
 use std::fmt::Write as _;
 
@@ -131,11 +135,11 @@ fn same(key: &Reference, of_ours: impl Fn(&Ident) -> String) -> String {
 
 impl Deletion {
     /// The last time that a batch by the index found.
-    pub(super) const LAST_BY_INDEX: &str = "(SELECT max(ends)::text FROM matching)";
+    pub(super) const LAST_BY_INDEX: &str = "(SELECT pg_catalog.max(ends)::pg_catalog.text FROM matching)";
     /// The last ctid that a batch of blocks found, asked for only where the limit was reached. Qualified, or it would be
     /// sorted as the text that it is shown as: (0,9) after (0,10).
-    pub(super) const LAST_BY_BLOCKS: &str = "CASE WHEN (SELECT count(*) FROM matching) >= $3::bigint\n    \
-                                             THEN (SELECT tid::text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
+    pub(super) const LAST_BY_BLOCKS: &str = "CASE WHEN (SELECT pg_catalog.count(*) FROM matching) OPERATOR(pg_catalog.>=) $3::bigint\n    \
+                                             THEN (SELECT tid::pg_catalog.text FROM matching ORDER BY matching.tid DESC LIMIT 1) END";
 
     /// `ONLY leaf AS table`.
     pub fn from(&self) -> String {
@@ -144,7 +148,11 @@ impl Deletion {
 
     /// What makes a row due, before foreign keys are asked. `$1` is the cutoff.
     pub fn due(&self) -> String {
-        let mut sql = format!("{} < $1::{}", self.time, self.cutoff.sql_type());
+        self.due_by("OPERATOR(pg_catalog.<)", "pg_catalog.")
+    }
+
+    fn due_by(&self, less: &str, schema: &str) -> String {
+        let mut sql = format!("{} {less} $1::{schema}{}", self.time, self.cutoff.sql_type());
         for condition in &self.conditions {
             let _ = write!(sql, " AND {}", parenthesized(condition));
         }
@@ -159,7 +167,10 @@ impl Deletion {
 
     /// What makes a row go: due, and no foreign key in the way.
     pub fn condition(&self) -> String {
-        let mut sql = self.due();
+        self.spared(self.due())
+    }
+
+    fn spared(&self, mut sql: String) -> String {
         for key in &self.refused_by {
             let _ = write!(sql, " AND NOT {}", self.referenced(key));
         }
@@ -184,7 +195,7 @@ impl Deletion {
 
     /// The deletion as a person would write it, for the plan.
     pub fn in_short(&self) -> String {
-        let delete = format!("DELETE FROM {} WHERE {}", self.from(), self.condition());
+        let delete = format!("DELETE FROM {} WHERE {}", self.from(), self.spared(self.due_by("<", "")));
         match &self.into {
             None => delete,
             Some(Into::Summary(summary)) => summary.in_short(self, &delete),
@@ -202,8 +213,8 @@ impl Deletion {
     pub(super) fn matching_by_index(&self) -> String {
         let Self { time, time_type, .. } = self;
         format!(
-            "SELECT ctid AS tid, {time} AS ends FROM {} WHERE {} AND {time} >= CAST($2::text AS {time_type})\n  \
-             AND NOT ctid = ANY ($4::text[]::tid[]) ORDER BY 2 LIMIT $3::bigint",
+            "SELECT ctid AS tid, {time} AS ends FROM {} WHERE {} AND {time} OPERATOR(pg_catalog.>=) CAST($2::pg_catalog.text AS pg_catalog.{time_type})\n  \
+             AND NOT ctid OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.text[]::pg_catalog.tid[]) ORDER BY 2 LIMIT $3::bigint",
             self.from(),
             self.goes(self.own()),
         )
@@ -216,14 +227,18 @@ impl Deletion {
 
     /// The rows of a batch of a range of blocks, with the parameters of [`Deletion::by_blocks`].
     pub(super) fn matching_by_blocks(&self, version: i32) -> String {
-        let mut range = "ctid >= $2::text::tid AND ctid < $4::text::tid".to_owned();
+        let tid = "pg_catalog.text::pg_catalog.tid";
+        let mut range = format!("ctid OPERATOR(pg_catalog.>=) $2::{tid} AND ctid OPERATOR(pg_catalog.<) $4::{tid}");
         if version < 140_000 {
             // No TID range scan yet: every ctid that the blocks could hold. A row takes 28 bytes of a block at the least.
-            let block = |parameter: &str| format!("split_part(btrim({parameter}::text, '()'), ',', 1)::bigint");
+            let block = |parameter: &str| {
+                format!("pg_catalog.split_part(pg_catalog.btrim({parameter}::pg_catalog.text, '()'), ',', 1)::bigint")
+            };
             let _ = write!(
                 range,
-                "\n  AND ctid = ANY (ARRAY(SELECT pg_catalog.format('(%s,%s)', block, line)::tid FROM generate_series({}, {} - 1) AS block,\n    \
-                 generate_series(1, current_setting('block_size')::int / 28) AS line))",
+                "\n  AND ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pg_catalog.format('(%s,%s)', block, line)::pg_catalog.tid \
+                 FROM pg_catalog.generate_series({}, {} OPERATOR(pg_catalog.-) 1::bigint) AS block,\n    \
+                 pg_catalog.generate_series(1, pg_catalog.current_setting('block_size')::int OPERATOR(pg_catalog./) 28) AS line))",
                 block("$2"),
                 block("$4"),
             );
@@ -242,9 +257,10 @@ impl Deletion {
         let (returned, followers) = self.followers();
         let (kept, steps, arrived) = self.handing_over(WHOLE);
         format!(
-            "WITH gone AS (\n  DELETE FROM {} WHERE ctid >= $2::text::tid AND ctid < $3::text::tid\n  \
-             AND {} RETURNING {}.ctid AS tid{returned}{kept}\n){steps}\n\
-             SELECT count(*), count(*), NULL::text, '{{}}'::text[], '{{}}'::text[], {followers}, {guarded}{arrived} FROM gone",
+            "WITH gone AS (\n  DELETE FROM {} WHERE ctid OPERATOR(pg_catalog.>=) $2::pg_catalog.text::pg_catalog.tid \
+             AND ctid OPERATOR(pg_catalog.<) $3::pg_catalog.text::pg_catalog.tid\n  AND {} RETURNING {}.ctid AS tid{returned}{kept}\n){steps}\n\
+             SELECT pg_catalog.count(*), pg_catalog.count(*), NULL::pg_catalog.text, '{{}}'::pg_catalog.text[], '{{}}'::pg_catalog.text[], \
+             {followers}, {guarded}{arrived} FROM gone",
             self.from(),
             self.goes(WHOLE),
             self.alias,
@@ -255,7 +271,9 @@ impl Deletion {
     /// Whether there are triggers that may keep a row by returning NULL. tgtype: bit 0 ROW, bit 1 BEFORE, bit 3 DELETE.
     fn keeping_triggers(&self) -> String {
         format!(
-            "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = {}\n  AND tgenabled IN ('O', 'A') AND tgtype & 11 = 11)",
+            "EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid OPERATOR(pg_catalog.=) {}::pg_catalog.oid\n  \
+             AND tgenabled OPERATOR(pg_catalog.=) ANY ('{{O,A}}'::pg_catalog.\"char\"[]) \
+             AND (tgtype::int OPERATOR(pg_catalog.&) 11) OPERATOR(pg_catalog.=) 11)",
             self.oid
         )
     }
@@ -266,8 +284,8 @@ impl Deletion {
         let (from, condition, alias) = (self.from(), self.goes(self.own()), &self.alias);
         let how = if form == Form::Waiting { "" } else { " SKIP LOCKED" };
         format!(
-            "WITH matching AS MATERIALIZED (\n  {matching}\n)\nSELECT ctid::text FROM {from}\n  \
-             WHERE ctid = ANY (ARRAY(SELECT tid FROM matching)) AND {condition} FOR UPDATE OF {alias}{how}"
+            "WITH matching AS MATERIALIZED (\n  {matching}\n)\nSELECT ctid::pg_catalog.text FROM {from}\n  \
+             WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tid FROM matching)) AND {condition} FOR UPDATE OF {alias}{how}"
         )
     }
 
@@ -276,10 +294,13 @@ impl Deletion {
         let (returned, followers) = self.followers();
         let (kept_columns, steps, arrived) = self.handing_over(self.own());
         let lock = |how: &str| {
-            let before =
-                if self.spares() { format!("AND ctid = ANY (${}::text[]::tid[]) ", BATCH + 1) } else { String::new() };
+            let before = if self.spares() {
+                format!("AND ctid OPERATOR(pg_catalog.=) ANY (${}::pg_catalog.text[]::pg_catalog.tid[]) ", BATCH + 1)
+            } else {
+                String::new()
+            };
             format!(
-                "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n  \
+                "locked AS MATERIALIZED (\n  SELECT ctid AS tid FROM {from} WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tid FROM matching))\n  \
                  {before}AND {condition} FOR UPDATE OF {alias}{how}\n),\n"
             )
         };
@@ -291,8 +312,8 @@ impl Deletion {
         // Set operations are dear, and most of the time all counts are the same.
         let unless_all = |these: &str, of: &str, sql: &str| {
             format!(
-                "CASE WHEN (SELECT count(*) FROM {these}) <> (SELECT count(*) FROM {of})\n    \
-                 THEN ARRAY({sql})::text[] ELSE '{{}}' END"
+                "CASE WHEN (SELECT pg_catalog.count(*) FROM {these}) OPERATOR(pg_catalog.<>) (SELECT pg_catalog.count(*) FROM {of})\n    \
+                 THEN ARRAY({sql})::pg_catalog.text[] ELSE '{{}}' END"
             )
         };
         let skipped = unless_all(
@@ -301,7 +322,7 @@ impl Deletion {
             &format!("SELECT tid FROM matching EXCEPT SELECT tid FROM {}", form.told_from()),
         );
         let kept = match form {
-            Form::Eager => "'{}'::text[]".to_owned(),
+            Form::Eager => "'{}'::pg_catalog.text[]".to_owned(),
             _ => unless_all(
                 "locked",
                 "gone",
@@ -310,9 +331,9 @@ impl Deletion {
         };
         format!(
             "WITH matching AS MATERIALIZED (\n  {matching}\n),\n{step}gone AS (\n  \
-             DELETE FROM {from} WHERE ctid = ANY (ARRAY(SELECT tid FROM {found}))\n  \
+             DELETE FROM {from} WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tid FROM {found}))\n  \
              AND {condition} RETURNING {alias}.ctid AS tid{returned}{kept_columns}\n){steps}\n\
-             SELECT (SELECT count(*) FROM matching), (SELECT count(*) FROM gone),\n  {last},\n  {skipped},\n  {kept},\n  {followers}{arrived}",
+             SELECT (SELECT pg_catalog.count(*) FROM matching), (SELECT pg_catalog.count(*) FROM gone),\n  {last},\n  {skipped},\n  {kept},\n  {followers}{arrived}",
         )
     }
 
@@ -335,7 +356,7 @@ impl Deletion {
             .iter()
             .map(|key| {
                 let same = same(key, |theirs| format!("gone.key_{}", place(theirs)));
-                format!("(SELECT count(*) FROM {} AS {CHILD} JOIN gone ON {same})", key.table)
+                format!("(SELECT pg_catalog.count(*) FROM {} AS {CHILD} JOIN gone ON {same})", key.table)
             })
             .collect();
         (returned, format!("ARRAY[{}]::bigint[]", counts.join(", ")))

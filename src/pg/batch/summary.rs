@@ -44,6 +44,14 @@ pub struct Summary {
     pub full: Vec<String>,
 }
 
+/// That values are the same, also where both are NULL, each time with an AND before it. By the types' own idea of that, and
+/// not by IS NOT DISTINCT FROM, which looks for an operator by its name. The types are the same, which the plan has seen.
+fn alike(these: impl Iterator<Item = String>, those: impl Iterator<Item = String>) -> String {
+    let row = |values: Vec<String>| format!("ROW({})", values.join(", "));
+    let (these, those): (Vec<_>, Vec<_>) = (these.collect(), those.collect());
+    if these.is_empty() { String::new() } else { format!(" AND pg_catalog.record_eq({}, {})", row(these), row(those)) }
+}
+
 impl Summary {
     pub(super) fn of_leaf(mut self, not_null: &[Ident]) -> Self {
         self.required.retain(|column| !not_null.contains(column));
@@ -54,8 +62,8 @@ impl Summary {
     /// The day of a row, by the zone, which is the first parameter after the statement's own.
     fn day(&self, of: &Deletion, own: usize) -> String {
         match of.time_type {
-            "timestamptz" => format!("({} AT TIME ZONE ${}::text)::date", of.time, own + 1),
-            _ => format!("({})::date", of.time),
+            "timestamptz" => format!("({} AT TIME ZONE ${}::pg_catalog.text)::pg_catalog.date", of.time, own + 1),
+            _ => format!("({})::pg_catalog.date", of.time),
         }
     }
 
@@ -77,7 +85,7 @@ impl Summary {
     /// A row's group in one text: `(2026-03-01,db,7)`.
     fn key(&self, of: &Deletion, own: usize) -> String {
         let by: String = self.by.iter().map(|column| format!(", {}.{column}", of.alias)).collect();
-        format!("ROW({}{by})::text", self.day(of, own))
+        format!("ROW({}{by})::pg_catalog.text", self.day(of, own))
     }
 
     /// A row whose group has a NULL that the summary cannot have stays, as does one whose group has no room.
@@ -95,7 +103,10 @@ impl Summary {
     /// By a subquery, which PostgreSQL hashes, so that many of them cost no more than one.
     fn is_full(&self, of: &Deletion, own: usize) -> String {
         let place = own + 1 + usize::from(Self::has_zone(of));
-        format!("({} IN (SELECT unnest(${place}::text[])))", self.key(of, own))
+        format!(
+            "({} OPERATOR(pg_catalog.=) ANY (SELECT pg_catalog.unnest(${place}::pg_catalog.text[])))",
+            self.key(of, own)
+        )
     }
 
     pub(super) fn returned(&self, of: &Deletion, own: usize) -> String {
@@ -125,21 +136,25 @@ impl Summary {
 
     /// Whether a row of the summary is that of a group.
     fn same(&self, group: &str) -> String {
-        let by = self.by.iter().enumerate();
-        let by: String = by.map(|(n, c)| format!(" AND {SUMS}.{c} IS NOT DISTINCT FROM {group}.by_{n}")).collect();
-        format!("{SUMS}.{} = {group}.day{by}", self.date)
+        let theirs = self.by.iter().map(|column| format!("{SUMS}.{column}"));
+        let by = alike(theirs, (0..self.by.len()).map(|n| format!("{group}.by_{n}")));
+        format!("{SUMS}.{} OPERATOR(pg_catalog.=) {group}.day{by}", self.date)
     }
 
     pub(super) fn steps(&self) -> String {
         let Self { count, table, .. } = self;
         let (group, columns) = (self.group(""), self.columns());
-        let more =
-            if self.guarded { format!("{SUMS}.{count} - coalesce({}, 0) AS more", self.was()) } else { "1".into() };
-        let groups = format!(",\ngroups AS (\n  SELECT {group}, count(*) AS n FROM gone GROUP BY {group}\n)");
+        let more = if self.guarded {
+            format!("{SUMS}.{count} OPERATOR(pg_catalog.-) coalesce({}, 0) AS more", self.was())
+        } else {
+            "1".into()
+        };
+        let groups =
+            format!(",\ngroups AS (\n  SELECT {group}, pg_catalog.count(*) AS n FROM gone GROUP BY {group}\n)");
         let add = |which: &str| {
             format!(
                 "added AS (\n  INSERT INTO {table} AS {SUMS} ({columns}, {count})\n  SELECT {group}, n FROM groups{which} ORDER BY {group}\n  \
-                 ON CONFLICT ({columns}) DO UPDATE SET {count} = coalesce({SUMS}.{count}, 0) + excluded.{count} RETURNING {more}\n)"
+                 ON CONFLICT ({columns}) DO UPDATE SET {count} = coalesce({SUMS}.{count}, 0) OPERATOR(pg_catalog.+) excluded.{count} RETURNING {more}\n)"
             )
         };
         if !self.nulls_apart {
@@ -147,32 +162,36 @@ impl Summary {
         }
         let of_groups = self.group("groups.");
         let any_null: Vec<_> = (0..self.by.len()).map(|n| format!("groups.by_{n} IS NULL")).collect();
-        let known: String =
-            (0..self.by.len()).map(|n| format!(" AND had.by_{n} IS NOT DISTINCT FROM groups.by_{n}")).collect();
+        let by = |of: &'static str| (0..self.by.len()).map(move |n| format!("{of}.by_{n}"));
+        let known = alike(by("had"), by("groups"));
         // One row is told by its group, which still holds when somebody else has just added to it; of several, one by its
         // place: the one with the most room.
         format!(
             "{groups},\nhad AS MATERIALIZED (\n  \
-             SELECT {of_groups}, groups.n, count(*) AS rows, min(coalesce({SUMS}.{count}, 0)) AS least,\n    \
-             (array_agg({SUMS}.ctid ORDER BY {SUMS}.{count} NULLS FIRST))[1] AS tid,\n    \
-             (array_agg({SUMS}.tableoid ORDER BY {SUMS}.{count} NULLS FIRST))[1] AS leaf\n  \
+             SELECT {of_groups}, groups.n, pg_catalog.count(*) AS rows, pg_catalog.min(coalesce({SUMS}.{count}, 0)) AS least,\n    \
+             (pg_catalog.array_agg({SUMS}.ctid ORDER BY {SUMS}.{count} NULLS FIRST))[1] AS tid,\n    \
+             (pg_catalog.array_agg({SUMS}.tableoid ORDER BY {SUMS}.{count} NULLS FIRST))[1] AS leaf\n  \
              FROM groups JOIN {from} ON {same}\n  WHERE {any_null} GROUP BY {of_groups}, groups.n\n),\n\
-             topped AS (\n  UPDATE {from} SET {count} = coalesce({SUMS}.{count}, 0) + had.n FROM had WHERE {same_had}\n    \
-             AND (had.rows = 1 OR ({SUMS}.ctid = had.tid AND {SUMS}.tableoid = had.leaf))\n    RETURNING {SUMS}.{count} - coalesce(had.least, 0) AS more\n),\n{add}",
+             topped AS (\n  UPDATE {from} SET {count} = coalesce({SUMS}.{count}, 0) OPERATOR(pg_catalog.+) had.n FROM had WHERE {same_had}\n    \
+             AND (had.rows OPERATOR(pg_catalog.=) 1 OR ({SUMS}.ctid OPERATOR(pg_catalog.=) had.tid \
+             AND {SUMS}.tableoid OPERATOR(pg_catalog.=) had.leaf))\n    RETURNING {SUMS}.{count} OPERATOR(pg_catalog.-) coalesce(had.least, 0) AS more\n),\n{add}",
             from = self.from(),
             same = self.same("groups"),
             same_had = self.same("had"),
             any_null = any_null.join(" OR "),
-            add = add(&format!(" WHERE NOT EXISTS (SELECT FROM had WHERE had.day = groups.day{known})")),
+            add = add(&format!(
+                " WHERE NOT EXISTS (SELECT FROM had WHERE had.day OPERATOR(pg_catalog.=) groups.day{known})"
+            )),
         )
     }
 
     /// What the row of the summary that was written counted before: by its own group, which a trigger may have changed.
     fn was(&self) -> String {
-        let by: String = self.by.iter().map(|c| format!(" AND {WAS}.{c} IS NOT DISTINCT FROM {SUMS}.{c}")).collect();
+        let by = |of: &'static str| self.by.iter().map(move |column| format!("{of}.{column}"));
+        let by = alike(by(WAS), by(SUMS));
         let only = if self.partitioned { "" } else { "ONLY " };
         format!(
-            "(SELECT max({WAS}.{}) FROM {only}{} AS {WAS} WHERE {WAS}.{date} = {SUMS}.{date}{by})",
+            "(SELECT pg_catalog.max({WAS}.{}) FROM {only}{} AS {WAS} WHERE {WAS}.{date} OPERATOR(pg_catalog.=) {SUMS}.{date}{by})",
             self.count,
             self.table,
             date = self.date,
@@ -182,13 +201,22 @@ impl Summary {
     /// Whether each group has come to exactly one row, and has made it count as many more.
     pub(super) fn all_arrived(&self) -> String {
         let all = |what: &str| {
-            let topped = if self.nulls_apart { format!(" + (SELECT {what} FROM topped)") } else { String::new() };
-            format!("(SELECT {what} FROM added){topped}")
+            let topped = if self.nulls_apart {
+                format!(" OPERATOR(pg_catalog.+) (SELECT {what} FROM topped)")
+            } else {
+                String::new()
+            };
+            format!("((SELECT {what} FROM added){topped})")
         };
-        let mut sql = format!("{} = (SELECT count(*) FROM groups)", all("count(*)"));
+        let mut sql =
+            format!("{} OPERATOR(pg_catalog.=) (SELECT pg_catalog.count(*) FROM groups)", all("pg_catalog.count(*)"));
         if self.guarded {
             // Somebody else may have added to it too since the statement began.
-            let _ = write!(sql, " AND {} >= (SELECT coalesce(sum(n), 0) FROM groups)", all("coalesce(sum(more), 0)"));
+            let _ = write!(
+                sql,
+                " AND {} OPERATOR(pg_catalog.>=) (SELECT coalesce(pg_catalog.sum(n), 0) FROM groups)",
+                all("coalesce(pg_catalog.sum(more), 0)")
+            );
         }
         sql
     }
@@ -201,11 +229,11 @@ impl Summary {
         let most = self.most.as_deref().unwrap_or_default();
         format!(
             "WITH matching AS MATERIALIZED (\n  {matching}\n),\ncounted AS (\n  SELECT {day} AS day{by}, {key} AS key FROM {from}\n  \
-             WHERE ctid = ANY (ARRAY(SELECT tid FROM matching))\n),\n\
-             groups AS (\n  SELECT {group}, count(*) AS n, array_agg(DISTINCT key) AS keys FROM counted GROUP BY {group}\n)\n\
-             SELECT unnest(keys) FROM groups\nLEFT JOIN LATERAL (\n  \
-             SELECT min(coalesce({SUMS}.{count}, 0)) AS count FROM {sums} WHERE {same}\n) AS had ON true\n\
-             WHERE coalesce(had.count, 0)::numeric + n > '{most}'::numeric",
+             WHERE ctid OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT tid FROM matching))\n),\n\
+             groups AS (\n  SELECT {group}, pg_catalog.count(*) AS n, pg_catalog.array_agg(DISTINCT key) AS keys FROM counted GROUP BY {group}\n)\n\
+             SELECT pg_catalog.unnest(keys) FROM groups\nLEFT JOIN LATERAL (\n  \
+             SELECT pg_catalog.min(coalesce({SUMS}.{count}, 0)) AS count FROM {sums} WHERE {same}\n) AS had ON true\n\
+             WHERE coalesce(had.count, 0)::numeric OPERATOR(pg_catalog.+) n::numeric OPERATOR(pg_catalog.>) '{most}'::numeric",
             day = self.day(of, BATCH),
             key = self.key(of, BATCH),
             from = of.from(),
@@ -217,7 +245,7 @@ impl Summary {
 
     /// How many due rows stay for want of each of `required`. Parameters: the cutoff.
     pub(super) fn without(&self, of: &Deletion) -> String {
-        let filter = |column: &Ident| format!("count(*) FILTER (WHERE {}.{column} IS NULL)", of.alias);
+        let filter = |column: &Ident| format!("pg_catalog.count(*) FILTER (WHERE {}.{column} IS NULL)", of.alias);
         let counts: Vec<_> = self.required.iter().map(filter).collect();
         format!("SELECT ARRAY[{}]::bigint[] FROM {} WHERE {}", counts.join(", "), of.from(), of.condition())
     }
@@ -227,7 +255,7 @@ impl Summary {
         const OWN: usize = 1;
         let is_full = self.is_full(of, OWN);
         format!(
-            "SELECT {}, count(*) FROM {} WHERE {} AND {is_full} GROUP BY 1 ORDER BY 2 DESC, 1",
+            "SELECT {}, pg_catalog.count(*) FROM {} WHERE {} AND {is_full} GROUP BY 1 ORDER BY 2 DESC, 1",
             self.key(of, OWN),
             of.from(),
             of.condition(),
@@ -262,7 +290,7 @@ impl Summary {
     pub(super) fn in_short(&self, of: &Deletion, delete: &str) -> String {
         let Self { table, count, .. } = self;
         let (group, columns, returned) = (self.group(""), self.columns(), self.returned(of, 1));
-        let returned = returned.trim_start_matches(", ");
+        let returned = returned.trim_start_matches(", ").replace("pg_catalog.", "");
         format!(
             "WITH gone AS ({delete} RETURNING {returned}) INSERT INTO {table} ({columns}, {count}) \
              SELECT {group}, count(*) FROM gone GROUP BY {group} ON CONFLICT ({columns}) DO UPDATE \

@@ -111,8 +111,8 @@ impl Walk {
     /// The time of each of them, where the way goes by it.
     pub const fn ends(&self) -> &'static str {
         match self.position {
-            Position::Index { .. } => "matching.ends::text",
-            Position::Blocks { .. } => "NULL::text",
+            Position::Index { .. } => "matching.ends::pg_catalog.text",
+            Position::Blocks { .. } => "NULL::pg_catalog.text",
         }
     }
 

@@ -140,6 +140,7 @@ impl<H: Host> Work<'_, H> {
         if let Some(by) = self.summary_locked_by().await? {
             return Ok(Ended::Locked(by));
         }
+        self.session.by_our_path().await?;
         let by = blockers::of_rows(&self.session, &self.deletion.from(), self.deletion.oid, ctids).await?;
         let what = match ctids.len() {
             0 => "the table is locked by".to_owned(),
@@ -250,6 +251,14 @@ impl<H: Host> Work<'_, H> {
         Ok(None)
     }
 
+    async fn look_at_replicas(&mut self) -> Result<Lag> {
+        if !self.replicas.is_time() {
+            return Ok(Lag::Fine);
+        }
+        self.session.by_our_path().await?;
+        self.replicas.look(&self.session).await
+    }
+
     /// Another session for one that is lost.
     pub(super) async fn renew(&mut self) -> Result<()> {
         // First out of the pool: in a small one there is no room for both.
@@ -265,7 +274,7 @@ impl<H: Host> Work<'_, H> {
             if let Some(reason) = self.host.requested() {
                 return Ok(Some(Ended::Stopped(reason)));
             }
-            let lag = match self.replicas.look(&self.session).await {
+            let lag = match self.look_at_replicas().await {
                 // The batch meets with the same, opens another, and comes here again.
                 Err(error) if self.session.is_closed() || ddl::is_lost(&error) => return Ok(None),
                 lag => lag?,

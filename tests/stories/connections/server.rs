@@ -6,9 +6,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use pgtend::pg::conninfo::Env;
-use pgtend::pg::{Conninfo, Link, connect};
+use pgtend::pg::{Conninfo, Limits, Link, connect};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// No variables and an empty home, whatever the machine has.
@@ -173,6 +174,8 @@ pub fn plain_server() -> Arc<Cluster> {
     })
 }
 
+pub const LIMITS: Limits = Limits::new(Duration::from_secs(30), Duration::from_secs(30));
+
 pub async fn open(info: &Conninfo) -> Link {
-    connect(info, "stories").await.unwrap_or_else(|error| panic!("{error:#}"))
+    connect(info, "stories", LIMITS).await.unwrap_or_else(|error| panic!("{error:#}")).0
 }

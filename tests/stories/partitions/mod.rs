@@ -51,7 +51,7 @@ pub fn context_as(db: &Database, role: &str) -> Context {
 }
 
 pub async fn facts(cx: &Context, table: &str) -> TableFacts {
-    let session = cx.own_session().await.unwrap();
+    let session = cx.session().await.unwrap();
     let found = survey(&session, &[table.parse::<TableName>().unwrap()]).await.unwrap();
     session.close().await;
     found.into_iter().next().unwrap().unwrap_or_else(|refusal| panic!("{refusal:?}"))

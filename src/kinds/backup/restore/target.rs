@@ -8,13 +8,13 @@ use tokio_postgres::error::SqlState;
 
 use crate::kinds::backup::manifest::{Locale, Manifest};
 use crate::pg::libpq::LibpqEnv;
-use crate::pg::settings::settle_link;
-use crate::pg::{ConnectError, Conninfo, Database, Ident, Link};
+use crate::pg::settings::Facts;
+use crate::pg::{ConnectError, Conninfo, Database, Ident, Limits, Link};
 
 /// What `pg_stat_activity` calls it.
 const NAME: &str = "pgtend/restore";
 /// Copying `template0` waits for its disk.
-const PATIENCE: Duration = Duration::from_secs(600);
+const LIMITS: Limits = Limits::new(Duration::from_secs(600), Duration::from_secs(30));
 /// Databases that nearly every server has, to make another from.
 const OTHERS: [&str; 2] = ["postgres", "template1"];
 
@@ -64,8 +64,7 @@ impl Target {
         others: &[&str],
     ) -> Result<Self> {
         let name = conninfo.database_name().to_owned();
-        let (link, missing) = connect(conninfo, &name, application_name, others).await?;
-        let facts = settle_link(&link.client, PATIENCE, Duration::from_secs(30)).await?;
+        let ((link, facts), missing) = connect(conninfo, &name, application_name, others).await?;
         let (server, dump) = (facts.version / 10_000, manifest.server_version_num / 10_000);
         if server < dump {
             bail!(
@@ -162,7 +161,7 @@ impl Target {
         let mut conninfo = self.conninfo.clone();
         if self.version >= 140_000 {
             let noticing = self.conninfo.with_setting("client_connection_check_interval", "1000");
-            if crate::pg::connect(&noticing, &self.application_name).await.is_ok() {
+            if crate::pg::connect(&noticing, &self.application_name, LIMITS).await.is_ok() {
                 conninfo = noticing;
             }
         }
@@ -176,7 +175,7 @@ impl Target {
     /// # Errors
     /// It cannot be reached.
     pub async fn tables(&self) -> Result<i64> {
-        let link = crate::pg::connect(&self.conninfo, &self.application_name).await?;
+        let (link, _) = crate::pg::connect(&self.conninfo, &self.application_name, LIMITS).await?;
         Ok(link.client.query_one(include_str!("tables.sql"), &[]).await.context("count the tables")?.get(0))
     }
 
@@ -195,8 +194,13 @@ impl Target {
 }
 
 /// A connection to the database, or, if it is not there, to another one of its server.
-async fn connect(conninfo: &Conninfo, name: &str, application_name: &str, others: &[&str]) -> Result<(Link, bool)> {
-    let missing = match Database::new(name, conninfo.clone(), 1)?.connect(application_name).await {
+async fn connect(
+    conninfo: &Conninfo,
+    name: &str,
+    application_name: &str,
+    others: &[&str],
+) -> Result<((Link, Facts), bool)> {
+    let missing = match Database::new(name, conninfo.clone(), 1)?.connect(application_name, LIMITS).await {
         Ok(link) => return Ok((link, false)),
         Err(error) => error,
     };
@@ -206,7 +210,7 @@ async fn connect(conninfo: &Conninfo, name: &str, application_name: &str, others
     }
     let mut why = missing;
     for other in others {
-        match Database::new(*other, conninfo.with_database(other), 1)?.connect(application_name).await {
+        match Database::new(*other, conninfo.with_database(other), 1)?.connect(application_name, LIMITS).await {
             Ok(link) => return Ok((link, true)),
             Err(error) => why = error,
         }

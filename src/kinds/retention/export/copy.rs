@@ -48,7 +48,7 @@ pub async fn columns(session: &Session, oid: u32) -> Result<Vec<Column>> {
 /// # Errors
 /// A name is none.
 fn statement(going: &Going, columns: &[Column]) -> Result<String> {
-    let names = columns.iter().map(|column| Ok(Ident::new(column.name.as_str())?.to_string()));
+    let names = columns.iter().map(|column| Ok(Ident::found(column.name.as_str())?.to_string()));
     let names = names.collect::<Result<Vec<_>>>()?.join(", ");
     let only = if going.kind == 'p' { "" } else { "ONLY " };
     Ok(format!("COPY (SELECT {names} FROM {only}{}) TO STDOUT", going.leaf))

@@ -26,7 +26,7 @@ pub fn written(going: &Going, columns: &[Column], constraints: &[String], rows_o
     let mut lines = Vec::new();
     let mut names = Vec::new();
     for column in columns {
-        let name = Ident::new(column.name.as_str())?.to_string();
+        let name = Ident::found(column.name.as_str())?.to_string();
         let mut line = format!("    {name} {}", column.sql_type);
         if let Some(collation) = &column.collation {
             let _ = write!(line, " COLLATE {collation}");

@@ -77,6 +77,6 @@ async fn fill(client: &Client, store: &Store, kept: &Kept, sql: &str) -> Result<
 
 fn copy(export: &Export) -> Result<String> {
     let table: TableName = export.partition.parse().context("the manifest names no table")?;
-    let names = export.columns.iter().map(|column| Ok(Ident::new(column.name.as_str())?.to_string()));
+    let names = export.columns.iter().map(|column| Ok(Ident::found(column.name.as_str())?.to_string()));
     Ok(format!("COPY {table} ({}) FROM STDIN", names.collect::<Result<Vec<_>>>()?.join(", ")))
 }

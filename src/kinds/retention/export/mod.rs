@@ -60,7 +60,7 @@ pub struct Changed;
 /// It is not in the store: then the partition stays.
 pub async fn apply(cx: &Context, going: &Going) -> Result<Applied> {
     testpoint::reach("retention.export").await;
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let outcome = exported(cx, &session, going).await;
     match &outcome {
         // It may be in the middle of what was to be read.

@@ -21,7 +21,7 @@ pub async fn write(ddl: &Ddl<'_>, going: &Going, mark: &Mark) -> Result<()> {
     let mut order = Vec::new();
     let mut noted = Vec::new();
     for row in &columns {
-        let name = Ident::new(row.get::<_, String>(0))?;
+        let name = Ident::found(row.get::<_, String>(0))?;
         if row.get::<_, bool>(1) {
             order.push(format!("t.{name} DESC NULLS LAST"));
         }

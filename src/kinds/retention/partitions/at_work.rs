@@ -82,8 +82,8 @@ pub async fn found(session: &Session, oid: u32) -> Result<Option<Found>> {
     row.map(|row| {
         let parent: Option<u32> = row.get("parent");
         Ok(Found {
-            name: TableName::new(row.get::<_, String>("schema"), row.get::<_, String>("name"))?,
-            owner: Ident::new(row.get::<_, String>("owner"))?,
+            name: TableName::found(row.get::<_, String>("schema"), row.get::<_, String>("name"))?,
+            owner: Ident::found(row.get::<_, String>("owner"))?,
             attached: parent.map(|parent| (parent, row.get("pending"))),
             bound: row.get("bound"),
             comment: row.get("comment"),
@@ -140,7 +140,7 @@ pub async fn still(session: &Session, going: &Going, stand: Stand) -> Result<Fou
 /// The catalog cannot be read.
 pub async fn tree(session: &Session, oid: u32) -> Result<Vec<TableName>> {
     let rows = session.query(include_str!("tree.sql"), &[&oid]).await.context("look at what is under it")?;
-    rows.iter().map(|row| Ok(TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))?)).collect()
+    rows.iter().map(|row| Ok(TableName::found(row.get::<_, &str>(0), row.get::<_, &str>(1))?)).collect()
 }
 
 /// Whether anybody wants it left alone by now. Within a transaction the holds are read as ourselves, not as the owner.

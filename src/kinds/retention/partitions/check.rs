@@ -15,7 +15,7 @@ pub async fn check(cx: &Context, targets: &[Target]) -> Result<Vec<Finding>> {
     if targets.is_empty() {
         return Ok(Vec::new());
     }
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     // What cannot be read is said once for the whole job; here it is as if nothing were held.
     let holds = holds::read(&session).await?.unwrap_or_else(|_| Holds::default());
     let looked = survey::survey(&session, cx, targets, &holds).await?;

@@ -201,13 +201,16 @@ async fn detach(
         session.batch_execute(&back).await?;
         session.query("SELECT pg_catalog.set_config('statement_timeout', $1, false)", &[&usual]).await
     };
-    if let Err(error) = back.await
-        && !session.is_closed()
-        && waited.done.is_ok()
-    {
-        return Err(anyhow::Error::from(error).context("go on as ourselves"));
-    }
+    let back = back.await;
     let Waited { done, by, broken_off } = waited;
+    if let Err(error) = back
+        && !session.is_closed()
+    {
+        // As whom it would go on, and by which settings, nobody knows.
+        session.spoil();
+        let error = anyhow::Error::from(error).context("go on as ourselves");
+        return Err(done.err().map_or(error, |first| anyhow::Error::from(first).context("detach it concurrently")));
+    }
     Ok(Waited { done: done.map_err(anyhow::Error::from).context("detach it concurrently"), by, broken_off })
 }
 
@@ -224,7 +227,7 @@ async fn other_pending(session: &Session, going: &Going) -> Result<Option<String
         )
         .await
         .context("look for a detaching that is pending")?;
-    row.map(|row| Ok(crate::pg::TableName::new(row.get::<_, &str>(0), row.get::<_, &str>(1))?.plain())).transpose()
+    row.map(|row| Ok(crate::pg::TableName::found(row.get::<_, &str>(0), row.get::<_, &str>(1))?.plain())).transpose()
 }
 
 /// Finishes a detaching that is pending.

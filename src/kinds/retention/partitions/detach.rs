@@ -22,9 +22,13 @@ use crate::testpoint;
 /// # Errors
 /// It did not go, and another try would not help.
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let mut applied = Box::pin(on(cx, &session, going)).await;
-    if applied.is_err() && !session.is_closed() && at_work::found(&session, going.oid).await?.is_none() {
+    if applied.is_err()
+        && !session.is_closed()
+        && !session.is_spoiled()
+        && at_work::found(&session, going.oid).await?.is_none()
+    {
         // Somebody was quicker.
         applied = Ok(Applied::Done);
     }
@@ -236,7 +240,7 @@ pub fn unmark_of(going: &Going, found: &Found) -> Unmark {
 /// # Errors
 /// What the server says.
 pub async fn unmark(cx: &Context, unmark: &Unmark) -> Result<Applied> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let (done, by) = waits::watched(&cx.pg, &session, take_mark(&session, unmark)).await;
     let applied = match done {
         Ok(()) => Ok(Applied::Done),

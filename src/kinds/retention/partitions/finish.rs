@@ -175,7 +175,7 @@ async fn without_foreign_keys(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
         )
         .await?;
     for row in rows {
-        let name = Ident::new(row.get::<_, String>(0))?;
+        let name = Ident::found(row.get::<_, String>(0))?;
         ddl.run(&format!("ALTER TABLE {} DROP CONSTRAINT {name} RESTRICT", going.leaf))
             .await
             .with_context(|| format!("drop its foreign key {name}"))?;

@@ -49,7 +49,7 @@ use crate::run::{Plan, Step};
 /// # Errors
 /// The server cannot be asked.
 pub async fn plan(cx: &Context, targets: &[Target], holds: &Holds) -> Result<Plan<Action>> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let looked = survey::survey(&session, cx, targets, holds).await;
     // One after the other: there may be but one connection.
     session.close().await;
@@ -71,7 +71,7 @@ async fn rows_of(cx: &Context, looked: &[plan::Looked], holds: &Holds) -> Result
             let wanted = match old {
                 OldRows::Delete(wanted) => wanted,
                 OldRows::Archive(wanted, to) => {
-                    let session = cx.own_session().await?;
+                    let session = cx.session().await?;
                     let looked = archive::look(&session, &wanted.table, &to, wanted.time.column()).await;
                     session.close().await;
                     match looked? {
@@ -105,7 +105,7 @@ async fn rows_of(cx: &Context, looked: &[plan::Looked], holds: &Holds) -> Result
 
 /// Rows whose key says no time: NULL, or not in its format.
 async fn timeless(cx: &Context, facts: &TableFacts, wanted: &rows::Wanted) -> Result<Option<Step>> {
-    let session = cx.own_session().await?;
+    let session = cx.session().await?;
     let counted = look::timeless(&session, &facts.parent.owner, &wanted.table, &wanted.time.sql()).await;
     session.close().await;
     let rows = match counted? {

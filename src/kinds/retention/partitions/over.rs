@@ -128,10 +128,10 @@ pub fn wanted(facts: &TableFacts, ages: &Ages<'_>, fate: &Fate, over: &Over) -> 
     })
 }
 
-/// The time that a key says, as SQL: a column of a type that says it, or an expression that is NULL where the value is not
+/// The time that a key says, as SQL that means the same whatever the search path: a column of a type that says it, or an expression that is NULL where the value is not
 /// of the key's format, so that '2025-1' is never taken for old.
 pub fn time(key: &Key, column: &Ident) -> Time {
-    let text = format!("({column})::text");
+    let text = format!("({column})::pg_catalog.text");
     let sql = match key {
         Key::Timestamptz | Key::Timestamp | Key::Date => return Time::Column(column.clone()),
         Key::Text(digits) | Key::Number(digits, _) => wall(digits, &text),
@@ -139,15 +139,16 @@ pub fn time(key: &Key, column: &Ident) -> Time {
             // Beyond these there is no timestamp to say.
             let (least, most) = (-60_000_000_000_i64 * steps, 250_000_000_000_i64 * steps);
             format!(
-                "CASE WHEN {column} BETWEEN {least} AND {most} \
-                 THEN pg_catalog.to_timestamp(({column})::float8 / {steps}) END"
+                "CASE WHEN {column} OPERATOR(pg_catalog.>=) {least} AND {column} OPERATOR(pg_catalog.<=) {most} \
+                 THEN pg_catalog.to_timestamp(({column})::pg_catalog.float8 OPERATOR(pg_catalog./) {steps}) END"
             )
         }
         // Of another version the digits are chance.
         Key::UuidV7 => format!(
-            "CASE WHEN pg_catalog.substr({text}, 15, 1) = '7' THEN pg_catalog.to_timestamp(('x' || \
+            "CASE WHEN pg_catalog.substr({text}, 15, 1) OPERATOR(pg_catalog.=) '7' \
+             THEN pg_catalog.to_timestamp(('x' OPERATOR(pg_catalog.||) \
              pg_catalog.lpad(pg_catalog.replace(pg_catalog.\"left\"({text}, 13), '-', ''), 16, '0'))::bit(64)::bigint \
-             / 1000.0) END"
+             OPERATOR(pg_catalog./) 1000.0) END"
         ),
     };
     Time::Expression(sql)
@@ -165,9 +166,10 @@ fn wall(digits: &Digits, text: &str) -> String {
     let made = if day.is_some() {
         // No month has a 31st just because its digits could be written.
         let last = format!(
-            "extract(day FROM pg_catalog.make_timestamp({year}, {month}, 1, 0, 0, 0) + interval '1 month - 1 day')"
+            "extract(day FROM pg_catalog.make_timestamp({year}, {month}, 1, 0, 0, 0) \
+             OPERATOR(pg_catalog.+) interval '1 month - 1 day')"
         );
-        format!("CASE WHEN {d} <= {last} THEN {made} END")
+        format!("CASE WHEN {d} OPERATOR(pg_catalog.<=) {last} THEN {made} END")
     } else {
         made
     };

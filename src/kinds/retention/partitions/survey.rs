@@ -85,7 +85,7 @@ async fn of_tables(session: &Session, tables: &mut [&mut TableFacts]) -> Result<
         let Some(row) = rows.get(&facts.parent.oid) else { continue };
         let schemas: Vec<String> = row.get("schemas");
         let names: Vec<String> = row.get("names");
-        let lineage = schemas.into_iter().zip(names).map(|(schema, name)| TableName::new(schema, name));
+        let lineage = schemas.into_iter().zip(names).map(|(schema, name)| TableName::found(schema, name));
         facts.lineage = lineage.collect::<Result<_, _>>()?;
         let (table, owner) = (facts.parent.table.clone(), facts.parent.owner.clone());
         let (name, role): (String, String) = (table.plain(), row.get("role"));
@@ -104,14 +104,14 @@ async fn of_tables(session: &Session, tables: &mut [&mut TableFacts]) -> Result<
         }
         match schema {
             Some(schema) if !row.get::<_, bool>("has_schema") => {
-                let schema = Ident::new(schema)?;
+                let schema = Ident::found(schema)?;
                 obstacle(
                     format!("there is no schema {schema}, to which partitions of {name} are to move"),
                     format!("CREATE SCHEMA {schema} AUTHORIZATION {owner};"),
                 );
             }
             Some(schema) if !row.get::<_, bool>("may_move") => {
-                let schema = Ident::new(schema)?;
+                let schema = Ident::found(schema)?;
                 obstacle(
                     format!("{owner}, which owns {name}, may not put tables into schema {schema}"),
                     format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner};"),
@@ -190,7 +190,7 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
             let Some(leaf) = found.get(oid) else { continue };
             // Only its owner can have written the comment; what a stranger marks as ours is the stranger's own affair.
             if leaf.owner == facts.parent.owner || leaf.may_act {
-                let name = TableName::new(row.get::<_, &str>(1), row.get::<_, &str>(2))?;
+                let name = TableName::found(row.get::<_, &str>(1), row.get::<_, &str>(2))?;
                 facts.detached.push(Detached { name, oid: *oid, mark: mark.clone(), leaf: leaf.clone() });
             }
         }
@@ -203,12 +203,12 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
 
 fn leaf_of(row: &Row) -> Result<LeafFacts> {
     let (schemas, names): (Vec<String>, Vec<String>) = (row.get("schemas"), row.get("names"));
-    let tree = schemas.into_iter().zip(names).map(|(schema, name)| TableName::new(schema, name));
+    let tree = schemas.into_iter().zip(names).map(|(schema, name)| TableName::found(schema, name));
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate, and not negative")]
     let rows = row.get::<_, Option<f64>>("estimate").map(|n| n as u64);
     Ok(LeafFacts {
         kind: catalog::character(row.get("relkind")),
-        owner: Ident::new(row.get::<_, String>("owner"))?,
+        owner: Ident::found(row.get::<_, String>("owner"))?,
         may_act: row.get("may_act"),
         may_lock: row.get("may_lock"),
         bound: row.get("bound"),

@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::facts::Going;
 use crate::kinds::Context;
-use crate::pg::settings::settle_link;
-use crate::pg::{Link, Session};
+use crate::pg::{Limits, Link, Session};
 
 /// So long is a detaching at least that is looked at: most take less.
 const EVERY: Duration = Duration::from_millis(30);
@@ -86,14 +85,11 @@ impl<'a> Witness<'a> {
             () = over.cancelled() => return None,
             () = tokio::time::sleep(EVERY) => {}
         }
-        let link = async {
-            let link = self.cx.pg.database().connect("pgtend").await?;
-            settle_link(&link.client, self.patience(), self.session.lock_timeout).await?;
-            anyhow::Ok(link)
-        };
+        let limits = Limits::new(self.patience(), self.session.lock_timeout);
+        let link = self.cx.pg.database().connect("pgtend", limits);
         tokio::select! {
             () = over.cancelled() => None,
-            link = timeout(2 * self.patience(), link) => link.ok()?.ok(),
+            link = timeout(2 * self.patience(), link) => Some(link.ok()?.ok()?.0),
         }
     }
 
