@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::cover::Cover;
 use super::every::{Every, Periods};
-use super::facts::{Create, DefaultWork, Leftover, NewBound, Partition, Strategy, TableFacts};
+use super::facts::{Create, DefaultRows, DefaultWork, Leftover, NewBound, Partition, Strategy, TableFacts};
 use super::key::{Key, LAST};
 use super::policy::{MAX_PERIODS, PartitionTable};
 use super::runway::{self, Runway};
@@ -316,6 +316,10 @@ impl Maker<'_> {
                     default.referenced_by.join(", ")
                 ),
             ));
+        } else if self.policy.default_rows == DefaultRows::Move {
+            let max = self.policy.default_rows_max;
+            let reason = format!("rows here whose period is made go along into its partition, up to {max} of a period");
+            notes.push(Step { action: "move_default_rows", ..Step::keep(name, reason) });
         }
     }
 }

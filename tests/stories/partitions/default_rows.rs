@@ -5,7 +5,7 @@ use pgtend::kinds::partitions::create::create;
 use pgtend::kinds::partitions::facts::{DefaultRows, NewBound};
 
 use super::{context, context_as, july, make, partition, prefix, refused};
-use crate::support::on_each_major;
+use crate::support::{Pgtend, on_each_major};
 
 /// A default partition with its columns in another order, three rows of July in it and two that are not.
 const EVENTS: &str = "
@@ -210,6 +210,26 @@ async fn a_default_partition_that_its_owner_may_not_read_is_in_the_way_only_of_i
         let said = refused(&cx, &partition(&cx, "app.log", "log_8", "2026-08-01", "2026-09-01").await).await;
         assert!(said.contains("23514") && said.contains("rest"), "{said}");
         db.execute(&format!("DROP OWNED BY {owner}; DROP ROLE {member}; DROP ROLE {owner}")).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_plan_says_whether_they_will_move() {
+    on_each_major(async |db| {
+        db.execute(
+            "CREATE TABLE events (at timestamptz) PARTITION BY RANGE (at); CREATE TABLE events_rest PARTITION OF events DEFAULT;
+             INSERT INTO events VALUES (now())",
+        )
+        .await;
+        for (keys, moves) in [("", 1), (", default_rows = 'refuse'", 0)] {
+            let job = format!(
+                "[jobs.months.partitions]\ntables = [{{ table = 'events', every = '1 month', ahead = 1{keys} }}]"
+            );
+            let plan = Pgtend::tending(&db, &job).run(["plan", "--json"]).await.exits(0).json();
+            let named = |action: &str| plan.iter().filter(|line| line["action"] == action).count();
+            assert_eq!((named("create_partition"), named("move_default_rows")), (2, moves), "{plan:#?}");
+        }
     })
     .await;
 }
