@@ -12,6 +12,7 @@ pub mod fence;
 pub mod ident;
 mod keywords;
 pub mod libpq;
+pub mod others;
 mod passfile;
 pub mod pattern;
 pub mod pg_cron;
