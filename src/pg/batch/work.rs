@@ -1,6 +1,7 @@
 //! The work on one leaf: two passes, batch by batch, with a breath between. What a batch is stands in `one`, what its errors
 //! mean in `trouble`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -35,6 +36,8 @@ pub(super) struct Work<'a, H: Host> {
     pub session: Session,
     pub replicas: Replicas,
     pub left: Left,
+    /// Objects that a row of the table names in a way in which nobody else would look for them.
+    pub odd: BTreeSet<H::Object>,
 }
 
 impl<H: Host> Work<'_, H> {
@@ -42,6 +45,9 @@ impl<H: Host> Work<'_, H> {
     /// us to behind us.
     pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
         let mut looks = LAST_LOOKS;
+        if let Some(objects) = self.deletion.objects.clone() {
+            self.odd = self.oddly_spelled(&objects).await?;
+        }
         loop {
             let file = self.file().await?;
             if self.left.file != Some(file) {
@@ -192,6 +198,11 @@ impl<H: Host> Work<'_, H> {
                     }
                     if !again {
                         walk.advance(found, took);
+                    }
+                    if walk.is_choked() {
+                        let said = self.left.objects.said().unwrap_or_default();
+                        let why = format!("{said}; they are too many of one time to be passed over, and what is behind them waits");
+                        return Ok(Some(Ended::Stayed { why, moved: self.left.moved }));
                     }
                     let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);
                     if walk.is_over() {
