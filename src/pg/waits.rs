@@ -91,13 +91,18 @@ pub async fn patiently<T>(
     Waited { done, by: watcher.seen(), broken_off: Some(why) }
 }
 
+/// The first version that tells since when a session has been waiting for a lock.
+const WAITSTART: i32 = 140_000;
 /// So often a statement is looked at that may take hours.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// Runs `work`, one statement that may take hours and lets nobody have its table meanwhile who wants to change it. Each second
 /// is looked whether somebody has been waiting for it for longer than a lock of ours is waited for: then it is broken off,
-/// which the answer tells. Where nobody can look it goes on. PostgreSQL 14 or newer tells since when somebody waits.
+/// which the answer tells. Where nobody can look it goes on.
 pub async fn giving_way<T>(sessions: &Sessions, session: &Session, work: impl Future<Output = T>) -> (T, bool) {
+    if session.version < WAITSTART {
+        return (work.await, false);
+    }
     let mut work = pin!(work);
     let patience = Patience { until: Instant::now(), free_while_others_end: false };
     let watcher = Watcher { sessions, session, patience, link: Mutex::default(), by: Mutex::default() };

@@ -27,7 +27,7 @@ async fn a_row_that_a_view_would_have_twice_is_not_shown() {
         ))
         .await;
         let program = Pgtend::tending(&db, "[jobs.views.refresh]\nviews = ['mails']\nconcurrently = 'always'\n");
-        let output = program.run(["run", "views", "--log-level", "debug"]).await.exits(1);
+        let output = program.run(["run", "views", "--json", "--log-level", "debug"]).await.exits(1);
         assert!(output.stdout.contains("SQLSTATE 2") && output.stdout.contains("mails"), "{}", output.stdout);
         is_nowhere(&db, &program, &format!("{}{}", output.stdout, output.stderr)).await;
     })
@@ -46,7 +46,7 @@ async fn a_row_that_an_archive_does_not_take_is_not_shown() {
             &db,
             "[jobs.old.retention]\ntables = [{ table = 'users', keep = '1 year', column = 'at', action = 'archive', to = 'archive.users' }]\n",
         );
-        let output = program.run(["run", "old", "--log-level", "debug"]).await.exits(1);
+        let output = program.run(["run", "old", "--json", "--log-level", "debug"]).await.exits(1);
         let said = "(SQLSTATE 23514; constraint of_ours of table archive.users)";
         assert!(output.stdout.contains(said), "{}", output.stdout);
         is_nowhere(&db, &program, &format!("{}{}", output.stdout, output.stderr)).await;
@@ -67,7 +67,7 @@ async fn what_is_in_the_statement_of_whoever_is_in_the_way_is_not_shown() {
         blocker.batch_execute("BEGIN").await.unwrap();
         blocker.batch_execute(&statement).await.unwrap();
         let program = Pgtend::tending(&db, "[jobs.ends]\ntimeout = '2s'\n[jobs.ends.expire]\ntables = [{ table = 'users' }]\n");
-        let output = program.run(["run", "ends", "--log-level", "debug"]).await.exits(1);
+        let output = program.run(["run", "ends", "--json", "--log-level", "debug"]).await.exits(1);
         let shown = "UPDATE users SET email = ? WHERE expires_at < ?";
         assert!(output.stdout.contains(shown), "{}", output.stdout);
         is_nowhere(&db, &program, &format!("{}{}", output.stdout, output.stderr)).await;

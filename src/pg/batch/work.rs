@@ -46,7 +46,18 @@ impl<H: Host> Work<'_, H> {
     pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
         let mut looks = LAST_LOOKS;
         if let Some(objects) = self.deletion.objects.clone() {
-            self.odd = self.oddly_spelled(&objects).await?;
+            let odd = self.oddly_spelled(&objects).await;
+            if let (Err(_), Some(reason)) = (&odd, self.host.requested()) {
+                return Ok(Ended::Stopped(reason));
+            }
+            self.odd = match odd {
+                Err(error) if ddl::is_locked(&error) => return self.locked_by(&[]).await,
+                Err(error) if self.session.is_closed() || ddl::is_lost(&error) => {
+                    self.renew().await?;
+                    self.oddly_spelled(&objects).await?
+                }
+                odd => odd?,
+            };
         }
         loop {
             let file = self.file().await?;

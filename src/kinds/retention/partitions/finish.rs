@@ -129,9 +129,7 @@ async fn freed(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
     locked(ddl, going).await?;
     ours(ddl.own().await?, going).await?;
     at_work::not_held_in(ddl, going, cx.now, &going.leaf_owner).await?;
-    without_foreign_keys(ddl, going).await?;
-    testpoint::reach("retention.freed").await;
-    Ok(())
+    without_foreign_keys(ddl, going).await
 }
 
 async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going, proof: Option<&Proof>) -> Result<()> {

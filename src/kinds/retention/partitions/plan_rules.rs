@@ -114,10 +114,10 @@ fn a_keep_of_minutes_beside_months_is_a_slip_of_the_hand() {
     let stays = "until that is mended, its partitions stay; the least is \"1 day\"";
     let refused = |why: &str| format!("refuse events: keep is {why}{stays}");
     for (keep, why) in [
-        ("12m", "12 minutes, shorter than one partition (31 days); did you mean \"1 year\"? "),
-        ("6m", "6 minutes, shorter than one partition (31 days); did you mean \"6 months\"? "),
-        ("30s", "30 seconds, shorter than one partition (31 days); "),
-        ("23h", "23 hours, shorter than one partition (31 days); "),
+        ("12m", "12 minutes, shorter than one partition (30 days); did you mean \"1 year\"? "),
+        ("6m", "6 minutes, shorter than one partition (30 days); did you mean \"6 months\"? "),
+        ("30s", "30 seconds, shorter than one partition (30 days); "),
+        ("23h", "23 hours, shorter than one partition (30 days); "),
     ] {
         check(MONTHS, &format!("keep = '{keep}'"), &refused(why));
     }
