@@ -41,6 +41,10 @@ pub enum Sight {
     Came {
         standings: HashMap<JobName, Standing>,
     },
+    /// How jobs stand, now and then: what another daemon has begun and not ended may be taken up.
+    Stand {
+        standings: HashMap<JobName, Standing>,
+    },
     Asked(Vec<Request>),
 }
 
@@ -310,6 +314,7 @@ impl Watcher {
             let now = self.engine.shared.clock.host();
             let jobs = JobStatus::all(self.jobs.iter().map(AsRef::as_ref), &standings, now);
             self.notices.consider(&self.engine, &self.database, link, jobs).await;
+            self.tell(Sight::Stand { standings }).await?;
         }
         Ok(())
     }
@@ -323,14 +328,15 @@ impl Watcher {
             let names = self.names();
             Ok((history::standings(&link.client, &names).await?, history::pasts(&link.client, &names).await?))
         };
-        let (standings, pasts) = self.unless_refused(asked.await)?;
+        let (mut standings, pasts) = self.unless_refused(asked.await)?;
         let (metrics, now) = (&self.engine.shared.metrics, self.engine.shared.clock.host());
-        let none = Standing::default();
         for job in &self.jobs {
             if let Some(standing) = standings.get(&job.name) {
                 metrics.standing(labels(job), standing);
             }
-            metrics.success_due(labels(job), success_due(job, standings.get(&job.name).unwrap_or(&none), now));
+            let standing = standings.entry(job.name.clone()).or_default();
+            standing.known_since = self.engine.shared.known_since(job, now);
+            metrics.success_due(labels(job), success_due(job, standing, now));
         }
         let mut board = self.board.write();
         board.standings.extend(standings.clone());

@@ -174,7 +174,10 @@ mod tests {
             ("SELECT E'a\\'s3cret', e'\\\\', 'b'", "SELECT ?, ?, ?"),
             ("SELECT U&'s3cret', B'01', x'ff', N'a'", "SELECT U&?, B?, x?, N?"),
             ("DO $$ s3cret ' $$; SELECT $a$ $$ s3cret $b$ $a$, $1, $12", "DO ?; SELECT ?, $1, $12"),
-            ("SELECT 1.5e-3, .25, 0xff, 1_000, -7 FROM events_2026_01, \"Odd 1 ''\"\"x\"", "SELECT ?, .?, ?, ?, -? FROM events_2026_01, \"Odd 1 ''\"\"x\""),
+            (
+                "SELECT 1.5e-3, .25, 0xff, 1_000, -7 FROM events_2026_01, \"Odd 1 ''\"\"x\"",
+                "SELECT ?, .?, ?, ?, -? FROM events_2026_01, \"Odd 1 ''\"\"x\"",
+            ),
             ("UPDATE t -- s3cret\n  SET a=/* s3cret /* x */ s3cret */\t'b'", "UPDATE t SET a= ?"),
             ("SELECT a - 1, b -> 'c', d[2], type 'x', note", "SELECT a - ?, b -> ?, d[?], type ?, note"),
             // The end is cut off.

@@ -55,14 +55,11 @@ fn shows_rows(code: &str) -> bool {
 }
 
 /// What the error is about, by its own fields.
-fn place(
-    schema: Option<&str>,
-    table: Option<&str>,
-    column: Option<&str>,
-    constraint: Option<&str>,
-) -> Option<String> {
-    let table = table.map(|table| format!("table {}{table}", schema.map_or_else(String::new, |schema| format!("{schema}."))));
-    let parts = [constraint.map(|name| format!("constraint {name}")), column.map(|name| format!("column {name}")), table];
+fn place(schema: Option<&str>, table: Option<&str>, column: Option<&str>, constraint: Option<&str>) -> Option<String> {
+    let table =
+        table.map(|table| format!("table {}{table}", schema.map_or_else(String::new, |schema| format!("{schema}."))));
+    let parts =
+        [constraint.map(|name| format!("constraint {name}")), column.map(|name| format!("column {name}")), table];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(" of "))
 }
@@ -96,8 +93,14 @@ mod tests {
             assert!(!shows_rows(code), "{code}");
         }
         let said = |code, text| message(code, text);
-        assert_eq!(said("22P02", "invalid input syntax for type integer: \"a \"b\""), "invalid input syntax for type integer: \"…\"");
-        assert_eq!(said("22001", "value too long for type character varying(5)"), "value too long for type character varying(5)");
+        assert_eq!(
+            said("22P02", "invalid input syntax for type integer: \"a \"b\""),
+            "invalid input syntax for type integer: \"…\""
+        );
+        assert_eq!(
+            said("22001", "value too long for type character varying(5)"),
+            "value too long for type character varying(5)"
+        );
         assert_eq!(said("42P01", "relation: \"a\""), "relation: \"a\"");
         let of = |schema, table, column, constraint| place(schema, table, column, constraint).unwrap_or_default();
         assert_eq!(of(Some("public"), Some("t"), None, Some("k")), "constraint k of table public.t");

@@ -68,7 +68,9 @@ async fn of_two_keeps_of_one_table_the_longer_counts() {
         )
         .await;
         let of = |job: &str, keep: &str| {
-            format!("[jobs.{job}.retention]\ntables = [{{ table = 'events', keep = '{keep}', column = 'created_at' }}]\n")
+            format!(
+                "[jobs.{job}.retention]\ntables = [{{ table = 'events', keep = '{keep}', column = 'created_at' }}]\n"
+            )
         };
         let program = Pgtend::tending(&db, &format!("{}{}", of("law", "12 months"), of("tidy", "6 months")));
         let why = "job law keeps rows of public.events for 1 year, and job tidy for 6 months only";
@@ -97,7 +99,10 @@ async fn twelve_minutes_are_not_taken_for_twelve_months() {
         // Rows that are not in partitions may be meant to go so soon; who wrote it is asked.
         db.execute("CREATE TABLE tokens (made timestamptz); CREATE INDEX ON tokens (made)").await;
         program.configure_tending(&db, &retention("table = 'tokens', keep = '12m', column = 'made'"));
-        says(&findings(&program, 0).await, "warning old: public.tokens: keep is 12 minutes: whatever is older goes did you mean");
+        says(
+            &findings(&program, 0).await,
+            "warning old: public.tokens: keep is 12 minutes: whatever is older goes did you mean",
+        );
         let record = run(&program, "old", 0).await;
         assert!(record["details"]["warnings"].to_string().contains("keep is 12 minutes"), "{record}");
     })

@@ -66,7 +66,8 @@ async fn what_is_in_the_statement_of_whoever_is_in_the_way_is_not_shown() {
         let statement = format!("UPDATE users SET email = '{SECRET}' /* {SECRET} */ WHERE expires_at < '2021-01-01Z'");
         blocker.batch_execute("BEGIN").await.unwrap();
         blocker.batch_execute(&statement).await.unwrap();
-        let program = Pgtend::tending(&db, "[jobs.ends]\ntimeout = '2s'\n[jobs.ends.expire]\ntables = [{ table = 'users' }]\n");
+        let program =
+            Pgtend::tending(&db, "[jobs.ends]\ntimeout = '2s'\n[jobs.ends.expire]\ntables = [{ table = 'users' }]\n");
         let output = program.run(["run", "ends", "--json", "--log-level", "debug"]).await.exits(1);
         let shown = "UPDATE users SET email = ? WHERE expires_at < ?";
         assert!(output.stdout.contains(shown), "{}", output.stdout);

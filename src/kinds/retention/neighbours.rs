@@ -84,7 +84,9 @@ mod tests {
     #[test]
     fn what_is_counted_first_does_not_go_before() {
         let expect = |keep: &str| {
-            format!("job b counts rows of public.t when they are 90 days old, and by job a (keep {keep}) they would go uncounted")
+            format!(
+                "job b counts rows of public.t when they are 90 days old, and by job a (keep {keep}) they would go uncounted"
+            )
         };
         check("keep = '30 days'", counted("90 days", false), &expect("30 days"));
         check("keep = '90 days'", counted("90 days", false), &expect("90 days"));

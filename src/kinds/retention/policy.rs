@@ -244,7 +244,8 @@ impl Retention {
             says: Says::Kept { keep: table.keep, timezone: table.zone(zone), some: table.condition.is_some() },
         };
         // What it has heard itself is not passed on.
-        let policies = self.policies.as_ref().map(|policies| Policies { heard: Vec::new(), ..policies.get_ref().clone() });
+        let policies =
+            self.policies.as_ref().map(|policies| Policies { heard: Vec::new(), ..policies.get_ref().clone() });
         let policies = policies.map(|policies| Word {
             by: String::new(),
             table: policies.table.clone(),

@@ -35,7 +35,8 @@ pub async fn plan(
             plan.notes.push(note);
             continue;
         }
-        plan.notes.extend(brief(target).map(|(why, mend)| Step::warn(target.policy.table.plain(), format!("{why}; {mend}"))));
+        plan.notes
+            .extend(brief(target).map(|(why, mend)| Step::warn(target.policy.table.plain(), format!("{why}; {mend}"))));
         let mut facts = match wanted(session, cx, target).await? {
             Ok(wanted) => rows::survey(session, cx, &[wanted]).await?,
             Err(Refusal { why, mend }) => vec![TableFacts::refused(&nothing(target, cx), why, mend)],

@@ -179,7 +179,8 @@ pub async fn delete<H: Host>(
         settings.rows = Some(settings.rows.map_or(objects::MOST_ROWS, |rows| rows.min(objects::MOST_ROWS)));
     }
     let replicas = Replicas::new(settings.max_replica_lag.0);
-    let mut work = Work { host, sessions, deletion, settings: &settings, session, replicas, left, odd: BTreeSet::new() };
+    let mut work =
+        Work { host, sessions, deletion, settings: &settings, session, replicas, left, odd: BTreeSet::new() };
     let ended = work.all().await;
     work.tell_objects(&ended);
     *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = work.left;

@@ -223,7 +223,8 @@ impl<H: Host> Work<'_, H> {
         self.session.batch_execute(&format!("{limit}'{READING}'")).await?;
         let rows = self.session.query(&objects.odd(), &[]).await;
         let ended = self.session.batch_execute("ROLLBACK").await;
-        let rows = rows.context("look for objects that rows name in unusual ways; until that can be seen, none goes")?;
+        let rows =
+            rows.context("look for objects that rows name in unusual ways; until that can be seen, none goes")?;
         ended?;
         if rows.len() > MOST_ODD {
             bail!(

@@ -212,7 +212,9 @@ impl<H: Host> Work<'_, H> {
                     }
                     if walk.is_choked() {
                         let said = self.left.objects.said().unwrap_or_default();
-                        let why = format!("{said}; they are too many of one time to be passed over, and what is behind them waits");
+                        let why = format!(
+                            "{said}; they are too many of one time to be passed over, and what is behind them waits"
+                        );
                         return Ok(Some(Ended::Stayed { why, moved: self.left.moved }));
                     }
                     let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);

@@ -228,7 +228,8 @@ async fn a_detach_that_looks_for_no_rows_has_no_more_time_than_any_change_of_the
         let process = program.start(["run", "retention", "--json"]);
         hold.reached().await;
         // It stands still here, and the server ends its session, which it is told to do after twice that time.
-        let locks = "SELECT count(*) FROM pg_locks WHERE relation = 'events'::regclass AND mode = 'AccessExclusiveLock'";
+        let locks =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'events'::regclass AND mode = 'AccessExclusiveLock'";
         process.wait_until("the table to be free", async || db.scalar::<i64>(locks).await == 0).await;
         hold.go_on();
         process.wait().await.exits(0);

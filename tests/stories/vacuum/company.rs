@@ -53,10 +53,7 @@ async fn a_snapshot_that_keeps_dead_rows_is_named_by_the_plan_and_by_the_run() {
     on_each_major(async |db| {
         with_dead(&db, "t", 0).await;
         let client = db.client().await;
-        client
-            .batch_execute("begin isolation level repeatable read; select count(*) from t as a_dump")
-            .await
-            .unwrap();
+        client.batch_execute("begin isolation level repeatable read; select count(*) from t as a_dump").await.unwrap();
         kill_rows(&db, "t", 1000).await;
         // A plan names who has held on for a minute.
         let hasty = tidying(&db, "vacuum", "").env("PGTEND_HURRY", "60000");

@@ -163,7 +163,8 @@ impl<'a> Ages<'a> {
         if policy.keep.at_least(TimeDelta::days(1)) || width < TimeDelta::hours(23) {
             return None;
         }
-        let months = policy.keep.mistaken_for_months().map_or_else(String::new, |meant| format!("did you mean \"{meant}\"? "));
+        let months =
+            policy.keep.mistaken_for_months().map_or_else(String::new, |meant| format!("did you mean \"{meant}\"? "));
         Some(Refusal::new(
             format!("keep is {}, shorter than one partition ({})", policy.keep, days(width)),
             format!("{months}until that is mended, its partitions stay; the least is \"1 day\""),

@@ -64,7 +64,10 @@ impl One<'_> {
                     )
                 }
                 (Some(mark), Ok((_, to)))
-                    if mark.fate == *fate && ages.is_old(*to) && !barred(leaf) && !self.is_one_of_the_newest(ages, *to) =>
+                    if mark.fate == *fate
+                        && ages.is_old(*to)
+                        && !barred(leaf)
+                        && !self.is_one_of_the_newest(ages, *to) =>
                 {
                     (fate.clone(), "its detaching was begun by an earlier run and not finished")
                 }

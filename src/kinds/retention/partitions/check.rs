@@ -64,7 +64,10 @@ fn of_table(facts: &TableFacts, now: DateTime<Utc>) -> Vec<Finding> {
             // Midnight is another moment in each zone, and neither the key nor its bounds say of which they are.
             found.push(Finding::error(
                 format!("the key of {table} says time without a zone, and nothing says which one is meant"),
-                format!("add timezone = \"{}\", or whichever it is, or a partitions job that names the table", facts.zone.name()),
+                format!(
+                    "add timezone = \"{}\", or whichever it is, or a partitions job that names the table",
+                    facts.zone.name()
+                ),
             ));
         }
         let over = over::leaves(facts, &ages);

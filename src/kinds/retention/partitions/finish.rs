@@ -204,7 +204,8 @@ async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark, proof: Option<&Proof
 
 /// Its own foreign keys, and those of what is under it: each with its table. They would keep rows of other tables from going.
 async fn foreign_keys(session: &Session, going: &Going) -> Result<Vec<(TableName, Ident)>> {
-    let rows = session.query(include_str!("foreign_keys.sql"), &[&going.oid]).await.context("look up its foreign keys")?;
+    let rows =
+        session.query(include_str!("foreign_keys.sql"), &[&going.oid]).await.context("look up its foreign keys")?;
     let key = |row: &Row| {
         let table = TableName::new(row.get::<_, String>(0), row.get::<_, String>(1))?;
         Ok((table, Ident::new(row.get::<_, String>(2))?))
