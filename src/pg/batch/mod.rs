@@ -10,6 +10,7 @@ mod full;
 mod into;
 mod lag;
 mod objects;
+mod odd;
 mod one;
 mod place;
 mod size;

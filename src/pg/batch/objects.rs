@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result, bail};
 use tokio_postgres::types::ToSql;
 
 use super::one::Prepared;
@@ -28,10 +27,6 @@ pub const MOST_ROWS: u32 = 100;
 const SILENT: u32 = 10;
 /// So long may the transaction stand still, which it does while objects are deleted.
 const IDLE: &str = "30s";
-/// So long may the table be read for addresses that are written in unusual ways.
-const READING: &str = "10min";
-/// So many of those are looked at; where there are more, nothing goes.
-const MOST_ODD: usize = 1_000;
 /// So much of an address is shown, in characters.
 const SHOWN: usize = 200;
 
@@ -182,29 +177,6 @@ impl Objects {
         )
     }
 
-    /// Addresses that are URLs and not written as most would write them: capital letters in scheme or host, a port that goes
-    /// without saying, what need not be encoded encoded, small digits, or one way of encoding here and another there. Too many
-    /// rather than too few: it is not for SQL to read an address.
-    fn odd(&self) -> String {
-        let Self { column, table } = self;
-        let ways = [
-            "^[^:/]*[A-Z][^:/]*://",
-            "^[^:/]+://[^/]*[A-Z]",
-            "^[^:/]+://[^/]*:(80|443)(/|$)",
-            "://.*%([a-f][0-9A-Fa-f]|[0-9][a-f])",
-            "://.*%([a-fA-F][0-9]?[a-f])",
-            "://.*%(2[DdEeFf]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])",
-        ];
-        let any = ways.join("|");
-        let some = "://[^/]*/.*%(21|24|26|27|28|29|2A|2C|3A|3D|40)";
-        let others = "://[^/]*/.*[]!*''():@&=$,;[]";
-        format!(
-            "SELECT DISTINCT {column}::text FROM {table} WHERE {column}::text COLLATE \"C\" ~ '{any}' \
-             OR ({column}::text COLLATE \"C\" ~ '{some}' AND {column}::text COLLATE \"C\" ~ '{others}') LIMIT {}",
-            MOST_ODD + 1
-        )
-    }
-
     /// Which of some addresses rows have, to the letter, whatever the column's collation takes for the same.
     fn used(&self) -> String {
         let Self { column, table } = self;
@@ -216,30 +188,6 @@ impl Objects {
 }
 
 impl<H: Host> Work<'_, H> {
-    /// Objects that rows name otherwise than they are looked for in [`Work::remove`]: they stay, whoever else has them. One
-    /// read of the table, before the first object goes.
-    pub(super) async fn oddly_spelled(&self, objects: &Objects) -> Result<BTreeSet<H::Object>> {
-        let limit = "BEGIN READ ONLY; SET LOCAL enable_seqscan = on; SET LOCAL statement_timeout = ";
-        self.session.batch_execute(&format!("{limit}'{READING}'")).await?;
-        let rows = self.session.query(&objects.odd(), &[]).await;
-        let ended = self.session.batch_execute("ROLLBACK").await;
-        let rows =
-            rows.context("look for objects that rows name in unusual ways; until that can be seen, none goes")?;
-        ended?;
-        if rows.len() > MOST_ODD {
-            bail!(
-                "more than {MOST_ODD} rows of {} name objects in unusual ways, so that it cannot be told which others have the \
-                 same: all stay; write their addresses alike",
-                objects.table.plain()
-            );
-        }
-        let odd = |address: &str| {
-            let object = self.host.meant(address)?;
-            (!self.host.spelled(&object).iter().any(|usual| usual == address)).then_some(object)
-        };
-        Ok(rows.iter().filter_map(|row| odd(row.get(0))).collect())
-    }
-
     /// A batch of rows with objects, up to its COMMIT.
     pub(super) async fn with_objects(
         &self,
