@@ -53,7 +53,7 @@ pub fn without_values(sql: &str) -> String {
             '"' => {
                 out.push(c);
                 // A doubled quote ends one name and begins another, which comes to the same.
-                while let Some(c) = rest.next() {
+                for c in rest.by_ref() {
                     out.push(c);
                     if c == '"' {
                         break;

@@ -21,10 +21,10 @@ pub fn contradiction(
     let (table, keep) = (policy.table.plain(), policy.keep);
     let cutoff = keep.before(now, zone)?;
     let destroys = matches!(policy.action, None | Some(Action::Drop | Action::Delete));
-    let of_others = words.iter().filter(|word| word.table == policy.table && word.by != own);
+    let mut of_others = words.iter().filter(|word| word.table == policy.table && word.by != own);
     // Of two conditions nobody can tell whether they are ever met by one row.
     let apart = |some: bool| some && policy.condition.is_some();
-    of_others.filter_map(|word| match &word.says {
+    of_others.find_map(|word| match &word.says {
         Says::Counted { older_than, timezone, some } if !apart(*some) => {
             let counted = older_than.before(now, *timezone)?;
             (cutoff + A_DAY > counted).then(|| {
@@ -49,7 +49,6 @@ pub fn contradiction(
         }
         _ => None,
     })
-    .next()
 }
 
 #[cfg(test)]

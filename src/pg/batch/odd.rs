@@ -25,13 +25,13 @@ impl Objects {
             "://.*%([a-f][0-9A-Fa-f]|[0-9][a-f])",
             "://.*%([a-fA-F][0-9]?[a-f])",
             "://.*%(2[DdEeFf]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])",
-            "://[^/]*/.*[^-A-Za-z0-9_.~/!*''():@&=$,%]",
+            "://[^/]*/.*[^-A-Za-z0-9_.~/!*'';():@&=$,%]",
         ];
         let any = ways.join("|");
-        let some = "://[^/]*/.*%(21|24|26|27|28|29|2A|2C|3A|3D|40)";
-        let others = "://[^/]*/.*[!*''():@&=$,]";
+        let some = "://[^/]*/.*%(21|24|26|27|28|29|2A|2C|3A|3B|3D|40)";
+        let others = "://[^/]*/.*[!*'';():@&=$,]";
         format!(
-            "SELECT DISTINCT address FROM (SELECT {column}::text COLLATE \"C\" AS address FROM {table}) AS row \
+            "SELECT DISTINCT address FROM (SELECT {column}::text COLLATE \"C\" AS address FROM {table}) AS found \
              WHERE address ~* '^(https?|file)://' \
              AND (address ~ '{any}' OR (address ~ '{some}' AND address ~ '{others}')) LIMIT {}",
             MOST_ODD + 1
