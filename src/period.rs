@@ -120,6 +120,20 @@ impl Period {
         self.months == 0 && self.days == 0 && self.micros == 0
     }
 
+    /// Whether it is at least as long as a stretch of the clock; a month is taken for its shortest.
+    pub fn at_least(&self, stretch: TimeDelta) -> bool {
+        let days = i64::from(self.months) * 28 + i64::from(self.days);
+        TimeDelta::days(days) + TimeDelta::microseconds(self.micros) >= stretch
+    }
+
+    /// What was meant by minutes, if they are months that were written as `m`: `12m` is twelve minutes.
+    pub fn mistaken_for_months(&self) -> Option<Self> {
+        let minutes = self.micros / (60 * SECOND);
+        let whole = self.months == 0 && self.days == 0 && self.micros == minutes * 60 * SECOND;
+        let months = u32::try_from(minutes).ok().filter(|months| whole && (1..=1_200).contains(months))?;
+        Some(Self { months, ..Self::default() })
+    }
+
     /// The instant this long before `at`, by the calendar of `zone`: "12 months" before 31 March is 31 March a year
     /// earlier, "1 month" before it is 28 or 29 February.
     pub fn before(&self, at: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
@@ -270,6 +284,19 @@ mod tests {
         assert_eq!(period("1h30m"), "1 hour 30 minutes");
         assert_eq!(period("250ms"), "250 milliseconds");
         assert_eq!(period("2 Weeks"), "14 days");
+    }
+
+    #[test]
+    fn minutes_may_have_been_meant_for_months() {
+        let meant = |text: &str| text.parse::<Period>().unwrap().mistaken_for_months().map(|period| period.to_string());
+        assert_eq!(meant("12m").as_deref(), Some("1 year"));
+        assert_eq!(meant("7m").as_deref(), Some("7 months"));
+        for text in ["30s", "1 day 5m", "90s", "2000m", "3 months"] {
+            assert_eq!(meant(text), None, "{text}");
+        }
+        let at_least = |text: &str| text.parse::<Period>().unwrap().at_least(TimeDelta::days(1));
+        assert!(at_least("1 day") && at_least("24h") && at_least("1 month") && at_least("1h 23h"));
+        assert!(!at_least("12m") && !at_least("23h"));
     }
 
     #[test]

@@ -112,8 +112,10 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
                 Vec::new()
             });
             for job in jobs() {
-                let doubled =
-                    others.iter().filter(|other| job.enabled && job.spec.is_done_by(&other.sql)).map(done_twice);
+                let doubled = others
+                    .iter()
+                    .filter(|other| job.enabled && job.spec.is_done_by(&other.sql))
+                    .map(CronJob::done_twice);
                 let about = |finding| Found { finding, origin: &job.origin, database: Some(name), job: Some(job) };
                 found.extend(doubled.map(about));
             }
@@ -254,14 +256,6 @@ async fn jobs_of_pg_cron(engine: &Engine, name: &str) -> Result<Vec<CronJob>> {
     let (link, _) = engine.database(name)?.connect("pgtend/check", LIMITS).await?;
     // As the extension comes, few roles may look: that is nothing to warn of at each check.
     Ok(pg_cron::jobs(&link.client).await?.unwrap_or_default())
-}
-
-/// Two schedulers at one table wait for each other at best.
-fn done_twice(other: &CronJob) -> Finding {
-    Finding::warning(
-        format!("pg_cron works on the same in this database, by its job {}", other.words()),
-        format!("if it does what this job does: SELECT cron.unschedule({});", other.id),
-    )
 }
 
 fn print(one: &Found<'_>, json: bool) {

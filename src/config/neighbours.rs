@@ -45,7 +45,10 @@ pub fn introduce(drafts: &mut [Draft]) {
         let said: Vec<(String, Vec<Word>)> = drafts
             .iter()
             .flat_map(|draft| &draft.instances)
-            .map(|job| (job.database.clone(), job.spec.says(job.timezone)))
+            .map(|job| {
+                let by_it = |word| Word { by: job.name.to_string(), ..word };
+                (job.database.clone(), job.spec.says(job.timezone).into_iter().map(by_it).collect::<Vec<_>>())
+            })
             .filter(|(_, words)| !words.is_empty())
             .collect();
         for job in drafts.iter_mut().flat_map(|draft| &mut draft.instances) {

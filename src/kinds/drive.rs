@@ -160,12 +160,23 @@ fn stopped<K: Kind>(
             }
         }
     }
-    let names: Vec<_> = left.iter().take(10).map(|(action, _)| kind.step(action).target).collect();
+    let names: Vec<_> = left.iter().take(10).map(|(action, _)| how_much(&kind.step(action))).collect();
     let more = if left.len() > 10 { format!(" and {} more", left.len() - 10) } else { String::new() };
     cx.report.lock().left_for_next_time =
         Some(format!("{}; not finished: {}{more}", reason.sentence(), names.join(", ")));
     ended.stopped = Some(reason);
     ended
+}
+
+/// What is left, with the rows that it had when the run began, where those were counted: `public.sessions (of 15000 rows)`.
+fn how_much(step: &Step) -> String {
+    match step.detail.get("rows").and_then(serde_json::Value::as_u64) {
+        Some(rows @ 1..) => {
+            let about = if step.detail.get("exact") == Some(&true.into()) { "" } else { "about " };
+            format!("{} (of {about}{rows} rows)", step.target)
+        }
+        _ => step.target.clone(),
+    }
 }
 
 /// The rest before round `round`: growing, and different for each job, so that two daemons that want the same lock do not
@@ -182,6 +193,15 @@ mod tests {
 
     fn outcome(done: usize, failed: usize, locked: usize, stopped: Option<StopReason>) -> Outcome {
         Ended { done, failed, locked, stopped, steps: Vec::new() }.outcome()
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_its_rows_where_they_are_known() {
+        let said = |detail| how_much(&Step { detail, ..Step::warn("t", "") });
+        assert_eq!(said(serde_json::json!({ "rows": 7, "exact": true })), "t (of 7 rows)");
+        assert_eq!(said(serde_json::json!({ "rows": 7 })), "t (of about 7 rows)");
+        assert_eq!(said(serde_json::json!({ "rows": null })), "t");
+        assert_eq!(said(serde_json::json!({})), "t");
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub struct Lasting {
 /// What a job says of a table, for other jobs that tend it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Word {
+    /// The job that says it; the config knows its name.
+    pub by: String,
     pub table: TableName,
     pub says: Says,
 }
@@ -97,8 +99,12 @@ pub struct Word {
 pub enum Says {
     /// How its partitions are made: how the key says time, and the zone in which periods begin.
     Periods { key_format: Option<KeyFormat>, timezone: Tz },
-    /// How long its rows are kept, by the calendar of that zone.
-    Kept { keep: Period, timezone: Tz },
+    /// How long its rows are kept, by the calendar of that zone; or some of them, by a condition.
+    Kept { keep: Period, timezone: Tz, some: bool },
+    /// Its rows, or some of them, are counted and deleted when they are older than that.
+    Counted { older_than: Period, timezone: Tz, some: bool },
+    /// It says itself how long the rows of other tables are kept.
+    Policies(Box<retention::policy::Policies>),
 }
 
 /// A store that a job names.

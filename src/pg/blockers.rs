@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 
+use super::others;
+
 /// Names the sessions that stand in the way of deleting from a table: those that hold a lock on the whole of it, and those
 /// that have the rows at `ctids` locked. Asked after the wait, on the same session, so that it needs no second connection.
 ///
@@ -97,12 +99,12 @@ async fn holders(client: &Client, wanted: &[(u32, Wanted)]) -> Result<Vec<String
         .query(include_str!("blockers_of_tables.sql"), &[&oids, &modes])
         .await
         .context("ask who holds the lock")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(others::said).collect())
 }
 
 async fn named(client: &Client, transactions: &[String], oid: u32) -> Result<String> {
     let rows =
         client.query(include_str!("blockers.sql"), &[&transactions, &oid]).await.context("ask who holds the lock")?;
-    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let said: Vec<String> = rows.iter().map(others::said).collect();
     Ok(if said.is_empty() { "whoever held it has let go since".into() } else { said.join("; ") })
 }

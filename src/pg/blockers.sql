@@ -1,4 +1,4 @@
--- Who has one of the transactions $1, or a lock on table $2 that lets nobody delete from it.
+-- Who has one of the transactions $1, or a lock on table $2 that lets nobody delete from it; and its statement.
 WITH holder AS (
     SELECT DISTINCT l.pid, l.virtualtransaction
     FROM pg_catalog.pg_locks l
@@ -19,11 +19,11 @@ SELECT CASE
                (SELECT pg_catalog.format('prepared transaction %L of %s, %s old', p.gid, p.owner, date_trunc('second', clock_timestamp() - p.prepared))
                 FROM pg_catalog.pg_prepared_xacts p WHERE p.transaction::text = ANY ($1::text[]) LIMIT 1),
                'a prepared transaction')
-           ELSE pg_catalog.format('pid %s (%s, %s), in its transaction for %s, %s: %s', h.pid, coalesce(a.usename, '?'),
+           ELSE pg_catalog.format('pid %s (%s, %s), in its transaction for %s, %s', h.pid, coalesce(a.usename, '?'),
                        coalesce(nullif(a.application_name, ''), 'no application name'),
-                       coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'),
-                       left(regexp_replace(coalesce(a.query, '?'), '\s+', ' ', 'g'), 200))
-       END
+                       coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'))
+       END,
+       CASE WHEN h.pid IS NOT NULL THEN coalesce(a.query, '?') END
 FROM holder h
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 ORDER BY h.pid

@@ -1,4 +1,5 @@
--- Who holds on table $1[i] a lock of mode $2[i], one line a session, the oldest transaction first.
+-- Who holds on table $1[i] a lock of mode $2[i], one line a session, with its statement, the oldest
+-- transaction first.
 WITH holder AS (
     SELECT l.pid, l.virtualtransaction, string_agg(DISTINCT l.relation::regclass::text, ', ') AS tables
     FROM unnest($1::oid[], $2::text[]) AS w(relation, mode)
@@ -18,11 +19,11 @@ SELECT CASE
                                              date_trunc('second', clock_timestamp() - p.prepared)), ' or ')
                     FROM pg_catalog.pg_prepared_xacts p WHERE p.database = current_database()),
                    'ended since'))
-           ELSE format('pid %s (%s, %s) holds %s, in its transaction for %s, %s: %s', h.pid, coalesce(a.usename, '?'),
+           ELSE format('pid %s (%s, %s) holds %s, in its transaction for %s, %s', h.pid, coalesce(a.usename, '?'),
                        coalesce(nullif(a.application_name, ''), 'no application name'), h.tables,
-                       coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'),
-                       left(regexp_replace(coalesce(a.query, '?'), '\s+', ' ', 'g'), 200))
-       END
+                       coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'))
+       END,
+       CASE WHEN h.pid IS NOT NULL THEN coalesce(a.query, '?') END
 FROM holder h
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 ORDER BY a.xact_start, h.pid

@@ -12,6 +12,7 @@ pub mod fence;
 pub mod ident;
 mod keywords;
 pub mod libpq;
+pub mod others;
 pub mod ours;
 mod passfile;
 pub mod pattern;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 
 use super::TableName;
+use crate::run::Finding;
 
 /// A job of pg_cron.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,14 @@ impl CronJob {
     pub fn words(&self) -> String {
         let name = if self.name.is_empty() { String::new() } else { format!(" {:?}", self.name) };
         format!("{}{name} ({})", self.id, self.schedule)
+    }
+
+    /// Two schedulers at one table wait for each other at best.
+    pub fn done_twice(&self) -> Finding {
+        Finding::warning(
+            format!("pg_cron works on the same in this database, by its job {}", self.words()),
+            format!("if it does what this job does: SELECT cron.unschedule({});", self.id),
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::types::ToSql;
 
 use super::session::Sessions;
-use super::{Limits, Link, Session};
+use super::{Limits, Link, Session, others};
 
 /// Runs `work` on `session`. If it takes longer than most of the session's lock time-out, another connection looks whom it
 /// waits for: the answer comes along, for the case that the lock is not had.
@@ -91,6 +91,36 @@ pub async fn patiently<T>(
     Waited { done, by: watcher.seen(), broken_off: Some(why) }
 }
 
+/// The first version that tells since when a session has been waiting for a lock.
+const WAITSTART: i32 = 140_000;
+/// So often a statement is looked at that may take hours.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// Runs `work`, one statement that may take hours and lets nobody have its table meanwhile who wants to change it. Each second
+/// is looked whether somebody has been waiting for it for longer than a lock of ours is waited for: then it is broken off,
+/// which the answer tells. Where nobody can look it goes on.
+pub async fn giving_way<T>(sessions: &Sessions, session: &Session, work: impl Future<Output = T>) -> (T, bool) {
+    if session.version < WAITSTART {
+        return (work.await, false);
+    }
+    let mut work = pin!(work);
+    let patience = Patience { until: Instant::now(), free_while_others_end: false };
+    let watcher = Watcher { sessions, session, patience, link: Mutex::default(), by: Mutex::default() };
+    tokio::select! {
+        biased;
+        done = &mut work => return (done, false),
+        () = watcher.glance() => {}
+    }
+    loop {
+        watcher.cancel().await;
+        tokio::select! {
+            biased;
+            done = &mut work => return (done, true),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
 struct Watcher<'a> {
     sessions: &'a Sessions,
     session: &'a Session,
@@ -139,6 +169,29 @@ impl Watcher<'_> {
         }
     }
 
+    /// Comes back when somebody waits for it. Jobs of ours never do: they give up sooner.
+    async fn glance(&self) {
+        loop {
+            tokio::time::sleep(GLANCE).await;
+            let link = match self.link() {
+                Some(link) => link,
+                None => match timeout(ANSWER, connect(self.sessions)).await {
+                    Ok(Ok(link)) => Arc::new(link),
+                    _ => continue,
+                },
+            };
+            match timeout(ANSWER, self.kept_waiting(&link)).await {
+                Ok(Ok(kept)) if kept > self.session.lock_timeout => {
+                    *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+                    return;
+                }
+                Ok(Ok(_)) => *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link),
+                // Another connection, if there is to be one at all.
+                _ => *self.link.lock().unwrap_or_else(PoisonError::into_inner) = None,
+            }
+        }
+    }
+
     /// For how long somebody has been waiting for it.
     async fn kept_waiting(&self, link: &Link) -> Result<Duration> {
         let free = self.patience.free_while_others_end;
@@ -177,6 +230,6 @@ async fn connect(sessions: &Sessions) -> Result<Link> {
 
 async fn blockers(link: &Link, pid: i32) -> Result<Option<String>> {
     let rows = link.client.query(include_str!("waits.sql"), &[&pid]).await?;
-    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let said: Vec<String> = rows.iter().map(others::said).collect();
     Ok((!said.is_empty()).then(|| said.join("; ")))
 }

@@ -32,11 +32,46 @@ fn server_words(cause: &(dyn Error + 'static)) -> Option<String> {
     Some(db_words(error))
 }
 
-/// `ERROR: message (SQLSTATE 23503; detail; hint)`.
+/// `ERROR: message (SQLSTATE 23503; constraint orders_user_fkey of table public.orders; hint)`.
+///
+/// What it says of rows is left out, since it goes to logs, to the history and to whoever is notified: PostgreSQL quotes whole
+/// rows and keys in the details of some errors, and values in the messages of others.
 pub fn db_words(error: &DbError) -> String {
-    let mut asides = vec![format!("SQLSTATE {}", error.code().code())];
-    asides.extend([error.detail(), error.hint()].into_iter().flatten().map(one_line));
-    format!("{}: {} ({})", error.severity(), one_line(error.message()), asides.join("; "))
+    let code = error.code().code();
+    let mut asides = vec![format!("SQLSTATE {code}")];
+    if shows_rows(code) {
+        asides.extend(place(error.schema(), error.table(), error.column(), error.constraint()));
+    } else {
+        asides.extend(error.detail().map(one_line));
+    }
+    asides.extend(error.hint().map(one_line));
+    format!("{}: {} ({})", error.severity(), message(code, &one_line(error.message())), asides.join("; "))
+}
+
+/// Whether the details of such an error are made of rows: data exceptions, two rows where one may be, broken constraints, and
+/// what functions of the application raise.
+fn shows_rows(code: &str) -> bool {
+    code == "P0001" || ["21", "22", "23"].iter().any(|class| code.starts_with(class))
+}
+
+/// What the error is about, by its own fields.
+fn place(schema: Option<&str>, table: Option<&str>, column: Option<&str>, constraint: Option<&str>) -> Option<String> {
+    let table =
+        table.map(|table| format!("table {}{table}", schema.map_or_else(String::new, |schema| format!("{schema}."))));
+    let parts =
+        [constraint.map(|name| format!("constraint {name}")), column.map(|name| format!("column {name}")), table];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(" of "))
+}
+
+/// `invalid input syntax for type integer: "…"`
+fn message(code: &str, message: &str) -> String {
+    match message.split_once(": \"") {
+        Some((what, value)) if code.starts_with("22") => {
+            format!("{what}: \"…\"{}", value.rsplit_once('"').map_or("", |(_, rest)| rest))
+        }
+        _ => message.to_owned(),
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -48,6 +83,30 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+
+    #[test]
+    fn values_of_rows_are_in_no_words() {
+        for code in ["21000", "22P02", "23505", "P0001"] {
+            assert!(shows_rows(code), "{code}");
+        }
+        for code in ["2BP01", "42501", "55006", "P0002"] {
+            assert!(!shows_rows(code), "{code}");
+        }
+        let said = |code, text| message(code, text);
+        assert_eq!(
+            said("22P02", "invalid input syntax for type integer: \"a \"b\""),
+            "invalid input syntax for type integer: \"…\""
+        );
+        assert_eq!(
+            said("22001", "value too long for type character varying(5)"),
+            "value too long for type character varying(5)"
+        );
+        assert_eq!(said("42P01", "relation: \"a\""), "relation: \"a\"");
+        let of = |schema, table, column, constraint| place(schema, table, column, constraint).unwrap_or_default();
+        assert_eq!(of(Some("public"), Some("t"), None, Some("k")), "constraint k of table public.t");
+        assert_eq!(of(None, Some("t"), Some("c"), None), "column c of table t");
+        assert_eq!(of(None, None, None, None), "");
+    }
 
     #[test]
     fn an_error_is_one_line_from_what_to_why() {

@@ -63,7 +63,7 @@ async fn a_dump_that_keeps_what_autosdlc_deleted_is_named() {
         let program = Pgtend::tending(&db, &shipped("autosdlc.toml"));
         let client = db.client().await;
         client
-            .batch_execute("begin isolation level repeatable read; select count(*) from agent_outputs /* a dump */")
+            .batch_execute("begin isolation level repeatable read; select count(*) from agent_outputs as a_dump")
             .await
             .unwrap();
         for job in ["autosdlc-queue", "autosdlc-retention"] {
@@ -71,7 +71,7 @@ async fn a_dump_that_keeps_what_autosdlc_deleted_is_named() {
         }
         let details = run(&program, "autosdlc-vacuum").await;
         let warnings = details["warnings"].to_string();
-        assert!(warnings.contains("dead rows stay") && warnings.contains("/* a dump */"), "{details}");
+        assert!(warnings.contains("dead rows stay") && warnings.contains("as a_dump"), "{details}");
         assert!(details["dead_tuples_after"].as_u64().unwrap() > 100, "{details}");
     })
     .await;

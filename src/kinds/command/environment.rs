@@ -94,10 +94,25 @@ impl Environment {
         self.variables.get(OsStr::new("PATH")).map(OsString::as_os_str)
     }
 
+    pub fn longest_secret(&self) -> usize {
+        self.secrets.iter().map(String::len).max().unwrap_or_default()
+    }
+
     /// The end of what a program said, with no secret in it. The cut comes after the hiding, or half of one could be left.
-    pub fn without_secrets(&self, said: &str) -> String {
+    /// `cut`: it was cut before, and may begin in the middle of one.
+    pub fn without_secrets(&self, said: &str, cut: bool) -> String {
+        let said = if cut { self.without_the_end_of_one(said) } else { said };
         let hidden = self.secrets.iter().filter(|secret| !secret.is_empty());
         super::tail::cut(&hidden.fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "***")))
+    }
+
+    /// What is said after the end of a secret that it begins with, the longest there is. A letter that was cut in two is shown
+    /// as one that nobody knows.
+    fn without_the_end_of_one<'a>(&self, said: &'a str) -> &'a str {
+        let said = said.trim_start_matches(char::REPLACEMENT_CHARACTER);
+        let ends = self.secrets.iter().flat_map(|secret| secret.char_indices().skip(1).map(|(at, _)| &secret[at..]));
+        let longest = ends.filter(|end| said.starts_with(end)).max_by_key(|end| end.len());
+        longest.map_or(said, |end| &said[end.len()..])
     }
 }
 
@@ -161,7 +176,19 @@ mod tests {
         let mut environment = Environment { variables: BTreeMap::new(), secrets: Vec::new() };
         environment.hide("s3cr-et-\n-of-two-lines");
         environment.hide("short");
-        let said = environment.without_secrets("a s3cr-et-\nb -of-two-lines short\ns3cr-et-\n-of-two-lines");
+        let said = environment.without_secrets("a s3cr-et-\nb -of-two-lines short\ns3cr-et-\n-of-two-lines", false);
         assert_eq!(said, "a ***\nb *** short\n***");
+    }
+
+    #[test]
+    fn the_end_of_a_secret_that_was_cut_is_not_shown() {
+        let mut environment = Environment { variables: BTreeMap::new(), secrets: Vec::new() };
+        environment.hide("s3cr-et-wörd");
+        environment.hide("other-wörd");
+        assert_eq!(environment.without_secrets("cr-et-wörd and s3cr-et-wörd\nend", true), " and ***\nend");
+        assert_eq!(environment.without_secrets("\u{fffd}rd\nend", true), "\nend");
+        assert_eq!(environment.without_secrets("s3cr-et-wörd", true), "***");
+        assert_eq!(environment.without_secrets("rd is said", false), "rd is said", "it is whole");
+        assert_eq!(environment.longest_secret(), "s3cr-et-wörd".len());
     }
 }

@@ -106,7 +106,7 @@ impl Kind for Command {
         let environment = Environment::of(self, cx).await?;
         let program = self.program(&environment)?;
         let ended = run::run(cx, &program, &self.command.get_ref()[1..], &environment, &self.folder).await?;
-        let said = environment.without_secrets(&ended.said);
+        let said = environment.without_secrets(&ended.said, ended.cut);
         {
             let mut report = cx.report.lock();
             if let Some(code) = ended.status.code() {

@@ -25,6 +25,8 @@ const HEARD: Duration = Duration::from_secs(1);
 pub struct Ended {
     pub status: ExitStatus,
     pub said: String,
+    /// Whether more was said before.
+    pub cut: bool,
     /// Its output has not ended: somebody that it started holds it.
     pub left_behind: bool,
     /// It was made to end.
@@ -56,7 +58,7 @@ pub async fn run(
     let group = Group::of(&child);
     testpoint::reach_in("command.started", cx.job.as_str()).await;
 
-    let mut tail = Tail::default();
+    let mut tail = Tail::beside(environment.longest_secret());
     let mut heard = false;
     let stopped;
     {
@@ -94,5 +96,6 @@ pub async fn run(
     let status = child.wait().await.with_context(|| format!("wait for {}", program.display()))?;
     // It has come to its end; what it has left on purpose may stay.
     group.release();
-    Ok(Ended { status, said: tail.text(), left_behind: !heard && stopped.is_none(), stopped })
+    let cut = tail.is_cut();
+    Ok(Ended { status, said: tail.text(), cut, left_behind: !heard && stopped.is_none(), stopped })
 }

@@ -7,20 +7,34 @@ const BYTES: usize = 4096;
 const LINES: usize = 20;
 
 /// What comes in at one end pushes out what came first. It holds more than is kept, so that what is to be hidden is whole.
-#[derive(Default)]
-pub struct Tail(VecDeque<u8>);
+pub struct Tail {
+    bytes: VecDeque<u8>,
+    most: usize,
+    /// Whether something was pushed out, so that what is at the beginning may be the end of something.
+    cut: bool,
+}
 
 impl Tail {
+    /// One that holds what is kept, and before it a secret as long as `longest`.
+    pub fn beside(longest: usize) -> Self {
+        Self { bytes: VecDeque::new(), most: BYTES + longest.max(BYTES), cut: false }
+    }
+
     pub fn push(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(2 * BYTES)..];
-        self.0.extend(bytes);
-        let more = self.0.len().saturating_sub(2 * BYTES);
-        self.0.drain(..more);
+        let last = &bytes[bytes.len().saturating_sub(self.most)..];
+        self.bytes.extend(last);
+        let more = self.bytes.len().saturating_sub(self.most);
+        self.bytes.drain(..more);
+        self.cut |= more > 0 || last.len() < bytes.len();
+    }
+
+    pub const fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// As text that can be shown and stored: no NUL, which PostgreSQL takes in no text, and nothing that moves a cursor.
     pub fn text(self) -> String {
-        let bytes = Vec::from(self.0);
+        let bytes = Vec::from(self.bytes);
         let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
         text.chars()
             .map(|c| match c {
@@ -52,7 +66,7 @@ mod tests {
     use super::*;
 
     fn tail(chunks: &[&[u8]]) -> String {
-        let mut tail = Tail::default();
+        let mut tail = Tail::beside(0);
         for chunk in chunks {
             tail.push(chunk);
         }

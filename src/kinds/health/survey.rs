@@ -235,6 +235,7 @@ async fn partitions(health: &Health, cx: &Context, session: &Session) -> Result<
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let observed = observe::observe(session, &Partitions { tables }, cx.timezone, cx.now).await;
+    let observed =
+        observe::observe(session, &Partitions { tables, policies_of_others: Vec::new() }, cx.timezone, cx.now).await;
     Ok(observed.context("look at partitioned tables")?.gauges)
 }

@@ -43,7 +43,7 @@ use self::facts::{Action, TableFacts};
 use self::plan::Wanted;
 use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
-use super::{Applied, Context, Kind, Lasting, Observes, Word};
+use super::{Applied, Context, Kind, Lasting, Observes, Word, retention};
 use crate::pg::Session;
 use crate::pg::TableName;
 use crate::run::{Finding, Observed, Plan, Step};
@@ -82,12 +82,15 @@ impl Kind for Partitions {
 
     async fn plan(&self, cx: &Context) -> Result<Plan<Action>> {
         let session = cx.session().await?;
+        let cutoffs = self.cutoffs(&session, cx).await?;
         let mut wanted = Vec::with_capacity(self.tables.len());
         for (entry, surveyed) in self.tables.iter().zip(self.survey(&session).await?) {
             wanted.push(match surveyed {
                 Ok(facts) => {
                     let policy = entry.get_ref();
-                    plan::wanted(&facts, policy, cx.timezone, cx.now, policy.kept_from(cx.now))
+                    let of_it = cutoffs.iter().filter(|(table, _)| *table == policy.table).map(|(_, at)| *at);
+                    let kept_from = of_it.chain(policy.kept_from(cx.now)).max();
+                    plan::wanted(&facts, policy, cx.timezone, cx.now, kept_from)
                 }
                 Err(refusal) => refused(refusal),
             });
@@ -118,6 +121,23 @@ impl Kind for Partitions {
 }
 
 impl Partitions {
+    /// What tables of policies let go, where partitions are made for times that are over.
+    async fn cutoffs(&self, session: &Session, cx: &Context) -> Result<Vec<(TableName, DateTime<Utc>)>> {
+        let mut cutoffs = Vec::new();
+        if self.policies().all(|table| table.behind == 0) {
+            return Ok(cutoffs);
+        }
+        for policies in &self.policies_of_others {
+            let read = retention::policies::read(session, cx, policies, 0..0, &[]).await?;
+            for kept in read.targets.into_iter().map(|target| target.policy) {
+                let zone = self.policies().find(|table| table.table == kept.table).map(|table| table.zone(cx.timezone));
+                let at = zone.and_then(|zone| kept.keep.before(cx.now, zone));
+                cutoffs.extend(at.map(|at| (kept.table, at)));
+            }
+        }
+        Ok(cutoffs)
+    }
+
     /// What the catalog says of each table, in the order of the config.
     async fn survey(&self, session: &Session) -> Result<Vec<Surveyed>> {
         let mut surveyed = survey::survey(session, &self.names()).await?;

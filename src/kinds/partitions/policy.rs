@@ -13,6 +13,7 @@ use super::every::Every;
 use super::facts::DefaultRows;
 use super::format::KeyFormat;
 use super::name::Pattern;
+use crate::kinds::retention::policy::Policies;
 use crate::kinds::{Says, Word};
 use crate::period::Period;
 use crate::pg::{Ident, TableName};
@@ -28,6 +29,9 @@ pub struct Partitions {
     /// The partitioned tables.
     #[schemars(with = "Vec<PartitionTable>")]
     pub tables: Vec<Spanned<PartitionTable>>,
+    /// Tables of the database that say how long retention jobs keep rows.
+    #[serde(skip)]
+    pub policies_of_others: Vec<Policies>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -180,6 +184,7 @@ impl Partitions {
     /// How the tables are partitioned, for jobs that let partitions go.
     pub fn words(&self, zone: Tz) -> Vec<Word> {
         let says = |table: &PartitionTable| Word {
+            by: String::new(),
             table: table.table.clone(),
             says: Says::Periods { key_format: table.key_format.clone(), timezone: table.zone(zone) },
         };
@@ -192,11 +197,18 @@ impl Partitions {
             let of_it = words.iter().filter(|word| word.table == table.table);
             table.kept = of_it
                 .filter_map(|word| match &word.says {
-                    Says::Kept { keep, timezone } => Some((*keep, *timezone)),
-                    Says::Periods { .. } => None,
+                    Says::Kept { keep, timezone, .. } => Some((*keep, *timezone)),
+                    _ => None,
                 })
                 .collect();
         }
+        self.policies_of_others = words
+            .iter()
+            .filter_map(|word| match &word.says {
+                Says::Policies(policies) => Some((**policies).clone()),
+                _ => None,
+            })
+            .collect();
     }
 
     /// What the config cannot mean; for `Kind::validate`.

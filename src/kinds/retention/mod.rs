@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the config's table; what of it cannot be meant | `policy`, `mistakes` |
 //! | policies that stand in a table of the database; what its rows mean; pure | `policies`, `reading` |
-//! | what must be left alone | `holds` |
+//! | what must be left alone | `holds`; for other jobs' sake: `neighbours` |
 //! | a partition that is written to a store before it goes | `export` |
 //! | partitioned tables: a partition goes when its whole range is over | `partitions` |
 //! | tables without partitions: rows are deleted, or moved to an archive table | `rows`, on `kinds::rows` |
@@ -12,6 +12,7 @@
 pub mod export;
 pub mod holds;
 mod mistakes;
+mod neighbours;
 pub mod partitions;
 pub mod policies;
 pub mod policy;
@@ -30,6 +31,7 @@ use self::policy::{Retention, RetentionTable};
 use super::rows::plan::Refusal;
 use super::{Applied, Context, Kind, StoreUse, Word};
 use crate::pg::TableName;
+use crate::pg::pg_cron::{self, CronJob};
 use crate::pg::{Session, catalog};
 use crate::run::{Finding, Plan, Step};
 
@@ -114,6 +116,9 @@ impl Kind for Retention {
             }
         };
         let (targets, read) = self.all_targets(&session, cx).await?;
+        let (targets, contradicted) = self.without_contradictions(targets, cx);
+        let contradicted = contradicted.iter().map(|(target, refusal)| (target.policy.table.plain(), refusal));
+        plan.actions.extend(contradicted.map(|(target, refusal)| refuse(target, refusal.sentence())));
         plan.actions.extend(read.refusals.iter().map(|(target, refusal)| refuse(target.clone(), refusal.sentence())));
         plan.notes.extend(read.notes);
         let records = if read.records { self.records(&targets, &holds, cx) } else { Vec::new() };
@@ -187,6 +192,10 @@ impl Kind for Retention {
             found.push(Finding::error(why, mend));
         }
         let (targets, read) = self.all_targets(&session, cx).await?;
+        found.extend(self.done_twice(&session, &targets).await);
+        let (targets, contradicted) = self.without_contradictions(targets, cx);
+        let contradicted = contradicted.into_iter();
+        found.extend(contradicted.map(|(target, Refusal { why, mend })| Finding::error(why, mend).at(target.span)));
         let span = self.policies.as_ref().map_or(0..0, toml::Spanned::span);
         let refused = read.refusals.into_iter().map(|(_, Refusal { why, mend })| Finding::error(why, mend));
         let warned = read.notes.into_iter().filter(|note| note.action == "warn");
@@ -220,6 +229,30 @@ impl Retention {
         let mut read = policies::read(session, cx, policies.get_ref(), policies.span(), &also).await?;
         targets.append(&mut read.targets);
         Ok((targets, read))
+    }
+
+    /// The targets, but for those that contradict what another job says of their table.
+    fn without_contradictions(&self, targets: Vec<Target>, cx: &Context) -> (Vec<Target>, Vec<(Target, Refusal)>) {
+        let (mut free, mut contradicted) = (Vec::new(), Vec::new());
+        for target in targets {
+            match neighbours::contradiction(&target.policy, target.zone, cx.job.as_str(), &self.heard, cx.now) {
+                None => free.push(target),
+                Some(refusal) => contradicted.push((target, refusal)),
+            }
+        }
+        (free, contradicted)
+    }
+
+    /// Jobs of pg_cron that are about tables which only a row of a table of policies names; of those of the config, and of
+    /// what cannot be read, `check` itself tells.
+    async fn done_twice(&self, session: &Session, targets: &[Target]) -> Vec<Finding> {
+        let Some(policies) = &self.policies else { return Vec::new() };
+        let others = pg_cron::jobs(session).await.ok().flatten().unwrap_or_default();
+        let names = |other: &&CronJob| {
+            !self.is_done_by(&other.sql)
+                && targets.iter().any(|target| pg_cron::mentions(&other.sql, &target.policy.table))
+        };
+        others.iter().filter(names).map(|other| other.done_twice().at(policies.span())).collect()
     }
 
     /// What is to be written of policies that are carried out; one that a hold keeps from it is not.

@@ -28,6 +28,9 @@ pub struct Retention {
     /// How large the batches are where rows are deleted or moved, and how gentle.
     #[serde(default)]
     pub batch: Batch,
+    /// What jobs of the database say of tables, itself among them.
+    #[serde(skip)]
+    pub heard: Vec<Word>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -156,7 +159,7 @@ impl Policies {
         let mut of_it = self.heard.iter().filter(|word| word.table == *table);
         let periods = of_it.find_map(|word| match &word.says {
             Says::Periods { key_format, timezone } => Some((key_format.clone(), Some(*timezone))),
-            Says::Kept { .. } => None,
+            _ => None,
         });
         periods.unwrap_or_default()
     }
@@ -236,14 +239,24 @@ impl Retention {
     /// How long rows are kept, for jobs that make partitions for them.
     pub fn words(&self, zone: Tz) -> Vec<Word> {
         let says = |table: &RetentionTable| Word {
+            by: String::new(),
             table: table.table.clone(),
-            says: Says::Kept { keep: table.keep, timezone: table.zone(zone) },
+            says: Says::Kept { keep: table.keep, timezone: table.zone(zone), some: table.condition.is_some() },
         };
-        self.tables.iter().map(|entry| says(entry.get_ref())).collect()
+        // What it has heard itself is not passed on.
+        let policies =
+            self.policies.as_ref().map(|policies| Policies { heard: Vec::new(), ..policies.get_ref().clone() });
+        let policies = policies.map(|policies| Word {
+            by: String::new(),
+            table: policies.table.clone(),
+            says: Says::Policies(Box::new(policies)),
+        });
+        self.tables.iter().map(|entry| says(entry.get_ref())).chain(policies).collect()
     }
 
     /// Reads keys as the partitions of a table are made, where it is not said otherwise.
     pub fn hear(&mut self, words: &[Word]) {
+        self.heard = words.to_vec();
         if let Some(policies) = &mut self.policies {
             policies.get_mut().heard = words.to_vec();
         }

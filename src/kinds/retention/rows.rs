@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use chrono::TimeDelta;
 
 use super::holds::{self, Holds, Watcher};
 use super::policy::{Action as Word, AgeFrom};
@@ -12,7 +13,7 @@ use crate::kinds::rows::{self, Action, Time, Wanted, Words, archive};
 use crate::kinds::{Applied, Context};
 use crate::pg::batch::Batch;
 use crate::pg::{Ident, Session, TableName, catalog};
-use crate::run::{Finding, Plan};
+use crate::run::{Finding, Plan, Step};
 use crate::testpoint;
 
 /// What the parent row is called in our SQL: nothing that a table itself would be called.
@@ -34,6 +35,8 @@ pub async fn plan(
             plan.notes.push(note);
             continue;
         }
+        plan.notes
+            .extend(brief(target).map(|(why, mend)| Step::warn(target.policy.table.plain(), format!("{why}; {mend}"))));
         let mut facts = match wanted(session, cx, target).await? {
             Ok(wanted) => rows::survey(session, cx, &[wanted]).await?,
             Err(Refusal { why, mend }) => vec![TableFacts::refused(&nothing(target, cx), why, mend)],
@@ -68,9 +71,24 @@ pub async fn check(session: &Session, cx: &Context, targets: &[Target]) -> Resul
             Ok(wanted) => rows::check::findings(&rows::check::look(session, cx, &wanted).await?),
             Err(Refusal { why, mend }) => vec![Finding::error(why, mend)],
         };
-        found.extend(findings.into_iter().map(|finding| finding.at(target.span.clone())));
+        let table = target.policy.table.plain();
+        let brief = brief(target).map(|(why, mend)| Finding::warning(format!("{table}: {why}"), mend));
+        found.extend(findings.into_iter().chain(brief).map(|finding| finding.at(target.span.clone())));
     }
     Ok(found)
+}
+
+/// A keep that is hardly meant: "12m" is twelve minutes.
+fn brief(target: &Target) -> Option<(String, String)> {
+    let keep = target.policy.keep;
+    if keep.at_least(TimeDelta::hours(1)) {
+        return None;
+    }
+    let mend = match keep.mistaken_for_months() {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => "see that it is meant".into(),
+    };
+    Some((format!("keep is {keep}: whatever is older goes"), mend))
 }
 
 /// Tables that refer to others come before them: what they archive or delete then stands in nobody's way.

@@ -402,7 +402,11 @@ impl<W: Watch> batch::Host for Run<'_, W> {
     }
 
     fn locate(&self, address: &str) -> Result<Located, String> {
-        self.store.ok_or_else(|| "there is no store".to_owned())?.locate(address)
+        objects::located(self.store.ok_or_else(|| "there is no store".to_owned())?, address)
+    }
+
+    fn meant(&self, address: &str) -> Option<Located> {
+        self.store?.locate(address).ok()
     }
 
     fn spelled(&self, object: &Located) -> Vec<String> {

@@ -91,11 +91,27 @@ pub async fn is_indexed(session: &Session, leaf: &Leaf, column: &Ident) -> Resul
     Ok(row.get(0))
 }
 
+/// The object at an address that is written as others would write it.
+///
+/// # Errors
+/// It is none of the store, or other rows that have it could not be found by it; why, in words.
+pub fn located(store: &Store, address: &str) -> Result<Located, String> {
+    let object = store.locate(address)?;
+    let usual = store.spelled(&object);
+    if usual.iter().any(|usual| usual == address) {
+        return Ok(object);
+    }
+    Err(format!(
+        "it is not written as URLs usually are, so that rows which have the same object could be missed; write {:?}",
+        usual.iter().find(|usual| usual.starts_with("http")).or(usual.first()).map_or("", String::as_str)
+    ))
+}
+
 /// What addresses there are, as far as the store can tell without being asked.
 pub fn sorted(store: &Store, indexed: bool, addresses: &[String]) -> ObjectFacts {
     let mut foreign: Option<Foreign> = None;
     for address in addresses {
-        if let Err(why) = store.locate(address) {
+        if let Err(why) = located(store, address) {
             let first = foreign.get_or_insert_with(|| Foreign { rows: 0, address: address.clone(), why });
             first.rows += 1;
         }

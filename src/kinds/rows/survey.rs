@@ -128,14 +128,15 @@ async fn compile_by_their_path(session: &Session, wanted: &Wanted) -> Result<Res
     let from = format!("{} AS {}", wanted.table, wanted.table.name);
     let said = wanted.time.said();
     let time = wanted.time.sql();
-    let mut parts = vec![(said.as_str(), time.clone())];
-    parts.extend(wanted.condition.as_ref().map(|sql| ("where", batch::parenthesized(sql))));
+    // A name is quoted, whatever is in it; what was written as SQL has to stay within its parentheses.
+    let mut parts = vec![(said.as_str(), time.clone(), wanted.time.column().is_none())];
+    parts.extend(wanted.condition.as_ref().map(|sql| ("where", batch::parenthesized(sql), true)));
     let mut types = Vec::new();
-    for (said, sql) in parts {
+    for (said, sql, is_written) in parts {
         let refusal = |why: String, mend: &str| {
             Ok(Err(Refusal { why: format!("{said} of {}: {why}", wanted.table.plain()), mend: mend.into() }))
         };
-        if !split::is_whole(&sql[1..sql.len() - 1]) {
+        if is_written && !split::is_whole(&sql[1..sql.len() - 1]) {
             return refusal("a parenthesis in it is closed that is not open, or stays open".into(), "correct it");
         }
         match session.prepare(&format!("SELECT {sql} FROM {from}")).await {

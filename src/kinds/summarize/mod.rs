@@ -15,6 +15,7 @@ mod plan;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
@@ -22,7 +23,7 @@ use toml::Spanned;
 use self::facts::Facts;
 use super::rows::plan::{Action, Refusal};
 use super::rows::{self, Time, Unwatched, Wanted, Words};
-use super::{Applied, Context, Kind};
+use super::{Applied, Context, Kind, Says, Word};
 use crate::period::Period;
 use crate::pg::batch::{Batch, Into};
 use crate::pg::{Ident, Session, TableName};
@@ -65,6 +66,12 @@ impl Kind for Summarize {
 
     fn tends(&self) -> Vec<&TableName> {
         vec![&self.table]
+    }
+
+    fn says(&self, zone: Tz) -> Vec<Word> {
+        let (older_than, some) = (*self.older_than.get_ref(), self.condition.is_some());
+        let says = Says::Counted { older_than, timezone: zone, some };
+        vec![Word { by: String::new(), table: self.table.clone(), says }]
     }
 
     fn validate(&self) -> Vec<Finding> {

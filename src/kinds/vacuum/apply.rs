@@ -12,7 +12,7 @@ use super::survey::{Counts, counting, counts, holders};
 use crate::kinds::{Applied, Context, StopReason};
 use crate::pg::blockers::{self, Wanted};
 use crate::pg::settings::OWN_PATH;
-use crate::pg::{Ident, Session, ddl};
+use crate::pg::{Ident, Session, ddl, waits};
 use crate::run::Counted;
 use crate::testpoint;
 
@@ -41,9 +41,14 @@ pub async fn apply(cx: &Context, action: &Action) -> Result<Applied> {
     cx.report.lock().progress = Some(own.name.plain());
     testpoint::reach_in("vacuum.table", cx.job.as_str()).await;
     let sql = tend.sql(&own.name);
-    if let Err(error) = run(&session, &sql, tend.as_owner.as_ref()).await {
+    let (ran, gave_way) = waits::giving_way(&cx.pg, &session, run(&session, &sql, tend.as_owner.as_ref())).await;
+    if let Err(error) = ran {
         if let Some(reason) = cx.stop.requested() {
             return Ok(Applied::Stopped(reason));
+        }
+        if gave_way && error.code() == Some(&SqlState::QUERY_CANCELED) {
+            // The session is left: what was to set it right again may be what was cancelled.
+            return Ok(Applied::Locked("somebody else waited for the table, and had it".into()));
         }
         let error = anyhow::Error::from(error);
         let gone = [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME];

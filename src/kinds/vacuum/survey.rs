@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::plan::{Facts, May, Of, Relation};
 use crate::kinds::Context;
-use crate::pg::{Ident, Session, TableName};
+use crate::pg::{Ident, Session, TableName, others};
 use crate::testpoint;
 
 /// A transaction that is younger will be over before it matters; a plan does not speak of it.
@@ -61,7 +61,7 @@ pub async fn holders(session: &Session, long: Duration) -> Result<Vec<String>> {
         .query(include_str!("holders.sql"), &[&long.as_secs_f64()])
         .await
         .context("ask who keeps dead rows from being removed")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().map(others::said).collect())
 }
 
 /// Whether the server counts what is done to tables.

@@ -10,6 +10,7 @@ mod full;
 mod into;
 mod lag;
 mod objects;
+mod odd;
 mod one;
 mod place;
 mod size;
@@ -107,6 +108,8 @@ pub trait Host: Sync {
     /// # Errors
     /// It is none that may be deleted; why, in words.
     fn locate(&self, address: &str) -> Result<Self::Object, String>;
+    /// The object that an address means, however it is written; nothing where it is none.
+    fn meant(&self, address: &str) -> Option<Self::Object>;
     /// The addresses at which other rows may have it.
     fn spelled(&self, object: &Self::Object) -> Vec<String>;
     /// Deletes objects, each in a few seconds and all of them in not many more: rows are locked meanwhile. What became of
@@ -177,7 +180,8 @@ pub async fn delete<H: Host>(
         settings.rows = Some(settings.rows.map_or(objects::MOST_ROWS, |rows| rows.min(objects::MOST_ROWS)));
     }
     let replicas = Replicas::new(settings.max_replica_lag.0);
-    let mut work = Work { host, sessions, deletion, settings: &settings, session, replicas, left };
+    let mut work =
+        Work { host, sessions, deletion, settings: &settings, session, replicas, left, odd: BTreeSet::new() };
     let ended = work.all().await;
     work.tell_objects(&ended);
     *progress.0.lock().unwrap_or_else(PoisonError::into_inner) = work.left;

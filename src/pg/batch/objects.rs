@@ -335,8 +335,9 @@ impl<H: Host> Work<'_, H> {
         }
         let addresses: Vec<&String> = spelled.keys().collect();
         let used = self.session.query(&objects.used(), &[&addresses]).await?;
+        let used = used.iter().filter_map(|row| spelled.get(row.get::<_, &str>(0)).copied());
         let used: BTreeSet<&H::Object> =
-            used.iter().filter_map(|row| spelled.get(row.get::<_, &str>(0)).copied()).collect();
+            used.chain(all.iter().copied().filter(|object| self.odd.contains(*object))).collect();
         outcome.kept = used.len() as u64;
         let to_go: Vec<H::Object> = all.difference(&used).copied().cloned().collect();
         if to_go.is_empty() {

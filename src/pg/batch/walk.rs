@@ -12,6 +12,9 @@ const MOST_ROWS: u32 = 50_000;
 /// Of rows with objects the first batch takes so many, since nobody knows yet how fast the store is.
 const FEW_OBJECTS: u32 = 16;
 
+/// Rows that stay for their objects' sake are passed over by their ctids; so many, and no more.
+const MOST_WITHHELD: usize = 10_000;
+
 /// What a batch came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -149,8 +152,14 @@ impl Walk {
         self.skipped.len() + self.kept.len() > MOST_LEFT
     }
 
+    /// Whether more rows of one time stay for their objects' sake than can be passed over.
+    pub const fn is_choked(&self) -> bool {
+        self.withheld.len() > MOST_WITHHELD
+    }
+
     pub fn is_over(&self) -> bool {
         self.gave_up()
+            || self.is_choked()
             || match self.position {
                 Position::Index { over, .. } => over,
                 Position::Blocks { block, end, .. } => block >= end,
@@ -257,6 +266,16 @@ mod tests {
         assert_eq!(walk.passed_over().len(), 3, "all of one time");
         walk.advance(withheld(&["(0,4)"], "2026-01-02", false), Duration::ZERO);
         assert_eq!((walk.step().0.as_str(), walk.passed_over()), ("2026-01-02", vec!["(0,4)".into()]));
+    }
+
+    #[test]
+    fn no_more_rows_are_passed_over_than_a_statement_takes() {
+        let mut walk = Walk::index_with_objects(&settings(Some(2)));
+        for _ in 0..=MOST_WITHHELD / 100 {
+            assert!(!walk.is_over());
+            walk.advance(withheld(&["(0,1)"; 100], "2026-01-01", false), Duration::ZERO);
+        }
+        assert!(walk.is_choked() && walk.is_over());
     }
 
     #[test]

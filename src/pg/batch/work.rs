@@ -1,6 +1,7 @@
 //! The work on one leaf: two passes, batch by batch, with a breath between. What a batch is stands in `one`, what its errors
 //! mean in `trouble`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -35,6 +36,8 @@ pub(super) struct Work<'a, H: Host> {
     pub session: Session,
     pub replicas: Replicas,
     pub left: Left,
+    /// Objects that a row of the table names in a way in which nobody else would look for them.
+    pub odd: BTreeSet<H::Object>,
 }
 
 impl<H: Host> Work<'_, H> {
@@ -42,6 +45,20 @@ impl<H: Host> Work<'_, H> {
     /// us to behind us.
     pub async fn all(&mut self) -> Result<Ended<H::Reason>> {
         let mut looks = LAST_LOOKS;
+        if let Some(objects) = self.deletion.objects.clone() {
+            let odd = self.oddly_spelled(&objects).await;
+            if let (Err(_), Some(reason)) = (&odd, self.host.requested()) {
+                return Ok(Ended::Stopped(reason));
+            }
+            self.odd = match odd {
+                Err(error) if ddl::is_locked(&error) => return self.locked_by(&[]).await,
+                Err(error) if self.session.is_closed() || ddl::is_lost(&error) => {
+                    self.renew().await?;
+                    self.oddly_spelled(&objects).await?
+                }
+                odd => odd?,
+            };
+        }
         loop {
             let file = self.file().await?;
             if self.left.file != Some(file) {
@@ -193,6 +210,13 @@ impl<H: Host> Work<'_, H> {
                     }
                     if !again {
                         walk.advance(found, took);
+                    }
+                    if walk.is_choked() {
+                        let said = self.left.objects.said().unwrap_or_default();
+                        let why = format!(
+                            "{said}; they are too many of one time to be passed over, and what is behind them waits"
+                        );
+                        return Ok(Some(Ended::Stayed { why, moved: self.left.moved }));
                     }
                     let rest = self.settings.pause.map_or_else(|| took.mul_f64(REST), |pause| pause.0);
                     if walk.is_over() {

@@ -81,3 +81,14 @@ async fn words_that_the_database_cannot_write_do_not_cost_the_run_its_record() {
     assert_eq!(past["outcome"], "failed", "{past}");
     assert!(past.to_string().contains("5 ? f?r ?????"), "{past}");
 }
+
+/// Of what is said only the end is held, and that may begin in the middle of a secret.
+#[tokio::test]
+async fn the_end_of_a_secret_whose_beginning_was_not_kept_is_not_shown() {
+    let db = a_database().await;
+    let secret: String = (0..1_000).map(|n| format!("{n:05}-")).collect();
+    let program = scripted(&db, "echo $TOKEN; echo $TOKEN; echo end", &format!("env = {{ TOKEN = '{secret}' }}"));
+    let record = run(&program, 0).await;
+    let said = record["details"]["output"].as_str().unwrap();
+    assert!(said.ends_with("***\nend") && !said.contains("00999-"), "{said}");
+}

@@ -153,7 +153,7 @@ async fn a_stop_ends_at_a_batch_and_the_next_run_finishes() {
         let ((ended, report), ()) = tokio::join!(job.run(), stop);
         assert_eq!(ended.outcome(), Outcome::Cancelled);
         assert_eq!(report.total(Counted::RowsDeleted), 100);
-        assert!(report.left_for_next_time.unwrap().contains("public.sessions"));
+        assert!(report.left_for_next_time.unwrap().contains("public.sessions (of 1000 rows)"));
         assert_eq!(db.job(EXPIRE_SESSIONS).run().await.1.total(Counted::RowsDeleted), 900);
         assert_eq!(db.number("SELECT count(*) FROM sessions").await, 4);
     }

@@ -143,3 +143,20 @@ error: expression of public.t: it has a parameter -> write the value itself
 "#;
     assert_eq!(check, expect[1..]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_may_be_called_anything() {
+    let db = Scratch::new(
+        "CREATE TABLE odd (\"ends (at\" timestamptz, \"it's\" timestamptz);
+         INSERT INTO odd VALUES ('2026-01-01Z', '2099-01-01Z'), ('2099-01-01Z', '2026-01-01Z'), (NULL, NULL)",
+    )
+    .await;
+    for (column, left) in [("\\\"ends (at\\\"", 2), ("\\\"it's\\\"", 1)] {
+        let (ended, report) = db.job(&format!("tables = [{{ table = 'odd', column = \"{column}\" }}]")).run().await;
+        assert_eq!(ended.outcome(), Outcome::Succeeded, "{report:?}");
+        assert_eq!(db.number("SELECT count(*) FROM odd").await, left);
+    }
+    // What is written as SQL has to end where it begins.
+    let open = r#"tables = [{ table = 'odd', expression = "now() - (interval '1 day'" }]"#;
+    assert!(db.job(open).run().await.1.failures[0].error.contains("a parenthesis in it"));
+}

@@ -88,3 +88,32 @@ async fn an_export_of_many_partitions_goes_on_where_it_was_stopped() {
     })
     .await;
 }
+
+/// What goes wrong while the rows are read leaves a transaction that takes no further question.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_while_rows_are_read_is_the_one_that_is_told() {
+    on_each_major(async |db| {
+        db.execute(&months(1)).await;
+        db.execute(
+            "DROP ROLE IF EXISTS hidden; CREATE ROLE hidden; GRANT ALL ON SCHEMA public TO hidden;
+             ALTER TABLE events OWNER TO hidden; ALTER TABLE events_1 OWNER TO hidden; ALTER TABLE events_now OWNER TO hidden;",
+        )
+        .await;
+        let (program, hold) = exporting(&db, "").holding("export.verified");
+        let running = program.start(["run", "retention", "--json"]);
+        hold.reached().await;
+        // Its rows are another set by then, and may not be read to write that down.
+        db.execute(
+            "UPDATE events_1 SET note = 'changed'; ALTER TABLE events_1 ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE events_1 FORCE ROW LEVEL SECURITY; CREATE POLICY few ON events_1 USING (id = 1)",
+        )
+        .await;
+        hold.go_on();
+        let record = running.wait().await.exits(1).json().remove(0);
+        let error = record["error"].as_str().unwrap();
+        assert!(error.contains("row-level security") && !error.contains("25P02"), "{error}");
+        assert_eq!(db.count("events_1").await, 3);
+        db.execute("DROP TABLE events, saved; DROP TABLE IF EXISTS events_1; DROP OWNED BY hidden; DROP ROLE hidden").await;
+    })
+    .await;
+}

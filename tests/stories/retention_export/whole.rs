@@ -164,3 +164,34 @@ async fn an_export_is_listed_and_restored_into_a_table() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_deletes_from_a_table_that_a_partition_refers_to_does_not_wait_while_that_is_read() {
+    on_each_major(async |db| {
+        db.execute(
+            "CREATE TABLE devices (id bigint PRIMARY KEY); INSERT INTO devices SELECT generate_series(1, 9);
+             CREATE TABLE rooms (id bigint PRIMARY KEY); INSERT INTO rooms SELECT generate_series(1, 9);",
+        )
+        .await;
+        db.execute(&months(1)).await;
+        // One of the whole table, and one that this partition alone has.
+        db.execute(
+            "ALTER TABLE events ADD FOREIGN KEY (id) REFERENCES devices;
+             ALTER TABLE events_1 ADD FOREIGN KEY (id) REFERENCES rooms;",
+        )
+        .await;
+        let (program, hold) = exporting(&db, "").holding("retention.drop");
+        let running = program.start(["run", "retention", "--json"]);
+        hold.reached().await;
+        let application = db.client().await;
+        application.batch_execute("SET lock_timeout = '2s'").await.unwrap();
+        for table in ["devices", "rooms"] {
+            let deleted = application.execute(&format!("DELETE FROM {table} WHERE id = 9"), &[]).await;
+            assert_eq!(deleted.expect("waits for nobody"), 1);
+        }
+        hold.go_on();
+        let record = running.wait().await.exits(0).json().remove(0);
+        assert_eq!(record["details"]["partitions_dropped"], 1, "{record}");
+    })
+    .await;
+}

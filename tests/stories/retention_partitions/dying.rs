@@ -219,6 +219,25 @@ async fn the_table_is_locked_before_any_partition() {
     .await;
 }
 
+/// Where no key points at it there are no rows to be looked for, and no reason to keep anybody waiting for that long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detach_that_looks_for_no_rows_has_no_more_time_than_any_change_of_the_schema() {
+    on_each_major(async |db| {
+        db.execute(&format!("{} CREATE TABLE events_rest PARTITION OF events DEFAULT;", past())).await;
+        let (program, hold) = tending(&db, ", detach_timeout = '5m'").holding("retention.locked");
+        let process = program.start(["run", "retention", "--json"]);
+        hold.reached().await;
+        // It stands still here, and the server ends its session, which it is told to do after twice that time.
+        let locks =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'events'::regclass AND mode = 'AccessExclusiveLock'";
+        process.wait_until("the table to be free", async || db.scalar::<i64>(locks).await == 0).await;
+        hold.go_on();
+        process.wait().await.exits(0);
+        assert_eq!(db.count("events").await, 7);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_at_once_do_it_once() {
     on_each_major(async |db| {

@@ -53,24 +53,21 @@ async fn a_snapshot_that_keeps_dead_rows_is_named_by_the_plan_and_by_the_run() {
     on_each_major(async |db| {
         with_dead(&db, "t", 0).await;
         let client = db.client().await;
-        client
-            .batch_execute("begin isolation level repeatable read; select count(*) from t /* a dump */")
-            .await
-            .unwrap();
+        client.batch_execute("begin isolation level repeatable read; select count(*) from t as a_dump").await.unwrap();
         kill_rows(&db, "t", 1000).await;
         // A plan names who has held on for a minute.
         let hasty = tidying(&db, "vacuum", "").env("PGTEND_HURRY", "60000");
         let lines = hasty.run(["plan", "tidy", "--json"]).await.exits(0).json();
         let warning = lines.iter().find(|line| line["action"] == "warn").expect("a warning");
         let words = warning["reason"].as_str().unwrap();
-        assert!(words.contains("/* a dump */") && words.contains("cannot be removed"), "{words}");
+        assert!(words.contains("as a_dump") && words.contains("cannot be removed"), "{words}");
 
         let program = tidying(&db, "vacuum", "");
         let details = run(&program).await;
         assert_eq!((&details["dead_tuples_before"], &details["dead_tuples_after"]), (&1000.into(), &1000.into()));
         assert_eq!(details["tables_held_back"], 1, "{details}");
         let warnings = details["warnings"].to_string();
-        assert!(warnings.contains("public.t: 1000 dead rows stay") && warnings.contains("/* a dump */"), "{warnings}");
+        assert!(warnings.contains("public.t: 1000 dead rows stay") && warnings.contains("as a_dump"), "{warnings}");
 
         client.batch_execute("commit").await.unwrap();
         let details = run(&program).await;
@@ -174,6 +171,32 @@ async fn a_table_that_is_dropped_or_renamed_meanwhile_is_nobodys_failure() {
         assert_eq!(record["outcome"], "succeeded", "{record}");
         assert_eq!(record["details"]["tables_vacuumed"], 1, "{record}");
         assert_eq!(times(&db, "renamed").await, (1, 0));
+    })
+    .await;
+}
+
+/// An ALTER TABLE would wait for hours, and behind it whoever reads the table.
+#[tokio::test]
+async fn who_wants_to_alter_a_table_has_it_and_the_vacuum_begins_again() {
+    on_each_major(async |db| {
+        with_dead(&db, "t", 500).await;
+        // Each page takes a tenth of a second: some seconds in all.
+        db.execute("insert into t select generate_series(1, 200000)").await;
+        let name: String = db.scalar("select quote_ident(current_database())").await;
+        db.execute(&format!(
+            "alter database {name} set vacuum_cost_delay = '100ms'; alter database {name} set vacuum_cost_limit = 1;
+             alter database {name} set vacuum_cost_page_hit = 100; alter database {name} set vacuum_cost_page_miss = 100"
+        ))
+        .await;
+        let program = tidying(&db, "vacuum", "");
+        let mut process = program.start(["run", "tidy", "--json"]);
+        let at_it = "select count(*) from pg_stat_progress_vacuum where datname = current_database()";
+        process.wait_until("the table to be vacuumed", async || db.scalar::<i64>(at_it).await == 1).await;
+        let client = db.client().await;
+        client.batch_execute("set lock_timeout = '30s'; alter table t add column more int").await.expect("has the table");
+        process.wait_for_log("somebody else waited for the table").await;
+        process.wait_until("it to be tried again", async || db.scalar::<i64>(at_it).await == 1).await;
+        assert!(process.runs());
     })
     .await;
 }

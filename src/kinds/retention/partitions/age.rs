@@ -4,6 +4,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::facts::Refusal;
+use super::steps::counted;
 use crate::kinds::partitions::cover::Cover;
 use crate::kinds::partitions::every::{Every, Line, Periods};
 use crate::kinds::partitions::facts::{Bound, Edge, Partition, TableFacts};
@@ -63,6 +64,9 @@ impl<'a> Ages<'a> {
                 Ok((from, to)) => ages.known.push(Age { partition, from, to }),
                 Err(why) => ages.unknown.push((partition, why)),
             }
+        }
+        if let Some(refusal) = ages.too_short(policy) {
+            return Err(refusal);
         }
         ages.known.sort_by(|a, b| (a.to, a.from, &a.partition.name).cmp(&(b.to, b.from, &b.partition.name)));
         ages.misread(facts, policy).map_or(Ok(ages), |why| Err(refused(why)))
@@ -150,6 +154,42 @@ impl<'a> Ages<'a> {
         Some(shown(day))
     }
 
+    /// A keep of hours beside partitions of days or more is a slip of the hand: "12m" is twelve minutes. By such a one all
+    /// partitions but the current would go, and rows of that one too.
+    fn too_short(&self, policy: &RetentionTable) -> Option<Refusal> {
+        let mut widths: Vec<TimeDelta> = self.known.iter().filter_map(Age::width).collect();
+        widths.sort_unstable();
+        let width = *widths.get(widths.len().saturating_sub(1) / 2)?;
+        if policy.keep.at_least(TimeDelta::days(1)) || width < TimeDelta::hours(23) {
+            return None;
+        }
+        let months =
+            policy.keep.mistaken_for_months().map_or_else(String::new, |meant| format!("did you mean \"{meant}\"? "));
+        Some(Refusal::new(
+            format!("keep is {}, shorter than one partition ({})", policy.keep, days(width)),
+            format!("{months}until that is mended, its partitions stay; the least is \"1 day\""),
+        ))
+    }
+
+    /// The partition in which the cutoff lies, where it is much longer than what is kept, and not so long that its rows are
+    /// reached one by one: its first rows stay until all of it is old.
+    pub fn outstays(&self, policy: &RetentionTable) -> Option<(&'a Partition, String)> {
+        let kept = self.now - self.cutoff;
+        let holds = |age: &&Age<'a>| age.from < self.cutoff && self.cutoff < age.to && !age.partition.detach_pending;
+        let age = self.known.iter().find(holds)?;
+        let width = age.width().filter(|width| *width * 4 > kept * 5)?;
+        let when = self.goes_on(age.to, policy).map_or_else(String::new, |day| format!(", on {day}"));
+        Some((
+            age.partition,
+            format!(
+                "it holds {}, longer than keep ({}): rows of before the cutoff {} stay in it until all of it is old{when}",
+                days(width),
+                policy.keep,
+                self.cutoff_shown()
+            ),
+        ))
+    }
+
     /// Why the bounds do not mean what the policy takes them for.
     fn misread(&self, facts: &TableFacts, policy: &RetentionTable) -> Option<String> {
         let cover = Cover::of(facts, &self.key);
@@ -189,6 +229,11 @@ impl Age<'_> {
     pub fn width(&self) -> Option<TimeDelta> {
         (self.from != FIRST && self.to != LAST).then(|| self.to - self.from)
     }
+}
+
+/// `31 days`
+pub fn days(width: TimeDelta) -> String {
+    counted(usize::try_from(width.num_days().max(1)).unwrap_or_default(), "day")
 }
 
 /// The end of what one value of the key says.

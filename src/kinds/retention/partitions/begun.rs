@@ -9,9 +9,10 @@ use super::age::Ages;
 use super::facts::{Detached, Fate, LeafFacts, Stand, Unmark};
 use super::mark::{self, Mark};
 use super::plan::What;
+use super::steps::counted;
 use super::window::{One, forbidden, obstacle};
 use crate::kinds::partitions::bound;
-use crate::kinds::partitions::key::FIRST;
+use crate::kinds::partitions::key::{FIRST, LAST};
 use crate::pg::TableName;
 use crate::run::Step;
 
@@ -62,7 +63,12 @@ impl One<'_> {
                         "its detaching was begun, whether by an earlier run or by somebody else, and not finished",
                     )
                 }
-                (Some(mark), Ok((_, to))) if mark.fate == *fate && ages.is_old(*to) && !barred(leaf) => {
+                (Some(mark), Ok((_, to)))
+                    if mark.fate == *fate
+                        && ages.is_old(*to)
+                        && !barred(leaf)
+                        && !self.is_one_of_the_newest(ages, *to) =>
+                {
                     (fate.clone(), "its detaching was begun by an earlier run and not finished")
                 }
                 (Some(_), _) => (
@@ -81,7 +87,11 @@ impl One<'_> {
                 range.ok(),
             );
         }
-        for Detached { name, oid, mark, leaf } in &facts.detached {
+        let most = usize::try_from(facts.policy.max_partitions).unwrap_or(usize::MAX);
+        let mut left: Vec<&TableName> = Vec::new();
+        let mut detached: Vec<&Detached> = facts.detached.iter().collect();
+        detached.sort_by_key(|detached| ages.range(&bound::read(&detached.mark.bound)).map_or(LAST, |(_, to)| to));
+        for Detached { name, oid, mark, leaf } in detached {
             let attach = format!("ALTER TABLE {} ATTACH PARTITION {name} {}", facts.table(), mark.bound);
             if !mark.begun {
                 self.notes.push(Step::warn(name.plain(), detached_in_doubt(mark, name, &attach)));
@@ -97,6 +107,9 @@ impl One<'_> {
                     Err(format!("it was to be {}, and the policy says {} now", mark.fate.word(), fate.word()))
                 }
                 Ok((_, to)) if !ages.is_old(*to) => Err(format!("it ends {}, after the cutoff", ages.shown(*to))),
+                Ok((_, to)) if self.is_one_of_the_newest(ages, *to) => {
+                    Err(format!("it is one of the newest {} (keep_at_least)", facts.policy.keep_at_least))
+                }
                 Ok((from, to)) => Ok((*from, *to)),
             };
             let held = self.holds.on_any(&leaf.tree, self.now).map(|(_, hold)| hold.sentence());
@@ -119,6 +132,11 @@ impl One<'_> {
                         self.want(ages, range.0, range.1, What::Refuse(name.clone(), refusal));
                         continue;
                     }
+                    if self.going_so_far() >= most {
+                        left.push(name);
+                        self.want(ages, range.0, range.1, What::Left);
+                        continue;
+                    }
                     let rule = self.rule_of(ages, range.1);
                     let why = format!("was detached by an earlier run; {rule}");
                     // The server has forgotten the bound.
@@ -127,6 +145,28 @@ impl One<'_> {
                 }
             }
         }
+        if let Some(first) = left.first() {
+            let reason = format!(
+                "{} that earlier runs have detached {} left, and at most {most} go in one run (max_partitions): the next \
+                 begins with {}",
+                counted(left.len(), "partition"),
+                if left.len() == 1 { "is" } else { "are" },
+                first.plain()
+            );
+            self.notes.push(Step::warn(facts.table().plain(), reason));
+        }
+    }
+
+    /// Whether something that ends there would be kept for want of newer ones, were it still a partition.
+    fn is_one_of_the_newest(&self, ages: &Ages<'_>, to: NaiveDateTime) -> bool {
+        let attached = ages.known.iter().filter(|age| !age.partition.detach_pending && ages.has_begun(age));
+        let newer = attached.filter(|age| age.to > to).count();
+        newer < usize::try_from(self.facts.policy.keep_at_least).unwrap_or(usize::MAX)
+    }
+
+    /// How many go by what is wanted until now.
+    pub fn going_so_far(&self) -> usize {
+        self.wanted.iter().filter(|wanted| matches!(wanted.what, What::Go(_))).count()
     }
 
     #[allow(clippy::too_many_arguments, reason = "as above")]

@@ -1,10 +1,13 @@
 //! What `check` says about partitioned tables: what a run would refuse, and what is odd.
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 
+use super::age::Ages;
 use super::facts::{Action, Refusal, TableFacts};
-use super::{plan, survey};
+use super::{over, plan, survey};
 use crate::kinds::Context;
+use crate::kinds::partitions::key::Key;
 use crate::kinds::retention::Target;
 use crate::kinds::retention::holds::{self, Holds};
 use crate::run::Finding;
@@ -24,7 +27,7 @@ pub async fn check(cx: &Context, targets: &[Target]) -> Result<Vec<Finding>> {
     let (mut found, mut obstacles) = (Vec::new(), Vec::new());
     for (target, looked) in targets.iter().zip(&looked) {
         if let Ok(facts) = looked {
-            found.extend(of_table(facts).into_iter().map(|finding| finding.at(target.span.clone())));
+            found.extend(of_table(facts, cx.now).into_iter().map(|finding| finding.at(target.span.clone())));
             obstacles.extend(facts.obstacles.iter().cloned().map(|obstacle| (target.span.clone(), obstacle)));
         }
     }
@@ -53,9 +56,28 @@ pub async fn check(cx: &Context, targets: &[Target]) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
-fn of_table(facts: &TableFacts) -> Vec<Finding> {
+fn of_table(facts: &TableFacts, now: DateTime<Utc>) -> Vec<Finding> {
     let table = facts.table().plain();
     let mut found = Vec::new();
+    if let Ok(ages) = Ages::of(&facts.parent, &facts.policy, facts.zone, now) {
+        if matches!(ages.key, Key::Text(_) | Key::Number(..)) && facts.policy.timezone.is_none() {
+            // Midnight is another moment in each zone, and neither the key nor its bounds say of which they are.
+            found.push(Finding::error(
+                format!("the key of {table} says time without a zone, and nothing says which one is meant"),
+                format!(
+                    "add timezone = \"{}\", or whichever it is, or a partitions job that names the table",
+                    facts.zone.name()
+                ),
+            ));
+        }
+        let over = over::leaves(facts, &ages);
+        if let Some((partition, why)) = ages.outstays(&facts.policy)
+            && !over.iter().any(|over| over.oid == partition.oid)
+        {
+            let mend = "make its partitions shorter, if rows are to go sooner";
+            found.push(Finding::warning(format!("{}: {why}", partition.name.plain()), mend));
+        }
+    }
     for key in facts.references.iter().filter(|key| !key.indexed) {
         let columns: Vec<_> = key.columns.iter().map(ToString::to_string).collect();
         found.push(Finding::warning(

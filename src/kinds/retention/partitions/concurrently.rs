@@ -32,7 +32,7 @@ use crate::pg::ddl::{self, Ddl};
 use crate::pg::exclusion::For;
 use crate::pg::settings::OWN_PATH;
 use crate::pg::waits::{self, BrokenOff, Patience, Waited};
-use crate::pg::{Session, explain};
+use crate::pg::{Session, explain, others};
 use crate::testpoint;
 
 /// So long one partition is waited for at a time, and no longer than a quarter of what is left of the run, so that others
@@ -148,7 +148,7 @@ async fn long_held(session: &Session, oid: u32, longer_than: Duration) -> Result
         .query(include_str!("long_held.sql"), &[&oid, &longer_than.as_secs_f64()])
         .await
         .context("see who has it open")?;
-    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let said: Vec<String> = rows.iter().map(others::said).collect();
     Ok((!said.is_empty()).then(|| said.join("; ")))
 }
 
@@ -306,6 +306,6 @@ async fn old_snapshots(session: &Session, longer_than: Duration) -> Result<Optio
         .query(include_str!("old_snapshots.sql"), &[&longer_than.as_secs_f64()])
         .await
         .context("see who has an old snapshot")?;
-    let said: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let said: Vec<String> = rows.iter().map(others::said).collect();
     Ok((!said.is_empty()).then(|| said.join("; ")))
 }

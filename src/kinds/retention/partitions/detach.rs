@@ -22,27 +22,36 @@ use crate::testpoint;
 /// # Errors
 /// It did not go, and another try would not help.
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
-    let session = cx.session().await?;
-    let mut applied = Box::pin(on(cx, &session, going)).await;
-    if applied.is_err()
-        && !session.is_closed()
-        && !session.is_spoiled()
-        && at_work::found(&session, going.oid).await?.is_none()
-    {
-        // Somebody was quicker.
-        applied = Ok(Applied::Done);
-    }
-    match &applied {
-        // It may be in the middle of what was to be read.
-        Ok(Applied::Stopped(_)) => drop(session),
-        _ => session.close().await,
-    }
+    let applied = tried(cx, going).await;
     match &applied {
         Ok(Applied::Done) => going.ledger.note(going.oid, Became::Gone),
         Ok(Applied::Locked(_) | Applied::NotYet(_) | Applied::Stopped(_)) => {}
         Ok(Applied::Partly(_)) | Err(_) => going.ledger.note(going.oid, Became::Failed),
     }
     applied
+}
+
+async fn tried(cx: &Context, going: &Going) -> Result<Applied> {
+    let session = cx.session().await?;
+    let applied = Box::pin(on(cx, &session, going)).await;
+    match &applied {
+        // It may be in the middle of what was to be read, or in a transaction that takes no further question.
+        Ok(Applied::Stopped(_)) | Err(_) => drop(session),
+        Ok(_) => session.close().await,
+    }
+    if applied.is_err() && is_gone(cx, going).await {
+        // Somebody was quicker.
+        return Ok(Applied::Done);
+    }
+    applied
+}
+
+/// Whether it is gone, where that can be seen: what keeps anybody from looking is not what went wrong before.
+async fn is_gone(cx: &Context, going: &Going) -> bool {
+    let Ok(session) = cx.session().await else { return false };
+    let found = at_work::found(&session, going.oid).await;
+    session.close().await;
+    matches!(found, Ok(None))
 }
 
 async fn on(cx: &Context, session: &Session, going: &Going) -> Result<Applied> {
@@ -164,8 +173,10 @@ async fn still_free(session: &Session, going: &Going) -> Result<()> {
 
 /// In one transaction: the parent locked, the partition taken out and marked.
 async fn plainly(cx: &Context, session: &Session, going: &Going) -> Result<(), Failed> {
+    // Rows are looked for only where a key points at it; else it takes a moment, as any change of the schema does.
+    let limit = if going.referenced { going.detach_timeout } else { ddl::LIMIT };
     let work = async {
-        let ddl = Ddl::within(session, &going.owner, going.detach_timeout).await?;
+        let ddl = Ddl::within(session, &going.owner, limit).await?;
         let done = plain_steps(&ddl, going).await;
         at_work::ended(ddl, done).await
     };
@@ -175,12 +186,12 @@ async fn plainly(cx: &Context, session: &Session, going: &Going) -> Result<(), F
         return Ok(());
     };
     let by = at_work::waited_for(session, going, by, &error).await;
-    if cx.stop.requested().is_none() && ddl::is_over(&error) {
+    if going.referenced && cx.stop.requested().is_none() && ddl::is_over(&error) {
         return Err(Failed::Error(too_slow(going, error)));
     }
     match ddl::sqlstate(&error) {
         Some(code) if *code == SqlState::FOREIGN_KEY_VIOLATION => Err(Failed::Error(still_referred(error))),
-        _ => Err(at_work::judge(cx, session, error, by, false)),
+        _ => Err(at_work::judge(cx, session, error, by, !going.referenced)),
     }
 }
 

@@ -225,6 +225,8 @@ pub struct Going {
     /// The rule that condemns it: `ends 2025-11-01, before the cutoff 2025-11-29 (keep 1 year)`.
     pub reason: String,
     pub references: Vec<Reference>,
+    /// Whether a foreign key points at it, or at all of its table, so that DETACH looks for rows that refer to it.
+    pub referenced: bool,
     /// Partitions with rows that refer to it, which go before it.
     pub after: Vec<(u32, TableName)>,
     /// The column of the newest real time, and what no row of the partition may reach.

@@ -1,11 +1,15 @@
 //! What becomes of a partition that is a table of its own by now, in one transaction, under a lock that troubles nobody who
 //! uses the partitioned table: dropped, moved to another schema, or left. Only with our mark, attached to nothing, and held
 //! by nobody.
+//!
+//! One that is read before it is dropped loses its own foreign keys first, in a transaction of its own: whoever deletes from
+//! a table that it refers to asks it for rows, and would wait behind our lock until all of it was read.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use super::at_work::{self, Found};
@@ -59,8 +63,20 @@ pub async fn finish(cx: &Context, session: &Session, going: &Going) -> Result<Ap
 
 async fn transaction(cx: &Context, session: &Session, going: &Going, proof: Option<&Proof>) -> Result<Applied> {
     let reads = going.fate == Fate::Drop && (going.newest.is_some() || going.immutable || proof.is_some());
+    if reads && !foreign_keys(session, going).await?.is_empty() {
+        let work = async {
+            let ddl = Ddl::begin(session, &going.leaf_owner).await?;
+            let done = freed(cx, &ddl, going).await;
+            at_work::ended(ddl, done).await
+        };
+        let (done, by) = waits::watched(&cx.pg, session, work).await;
+        if let Err(error) = done {
+            let what = "it is detached, and not dropped; its foreign keys are to go first";
+            return not_done(cx, session, going, error, by, (what, true)).await;
+        }
+    }
     let limit = match proof {
-        // Nobody waits for a table that was exported, however long it takes to read it.
+        // Nobody waits for a table that was exported, however long it takes to read it: it has no foreign keys any more.
         Some(_) => cx.deadline.saturating_duration_since(Instant::now()).max(READING),
         None if reads => READING,
         None => ddl::LIMIT,
@@ -85,8 +101,20 @@ async fn transaction(cx: &Context, session: &Session, going: &Going, proof: Opti
         Fate::Detach => "it is detached, and its foreign keys are still there",
         Fate::Archive(_) => "it is detached, and not moved",
     };
+    not_done(cx, session, going, error, by, (what, !reads)).await
+}
+
+/// How a transaction that was taken back is told; `what`: how far it is, and whether the transaction is brief.
+async fn not_done(
+    cx: &Context,
+    session: &Session,
+    going: &Going,
+    error: anyhow::Error,
+    by: Option<String>,
+    (what, brief): (&str, bool),
+) -> Result<Applied> {
     let by = at_work::waited_for(session, going, by, &error).await;
-    let failed = at_work::judge(cx, session, error, by, !reads);
+    let failed = at_work::judge(cx, session, error, by, brief);
     detach::applied(cx, going, failed)
         .map(|applied| match applied {
             Applied::Locked(by) => Applied::Locked(format!("{what}: {by}")),
@@ -95,10 +123,19 @@ async fn transaction(cx: &Context, session: &Session, going: &Going, proof: Opti
         .with_context(|| format!("{what} (to take it back: {})", at_work::attach(going)))
 }
 
+/// The table locked, ours, and without foreign keys of its own.
+async fn freed(cx: &Context, ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+    at_work::alone(ddl.own().await?, For::Transaction).await?;
+    locked(ddl, going).await?;
+    ours(ddl.own().await?, going).await?;
+    at_work::not_held_in(ddl, going, cx.now, &going.leaf_owner).await?;
+    without_foreign_keys(ddl, going).await
+}
+
 async fn steps(cx: &Context, ddl: &Ddl<'_>, going: &Going, proof: Option<&Proof>) -> Result<()> {
     let leaf = &going.leaf;
     at_work::alone(ddl.own().await?, For::Transaction).await?;
-    ddl.run(&format!("LOCK TABLE {leaf} IN ACCESS EXCLUSIVE MODE")).await.map_err(|error| lockable(error, going))?;
+    locked(ddl, going).await?;
     let (_, mark) = ours(ddl.own().await?, going).await?;
     if going.fate != Fate::Detach {
         at_work::not_held_in(ddl, going, cx.now, &going.leaf_owner).await?;
@@ -165,18 +202,20 @@ async fn drop_it(ddl: &Ddl<'_>, going: &Going, mark: &Mark, proof: Option<&Proof
     if left.is_empty() { Ok(()) } else { Err(anyhow!("{} was dropped, and is another table", leaf.plain())) }
 }
 
-/// Its own foreign keys would keep rows of other tables from going.
+/// Its own foreign keys, and those of what is under it: each with its table. They would keep rows of other tables from going.
+async fn foreign_keys(session: &Session, going: &Going) -> Result<Vec<(TableName, Ident)>> {
+    let rows =
+        session.query(include_str!("foreign_keys.sql"), &[&going.oid]).await.context("look up its foreign keys")?;
+    let key = |row: &Row| {
+        let table = TableName::found(row.get::<_, String>(0), row.get::<_, String>(1))?;
+        Ok((table, Ident::found(row.get::<_, String>(2))?))
+    };
+    rows.iter().map(key).collect()
+}
+
 async fn without_foreign_keys(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
-    let rows = ddl
-        .rows(
-            "SELECT conname::text FROM pg_catalog.pg_constraint
-             WHERE contype = 'f' AND conrelid = $1 AND conparentid = 0 ORDER BY 1",
-            &[&going.oid],
-        )
-        .await?;
-    for row in rows {
-        let name = Ident::found(row.get::<_, String>(0))?;
-        ddl.run(&format!("ALTER TABLE {} DROP CONSTRAINT {name} RESTRICT", going.leaf))
+    for (table, name) in foreign_keys(ddl.own().await?, going).await? {
+        ddl.run(&format!("ALTER TABLE {table} DROP CONSTRAINT {name} RESTRICT"))
             .await
             .with_context(|| format!("drop its foreign key {name}"))?;
     }
@@ -187,6 +226,11 @@ async fn moved(ddl: &Ddl<'_>, table: &TableName, to: &Ident) -> Result<()> {
     ddl.run(&format!("ALTER TABLE {table} SET SCHEMA {to}"))
         .await
         .with_context(|| format!("move {} to schema {to}", table.plain()))
+}
+
+async fn locked(ddl: &Ddl<'_>, going: &Going) -> Result<()> {
+    let lock = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", going.leaf);
+    ddl.run(&lock).await.map_err(|error| lockable(error, going))
 }
 
 /// An owner may lock its table like anybody else only as far as it has rights on the rows.

@@ -1,11 +1,11 @@
--- Who has had table $1 open for more than $2 seconds, one line a session, the oldest first.
+-- Who has had table $1 open for more than $2 seconds, one line a session, with its statement, the oldest first.
 SELECT CASE
            WHEN l.pid IS NULL THEN 'a prepared transaction holds it (see pg_prepared_xacts)'
-           ELSE format('pid %s (%s, %s) holds it, in its transaction for %s, %s: %s', l.pid, coalesce(a.usename, '?'),
+           ELSE format('pid %s (%s, %s) holds it, in its transaction for %s, %s', l.pid, coalesce(a.usename, '?'),
                        coalesce(nullif(a.application_name, ''), 'no application name'),
-                       coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'),
-                       left(regexp_replace(coalesce(a.query, '?'), '\s+', ' ', 'g'), 200))
-       END
+                       coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'))
+       END,
+       CASE WHEN l.pid IS NOT NULL THEN coalesce(a.query, '?') END
 FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.locktype = 'relation'

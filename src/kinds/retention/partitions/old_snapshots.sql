@@ -1,9 +1,9 @@
--- Who has had a snapshot for more than $1 seconds, one line a session, the oldest first: FINALIZE waits for all of them,
+-- Who has had a snapshot for more than $1 seconds, one line a session, with its statement, the oldest first: FINALIZE waits for all of them,
 -- whatever they read, but not for VACUUM and CREATE INDEX CONCURRENTLY.
-SELECT format('pid %s (%s, %s) has a snapshot from before, in its transaction for %s, %s: %s', a.pid, coalesce(a.usename, '?'),
+SELECT format('pid %s (%s, %s) has a snapshot from before, in its transaction for %s, %s', a.pid, coalesce(a.usename, '?'),
               coalesce(nullif(a.application_name, ''), 'no application name'),
-              coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?'),
-              left(regexp_replace(coalesce(a.query, '?'), '\s+', ' ', 'g'), 200))
+              coalesce(date_trunc('second', clock_timestamp() - a.xact_start)::text, '?'), coalesce(a.state, '?')),
+       coalesce(a.query, '?')
 FROM pg_catalog.pg_stat_activity a
 WHERE a.datname = current_database()
   AND a.backend_type = 'client backend'

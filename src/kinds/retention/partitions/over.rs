@@ -3,9 +3,8 @@
 
 use chrono::{NaiveDateTime, TimeDelta};
 
-use super::age::Ages;
+use super::age::{Ages, days};
 use super::facts::{Fate, TableFacts};
-use super::steps::counted;
 use crate::kinds::partitions::every::Line;
 use crate::kinds::partitions::facts::{Bound, Partition};
 use crate::kinds::partitions::format::Digits;
@@ -53,10 +52,6 @@ pub fn leaves(facts: &TableFacts, ages: &Ages<'_>) -> Vec<Over> {
         over.push(Over { leaf: partition.name.clone(), oid: partition.oid, what });
     }
     over
-}
-
-fn days(width: TimeDelta) -> String {
-    counted(usize::try_from(width.num_days()).unwrap_or_default(), "day")
 }
 
 /// Also of partitions without end, which have no age.

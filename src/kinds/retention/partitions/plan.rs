@@ -45,7 +45,13 @@ pub fn rows(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> (Vec<(Over
     if holds.on_any(&facts.lineage, now).is_some() {
         return (wanted, notes);
     }
-    for over in over::leaves(facts, &ages) {
+    let over = over::leaves(facts, &ages);
+    if let Some((partition, why)) = ages.outstays(&facts.policy)
+        && !over.iter().any(|over| over.oid == partition.oid)
+    {
+        notes.push(Step::warn(partition.name.plain(), why));
+    }
+    for over in over {
         let tree = facts.leaves.get(&over.oid).map_or_else(|| vec![over.leaf.clone()], |leaf| leaf.tree.clone());
         if let Some((_, hold)) = holds.on_any(&tree, now) {
             notes.push(Step::keep(over.leaf.plain(), format!("{} is {}", over.what, hold.sentence())));
@@ -64,6 +70,7 @@ pub fn over_leaves(facts: &TableFacts, now: DateTime<Utc>) -> Vec<u32> {
     let ages = Ages::of(&facts.parent, &facts.policy, facts.zone, now);
     ages.map_or_else(|_| Vec::new(), |ages| over::leaves(facts, &ages).into_iter().map(|over| over.oid).collect())
 }
+
 /// The plan for all tables.
 pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Action> {
     let mut plan = Plan::default();

@@ -90,3 +90,33 @@ fn what_an_earlier_run_began_is_finished_if_it_would_be_begun_today() {
     );
     check_old("! mark m01 drop", "", "drop m01: RULE; detached concurrently\nNEXT");
 }
+
+#[test]
+fn what_an_earlier_run_began_is_bounded_as_what_is_begun_now() {
+    let gone = "! detached gone 2025-01-01 2025-02-01 drop\n ! detached more 2025-02-01 2025-03-01 drop";
+    check_old(
+        gone,
+        ", max_partitions = 1",
+        "
+        drop gone: was detached by an earlier run; ends 2025-02-01, before the cutoff 2026-04-15 12:00 (keep 2 months)
+        warn events: 1 partition that earlier runs have detached is left, and at most 1 go in one run (max_partitions): the next begins with more
+        warn events: 1 partition more before the cutoff, and at most 1 go in one run (max_partitions): the next begins with m01, which ends 2026-02-01, and the last of them ends 2026-02-01
+        NEXT",
+    );
+    check_old(
+        "! detached gone 2025-01-01 2025-02-01 drop",
+        ", keep_at_least = 3",
+        "
+        warn gone: was detached from events by an earlier run and is left as it is: it is one of the newest 3 (keep_at_least); to take it back: ALTER TABLE \"public\".\"events\" ATTACH PARTITION \"public\".\"gone\" FOR VALUES FROM ('2025-01-01 00:00:00+00') TO ('2025-02-01 00:00:00+00'); to keep it as it is: COMMENT ON TABLE \"public\".\"gone\" IS NULL
+        keep m01: RULE, and is one of the newest 3 (keep_at_least)
+        NEXT",
+    );
+    check_old(
+        "pending m02 2026-02-01 2026-03-01\n ! mark m02 drop",
+        ", keep_at_least = 2",
+        "
+        detach m02: its detaching was begun by an earlier run and not finished, and by the policy it would stay now: it is left as a table of its own; its detaching is finished
+        keep m01: RULE, and is one of the newest 2 (keep_at_least)
+        NEXT",
+    );
+}

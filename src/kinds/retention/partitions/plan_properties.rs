@@ -16,7 +16,7 @@ const KEYS: [(&str, &str, &str); 8] = [
     ("list", "text", ", key_format = '%Y-%m-%d'"),
 ];
 
-const KEEPS: [&str; 6] = ["1 day", "12 hours", "1 week", "1 month", "3 months", "1 year"];
+const KEEPS: [&str; 6] = ["1 day", "36 hours", "1 week", "1 month", "3 months", "1 year"];
 
 #[derive(Debug, Clone)]
 struct Case {

@@ -110,6 +110,30 @@ fn keep_at_least_counts_those_that_have_begun() {
 }
 
 #[test]
+fn a_keep_of_minutes_beside_months_is_a_slip_of_the_hand() {
+    let stays = "until that is mended, its partitions stay; the least is \"1 day\"";
+    let refused = |why: &str| format!("refuse events: keep is {why}{stays}");
+    for (keep, why) in [
+        ("12m", "12 minutes, shorter than one partition (30 days); did you mean \"1 year\"? "),
+        ("6m", "6 minutes, shorter than one partition (30 days); did you mean \"6 months\"? "),
+        ("30s", "30 seconds, shorter than one partition (30 days); "),
+        ("23h", "23 hours, shorter than one partition (30 days); "),
+    ] {
+        check(MONTHS, &format!("keep = '{keep}'"), &refused(why));
+    }
+    let days = "range timestamptz\n a 2026-06-13 2026-06-14\n b 2026-06-14 2026-06-15\n c 2026-06-15 2026-06-16";
+    check(days, "keep = '12m'", &refused("12 minutes, shorter than one partition (1 day); did you mean \"1 year\"? "));
+    // Hours are kept by the hour.
+    let hours = "range timestamptz\n a 2026-06-15T09:00:00+00 2026-06-15T10:00:00+00\n b 2026-06-15T12:00:00+00 2026-06-15T13:00:00+00";
+    check(
+        hours,
+        "keep = '1 hour'",
+        "drop a: ends 2026-06-15 10:00, before the cutoff 2026-06-15 11:00 (keep 1 hour); detached concurrently
+         keep b: the first after the cutoff: ends 2026-06-15 13:00, and goes on 2026-06-15 14:00",
+    );
+}
+
+#[test]
 fn a_plan_that_would_leave_nothing_says_so() {
     check(
         "range timestamptz\n a 2025-01-01 2025-02-01\n b 2025-02-01 2025-03-01\n m07 2026-07-01 2026-08-01",
@@ -129,7 +153,7 @@ fn no_more_than_max_partitions_go_and_what_cannot_go_takes_no_place() {
         "refuse m01: ends 2026-02-01, before the cutoff 2026-05-15 12:00 (keep 1 month): view v depends on m01, which cannot be dropped then; let it read the partitioned table instead, or drop it; or use action = \"detach\" or \"archive\"
          drop m03: ends 2026-04-01, before the cutoff 2026-05-15 12:00 (keep 1 month); detached concurrently
          keep m02: ends 2026-03-01, before the cutoff 2026-05-15 12:00 (keep 1 month), but is held: audit
-         keep events: 1 partition more before the cutoff, and at most 1 go in one run (max_partitions): the next begins with m04, which ends 2026-05-01, and the last of them ends 2026-05-01
+         warn events: 1 partition more before the cutoff, and at most 1 go in one run (max_partitions): the next begins with m04, which ends 2026-05-01, and the last of them ends 2026-05-01
          keep m06: the first after the cutoff: ends 2026-07-01, and goes on 2026-08-01",
     );
 }
@@ -217,8 +241,13 @@ fn what_stands_in_the_way_is_refused_with_what_to_do() {
 
 #[test]
 fn a_view_keeps_a_partition_from_being_dropped_and_from_nothing_else() {
-    check_old("! view m01", ", action = 'detach'", "detach m01: RULE; detached concurrently\nNEXT");
-    check_old("! view m01", ", action = 'archive', to = 'old'", "archive m01: RULE; detached concurrently\nNEXT");
+    let said = "warn m01: view v is made on it, and goes on reading it alone when it is a table of its own";
+    check_old("! view m01", ", action = 'detach'", &format!("detach m01: RULE; detached concurrently\n{said}\nNEXT"));
+    check_old(
+        "! view m01",
+        ", action = 'archive', to = 'old'",
+        &format!("archive m01: RULE; detached concurrently\n{said}\nNEXT"),
+    );
     check_old(
         "! taken m01",
         ", action = 'archive', to = 'old'",

@@ -156,7 +156,7 @@ impl One<'_> {
         let facts = self.facts;
         let most = usize::try_from(facts.policy.max_partitions).unwrap_or(usize::MAX);
         // What was begun by an earlier run goes in this one too.
-        let mut went = self.wanted.iter().filter(|wanted| matches!(wanted.what, What::Go(_))).count();
+        let mut went = self.going_so_far();
         let mut left: Vec<&Age<'_>> = Vec::new();
         for age in &old.going {
             let (partition, name) = (age.partition, age.partition.name.clone());
@@ -201,12 +201,18 @@ impl One<'_> {
                 self.want(ages, age.from, age.to, What::Refuse(name, refusal));
                 continue;
             }
+            if *fate != Fate::Drop && !leaf.dependents.is_empty() {
+                let readers = leaf.dependents.join(", ");
+                let still = "is made on it, and goes on reading it alone when it is a table of its own";
+                self.notes.push(Step::warn(name.plain(), format!("{readers} {still}")));
+            }
             went += 1;
             let going = self.going(ages, (age.from, age.to), partition.oid, &name, leaf, fate, rule);
             self.want(ages, age.from, age.to, What::Go(Box::new(going)));
         }
         if let (Some(first), Some(last)) = (left.first(), left.last()) {
-            self.notes.push(Step::keep(
+            // A backlog that never shrinks is to be seen.
+            self.notes.push(Step::warn(
                 facts.table().plain(),
                 format!(
                     "{} more before the cutoff, and at most {most} go in one run (max_partitions): the next begins with {}, \
@@ -289,6 +295,7 @@ impl One<'_> {
             way: way(facts, leaf),
             reason,
             references: leaf.references.clone(),
+            referenced: !facts.references.is_empty() || !leaf.references.is_empty(),
             after: Vec::new(),
             newest: policy.newest.clone().map(|column| (column, ages.cutoff_at)),
             zone: ages.zone,
