@@ -98,8 +98,14 @@ mod tests {
             let mut manifest = manifest(id, 10);
             manifest.started_at = start + TimeDelta::days(day);
             let bad = damaged.contains(id);
-            let verified =
-                bad.then(|| Verified { id: (*id).into(), at: start, good: false, how: String::new(), error: None });
+            let verified = bad.then(|| Verified {
+                id: (*id).into(),
+                at: start,
+                good: false,
+                how: String::new(),
+                error: None,
+                intact: false,
+            });
             Kept { manifest, verified, restored: None }
         });
         Shelf { kept: kept.collect(), taken: ids.iter().map(|id| (*id).into()).collect(), ..Shelf::default() }

@@ -86,6 +86,30 @@ async fn a_bucket_that_fails_anywhere_leaves_nothing_and_the_directory_has_its_b
 }
 
 #[tokio::test]
+async fn a_store_that_lets_nothing_go_keeps_no_other_from_it() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let server = S3Server::start();
+    let setting = both(&db, &server, BOTH, "attempts = 2");
+    for _ in 0..4 {
+        setting.run(0).await;
+    }
+    let config = fs::read_to_string(setting.program.config()).unwrap();
+    let keep = "[{ store = \"offsite\", keep = { last = 1 } }, { store = \"local\", keep = { last = 1 } }]";
+    setting.program.configure(&config.replace(BOTH, keep));
+    server.fail(Fault::new(Op::Delete, Harm::Refuse(503, "SlowDown")).always());
+    let run = setting.run(1).await;
+    assert_eq!(run["outcome"], "partial", "{run}");
+    let manifests = || server.objects().keys().filter(|key| key.ends_with("manifest.json")).count();
+    assert_eq!((manifests(), setting.backups().len()), (5, 2), "{run}");
+    assert_eq!(run["details"]["backups_deleted"], 3, "{run}");
+    // It is asked for the first of them, and not for each as often as it is patient.
+    assert_eq!((server.asked(Op::Delete), run["details"]["failures"].as_array().unwrap().len()), (2, 1), "{run}");
+    server.heal();
+    setting.run(0).await;
+    assert_eq!(manifests(), 2);
+}
+
+#[tokio::test]
 async fn a_dump_that_outgrows_the_parts_says_which_setting_to_change() {
     let db = Cluster::shared(newest_major()).database().await;
     let server = S3Server::start();

@@ -79,7 +79,7 @@ async fn on_its_own_server_owners_are_restored_too() {
 }
 
 #[tokio::test]
-async fn the_proof_goes_with_its_backup() {
+async fn a_backup_that_was_restored_stays_until_a_newer_one_was_and_then_goes_with_its_proof() {
     on_each_major(async |db| {
         let setting = setting(&db, &db, "", "");
         let config = std::fs::read_to_string(setting.program.config()).unwrap();
@@ -89,8 +89,16 @@ async fn the_proof_goes_with_its_backup() {
         let first = back_up(&setting).await;
         prove(&setting, &db, 0).await;
         assert!(setting.folder(&first).join("restored.json").exists());
-        // The newest that was verified before stays for one run more.
-        back_up(&setting).await;
+        // However many are newer: none of them has been had again.
+        for _ in 0..3 {
+            back_up(&setting).await;
+        }
+        assert!(setting.folder(&first).join("manifest.json").exists(), "{:?}", setting.files());
+        let plan = setting.program.run(["plan", "nightly", "--json"]).await.exits(0).json();
+        let why = |step: &&serde_json::Value| step["target"] == format!("local: {first}");
+        let kept = plan.iter().find(why).expect("a step about it");
+        assert!(kept["reason"].to_string().contains("the newest that was restored"), "{plan:?}");
+        prove(&setting, &db, 0).await;
         back_up(&setting).await;
         let left = setting.files();
         // Those of the same second are called after it: FIRST-2.
