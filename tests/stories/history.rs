@@ -160,7 +160,8 @@ async fn a_host_whose_clock_runs_ahead_forgets_nothing() {
     .await;
     let now: chrono::DateTime<chrono::Utc> = db.scalar("select now()").await;
     let ahead = crate::support::Clock::at(&(now + chrono::TimeDelta::days(60)).to_rfc3339());
-    let daemon = program.by(&ahead).daemon();
+    let program = program.by(&ahead);
+    let daemon = program.daemon();
     daemon.wait_for_log("old history pruned").await;
     let left: i64 = db.scalar("select count(*) from pgtend.run where started_at > now() - interval '11 days'").await;
     assert_eq!((left, db.count("pgtend.run").await), (2, 2));

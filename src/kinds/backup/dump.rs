@@ -83,8 +83,8 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
         return Ok(Applied::Stopped(reason));
     }
     let name = application_name(cx);
-    let for_libpq = name.clone();
-    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq));
+    let (for_libpq, major) = (name.clone(), dump.tools.major);
+    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq, Some(major)));
     let env = env.await.context("look up how to connect")??;
     let dumped = tokio::select! {
         dumped = begin_and_pour(backup, cx, dump, &mut live, &env) => dumped,

@@ -166,6 +166,9 @@ pub fn plan(facts: Facts) -> Plan<Action> {
         for (id, why) in &shelf.unreadable {
             plan.notes.push(Step::warn(format!("{}: {id}", seen.store), format!("is left alone: {why}")));
         }
+        if let Some(others) = others(shelf, &identity) {
+            plan.notes.push(Step::keep(&seen.place, others));
+        }
         let fates = fates(seen, shelf, &identity, &id, &facts);
         for (kept, fate) in shelf.of(&identity).zip(fates) {
             let manifest = &kept.manifest;
@@ -203,6 +206,19 @@ pub fn plan(facts: Facts) -> Plan<Action> {
     })));
     plan.actions.extend(deletions);
     plan
+}
+
+/// What is told of the backups in the job's place that are of another database, which no run of this job deletes.
+pub fn others(shelf: &Shelf, identity: &Identity) -> Option<String> {
+    let others: Vec<&Kept> = shelf.kept.iter().filter(|kept| kept.manifest.identity() != *identity).collect();
+    let newest = &others.last()?.manifest;
+    let (many, are) =
+        if others.len() == 1 { ("1 backup".to_owned(), "is") } else { (format!("{} backups", others.len()), "are") };
+    Some(format!(
+        "{many} in the place of this job {are} of another database, as there are after pg_upgrade, or when one is made anew; no \
+         `keep` deletes what is not of this one; the newest is {} of {:?} of system {}",
+        newest.id, newest.database, newest.system_identifier
+    ))
 }
 
 /// What becomes of each backup of this database, once the one that is about to be made is there.

@@ -170,7 +170,7 @@ impl Bench<'_> {
             self.mark.comment(&format!("made from backup {} of {}, and dropped by pgtend", manifest.id, one.place));
         scratch::open(target.client(), &Ident::new(one.scratch.as_str())?, &comment).await?;
         testpoint::reach_in("restore_test.marked", self.cx.job.as_str()).await;
-        let env = target.for_libpq().await?;
+        let env = target.for_libpq(&tools).await?;
         self.cx.report.lock().progress = Some(format!("restoring {}", manifest.id));
         let poured = restore::pour(load, manifest.format, &tools, &env, target.version, &options).await;
         poured.map_err(|error| explained(error, manifest, &missing))?;

@@ -193,3 +193,44 @@ async fn the_memory_it_takes_is_what_the_plan_says() {
     // Parts are really on their way at once, or this would be a test of nothing.
     assert!(after - before > 2 * (8 << 20), "{before} before the dump, {after} after it");
 }
+
+/// Many stores refuse what the AWS SDK sends by default.
+#[tokio::test]
+async fn a_bucket_that_takes_no_checksums_gets_its_backups_all_the_same() {
+    let db = Cluster::shared(newest_major()).database().await;
+    bulk(&db, 20).await;
+    let server = S3Server::start();
+    server.refuse_checksums();
+    let setting = both(&db, &server, "[{ store = \"offsite\", keep = { last = 1 } }]", "");
+    for _ in 0..3 {
+        setting.run(0).await;
+    }
+    assert!(server.asked(Op::Part) >= 6 && server.asked(Op::Delete) >= 3);
+    assert_eq!(setting.program.run(["backup", "list", "--json"]).await.exits(0).json().len(), 2);
+    setting.program.run(["backup", "verify"]).await.exits(0);
+    setting.program.run(["check"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn keys_that_are_exchanged_while_a_daemon_runs_are_read_again() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let server = S3Server::start();
+    let setting = both(&db, &server, OFFSITE, "credentials_file = \"keys\"");
+    let keys = |access: &str, secret: &str| {
+        let text = format!("[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n");
+        setting.program.file("keys", &text);
+    };
+    let [(_, access), (_, secret)] = server.env();
+    keys(access, secret);
+    let daemon = setting.program.daemon().ready().await;
+    daemon.signal(libc::SIGUSR1);
+    assert_eq!(db.wait_for_ended("nightly", 1).await[0].outcome, "succeeded");
+    server.change_keys("AKIAOTHER", "another/secret");
+    daemon.signal(libc::SIGUSR1);
+    let runs = db.wait_for_ended("nightly", 2).await;
+    assert!(runs[1].error.contains("InvalidAccessKeyId"), "the old ones are good no more: {}", runs[1].error);
+    keys("AKIAOTHER", "another/secret");
+    daemon.signal(libc::SIGUSR1);
+    let runs = db.wait_for_ended("nightly", 3).await;
+    assert_eq!(runs[2].outcome, "succeeded", "{}", runs[2].error);
+}

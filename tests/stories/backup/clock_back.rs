@@ -76,10 +76,10 @@ async fn a_server_whose_clock_runs_ahead_costs_no_backup() {
     assert!(warnings.contains("the clocks of this host") && warnings.contains("no backup is deleted"), "{run}");
     assert_eq!(setting.backups().len(), 4);
     // Set right again, it goes on: the one of the future counts for nothing.
-    server.set("2026-06-05T02:00:00Z");
-    host.set("2026-06-05T02:00:00Z");
+    server.set("2026-06-05T14:00:00Z");
+    host.set("2026-06-05T14:00:00Z");
     let run = setting.run(0).await;
     assert_eq!(run["details"]["warnings"], serde_json::Value::Null, "{run}");
     let days: Vec<String> = setting.backups().iter().map(|id| id[..10].to_owned()).collect();
-    assert_eq!(days, ["2026-06-02", "2026-06-03", "2026-06-05", "2026-08-03"]);
+    assert_eq!(days, ["2026-06-03", "2026-06-05", "2026-08-03"]);
 }

@@ -12,6 +12,7 @@ mod killed;
 mod looking;
 pub mod restored;
 pub mod secrets;
+mod standby;
 mod stores;
 
 use std::fs;
