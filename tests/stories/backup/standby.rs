@@ -12,7 +12,7 @@ async fn runs_on_a_primary_and_its_standby_spoil_nothing_of_each_other() {
     for major in majors() {
         let primary = Cluster::own(major);
         let db = primary.database().await;
-        bulk(&db, 6).await;
+        bulk(&db, 20).await;
         let copy = Database::named(primary.standby(), db.name());
         let server = S3Server::start();
         let on_primary = both(&db, &server, OFFSITE, "");
@@ -43,9 +43,10 @@ async fn runs_on_a_primary_and_its_standby_spoil_nothing_of_each_other() {
         hold.reached().await;
         process.signal(libc::SIGKILL);
         drop(process);
-        server.age_uploads(std::time::Duration::from_secs(2));
-        on_primary.run(0).await;
         assert_eq!(server.uploads().len(), 1);
+        server.age_uploads(std::time::Duration::from_secs(2));
+        let run = on_primary.run(0).await;
+        assert_eq!(server.uploads().len(), 1, "{run}");
         both(&copy, &server, OFFSITE, "").run(0).await;
         assert!(server.uploads().is_empty(), "{:?}", server.uploads());
     }
