@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Follows README's way to production word by word, in a container with a real systemd, and sees that it ends in a running unit,
-# a page with nothing wrong on it, and rules that Prometheus has loaded.
+# a page with nothing wrong on it, and rules that Prometheus has loaded; then the first hour of docs/operating.md.
 #
 #   scripts/test_readme.sh PROGRAM
 #
-# What README says is extracted from it and done as it stands. Only this is not: the build, which is given; the password, which
+# What they say is extracted from them and done as it stands. Only this is not: the build, which is given; the password, which
 # README leaves out; and the database, its host and its tables, which are the reader's own. Ends with status 77 where no
 # container can be booted.
 set -euo pipefail
@@ -17,20 +17,26 @@ me=readme
 
 password='a password of the reader'
 
-# The blocks of that language under "Five minutes to production", from the first on, each into a file of its own.
-python3 - "$root/README.md" "$work" <<'PY'
+# The blocks of each language under a title, from the first on, each into a file of its own.
+python3 - "$root" "$work" <<'PY'
 import re, sys
-readme, folder = open(sys.argv[1], encoding="utf-8").read(), sys.argv[2]
-section = re.search(r"^## Five minutes to production\n(.*?)^## ", readme, re.S | re.M).group(1)
-count = {}
-for language, text in re.findall(r"^```(\w+)\n(.*?)^```", section, re.S | re.M):
-    n = count[language] = count.get(language, 0) + 1
-    open(f"{folder}/{language}.{n}", "w", encoding="utf-8").write(text)
+root, folder = sys.argv[1:]
+for page, title, before in [("README.md", "Five minutes to production", ""), ("docs/operating.md", "The first hour", "hour.")]:
+    text = open(f"{root}/{page}", encoding="utf-8").read()
+    section = re.search(rf"^## {title}\n(.*?)^## ", text, re.S | re.M).group(1)
+    count = {}
+    for language, block in re.findall(r"^```(\w+)\n(.*?)^```", section, re.S | re.M):
+        n = count[language] = count.get(language, 0) + 1
+        open(f"{folder}/{before}{language}.{n}", "w", encoding="utf-8").write(block)
 PY
 for block in sh.1 sql.1 sh.2 toml.1 sh.3 sh.4 yaml.1; do
     [ -s "$work/$block" ] || die "README has no longer the block $block; this script goes by their order"
 done
 [ ! -e "$work/sh.5" ] || die "README has a command that this script does not know of"
+for block in hour.sql.1 hour.sh.1 hour.sh.2; do
+    [ -s "$work/$block" ] || die "docs/operating.md has no longer the block $block under The first hour"
+done
+[ ! -e "$work/hour.sh.3" ] || die "docs/operating.md has a command that this script does not know of"
 
 # --- what the reader has: a database with TLS, by its name -----------------------------------------------------------------
 
@@ -52,7 +58,7 @@ inside systemd-run --quiet --unit=test-server --uid=postgres --property=KillSign
 wait_for "the server" inside "$bin/pg_isready" -q -h /run/postgresql
 sql() { as_postgres psql -XAtq -v ON_ERROR_STOP=1 -d app "$@"; }
 as_postgres psql -XAtq -d postgres -c 'CREATE DATABASE app'
-sql -c 'CREATE TABLE sessions (id bigserial PRIMARY KEY, expires_at timestamptz NOT NULL); CREATE INDEX ON sessions (expires_at)' \
+sql -c 'CREATE TABLE sessions (id bigserial PRIMARY KEY, token uuid NOT NULL DEFAULT gen_random_uuid(), expires_at timestamptz NOT NULL); CREATE INDEX ON sessions (expires_at)' \
     -c 'CREATE TABLE users (id bigserial PRIMARY KEY, is_active boolean NOT NULL DEFAULT true, last_login timestamptz)' \
     -c "INSERT INTO sessions (expires_at) SELECT now() + n * interval '1 hour' FROM generate_series(-50, 49) n" \
     -c "INSERT INTO users (last_login) VALUES (now()), (now() - interval '3 years')"
@@ -111,6 +117,17 @@ wait_for "the rules in Prometheus" loaded
 scraped() { fetch 'http://127.0.0.1:9090/api/v1/query?query=pgtend_job_last_success_timestamp_seconds' | grep -q '"job":"sessions"'; }
 wait_for "the first scrape, with the job's own label" scraped
 say "step 6: Prometheus has loaded the rules, and scrapes"
+
+# --- the first hour --------------------------------------------------------------------------------------------------------
+
+sql -f - <"$work/hour.sql.1" || die "the first hour, the role"
+sql -c "INSERT INTO sessions (expires_at) VALUES (now() - interval '3 days')"
+typed hour.sh.1 >"$work/hour" 2>&1 || { cat "$work/hour" >&2; die "the first hour, by hand"; }
+grep -q '^sessions .*succeeded.*rows_deleted 1$' "$work/hour" || { cat "$work/hour" >&2; die "its run has not deleted what had ended"; }
+typed hour.sh.2 >"$work/hour" 2>&1 || { cat "$work/hour" >&2; die "the first hour, the daemon"; }
+taken_over() { fetch http://127.0.0.1:9934/metrics | grep -q '^pgtend_job_last_success_timestamp_seconds{[^}]*kind="health"'; }
+wait_for "the daemon to have taken the proposed config" taken_over
+say "the first hour: from nothing to a config that init has proposed, and the daemon has it"
 
 power_off
 say "all is well"

@@ -52,6 +52,7 @@ else
 fi
 [ "$(inside stat -c '%U:%G %a' /etc/pgtend)" = "root:pgtend 750" ] || die "/etc/pgtend is not its folder"
 [ "$(inside stat -c '%U:%G %a' /etc/pgtend/credentials)" = "root:root 700" ] || die "/etc/pgtend/credentials is not root's"
+[ "$(inside stat -c '%U:%G %a' /var/lib/pgtend)" = "pgtend:pgtend 700" ] || die "/var/lib/pgtend is not its home"
 
 config() {
     cat >"$tree/etc/pgtend/pgtend.toml" <<TOML
@@ -131,9 +132,9 @@ statements = ["select 1"]'
 inside systemctl reload pgtend || die "it was not reloaded"
 wait_for "the job of the new config" status_is "4 jobs"
 config 'nonsense = true'
-if inside systemctl reload pgtend 2>/dev/null; then
-    die "a config that is not valid was reloaded"
-fi
+inside systemctl reload pgtend || die "it was not told of the config that is not valid"
+refused() { metrics | grep -x 'pgtend_config_last_reload_success 0' >/dev/null; }
+wait_for "the refusal of a config that is not valid" refused
 is ActiveState active || die "a config that is not valid has ended it"
 is MainPID "$main" || die "a reload has started it anew"
 status_is "4 jobs" || die "it does not go on by the old config"

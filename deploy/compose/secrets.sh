@@ -9,7 +9,7 @@ install -d -m 700 "$place"
 random() { od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'; }
 
 # From stdin. Compose mounts the file as it is, and each container's user is another one: so all may read it, and the folder
-# is yours alone.
+# is yours alone. pgtend warns of such a password file when it starts; in its container there is nobody else to read it.
 write() { install -m 444 /dev/stdin "$place/$1"; }
 
 for name in postgres_password pgtend_db_password grafana_password; do

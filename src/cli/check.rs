@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::{DONE, FAILED, output};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
+use crate::engine::schedule::delay;
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse};
 use crate::pg::explain;
@@ -48,7 +49,9 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
     }
     for job in &config.jobs {
         let about = |finding| Found { finding, origin: &job.origin, database: Some(&job.database), job: Some(job) };
-        found.extend(runs_too_rarely(job, Clock::default().host()).into_iter().map(about));
+        let now = Clock::default().host();
+        let found_of = never_in_its_window(job, now).into_iter().chain(runs_too_rarely(job, now));
+        found.extend(found_of.map(|finding| about(as_it_matters(finding, job.enabled))));
     }
     for (name, store) in &config.stores {
         let uses = || config.jobs.iter().flat_map(|job| job.spec.stores()).filter(|one| one.store == *name);
@@ -139,6 +142,25 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
 
 fn count(found: &[Found<'_>], severity: Severity) -> usize {
     found.iter().filter(|one| one.finding.severity == severity).count()
+}
+
+/// A schedule none of whose times lies in the job's window: it would be skipped for ever.
+fn never_in_its_window(job: &Definition, now: DateTime<Utc>) -> Option<Finding> {
+    let (schedule, window) = (job.schedule.as_ref()?, job.window?);
+    let (late, zone) = (delay(job), job.timezone);
+    let mut after = now;
+    for _ in 0..TIMES_LOOKED_AT {
+        let at = schedule.next_after(after, zone)?;
+        if window.is_open(at + late, zone) {
+            return None;
+        }
+        // A schedule of each second has its next thousands of times before the window opens.
+        after = at.max(window.opens_after(at + late, zone)? - late - TimeDelta::seconds(1));
+    }
+    let jitter = if late.is_zero() { "" } else { ", with its jitter," };
+    let message =
+        format!("it would never run: no time of its schedule ({schedule}){jitter} lies in its window, {window}");
+    Some(Finding::error(message, "schedule it for a time within the window, or widen that"))
 }
 
 /// What comes to its end between two runs of the schedule.

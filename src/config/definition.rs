@@ -233,6 +233,14 @@ pub struct Retry {
     pub max_wait: Duration,
 }
 
+impl Retry {
+    /// The rest after that try, counted from 1, before the next.
+    pub fn wait_after(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(20);
+        self.wait.saturating_mul(2u32.saturating_pow(doublings)).min(self.max_wait)
+    }
+}
+
 impl Default for Retry {
     fn default() -> Self {
         Self { attempts: 1, wait: Duration::from_secs(30), max_wait: Duration::from_secs(600) }

@@ -69,6 +69,17 @@ impl Window {
         windows.filter(|(opens, closes)| *opens <= at && at < *closes).map(|(_, closes)| closes).max()
     }
 
+    /// The instant at which it opens next after `at`.
+    pub fn opens_after(&self, at: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+        let today = at.with_timezone(&zone).date_naive();
+        let days = [Some(today), today.checked_add_days(Days::new(1)), today.checked_add_days(Days::new(2))];
+        days.into_iter()
+            .flatten()
+            .filter_map(|day| self.on(day, zone))
+            .map(|(opens, _)| opens)
+            .find(|opens| *opens > at)
+    }
+
     /// The window that opens on a day.
     fn on(&self, day: NaiveDate, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         let last = if self.to > self.from { day } else { day.checked_add_days(Days::new(1))? };

@@ -1,6 +1,7 @@
 //! The long-running process: signals, beats, requests and finished runs come in; runs go out. All decisions are made in
 //! one loop, so that there is no moment at which two of them disagree.
 
+mod again;
 mod board;
 mod http;
 mod notices;
@@ -233,49 +234,18 @@ impl Daemon {
         }
     }
 
-    /// A scheduled run that went badly is tried again, after a rest that grows.
-    fn retry(&self, ring: &Ring, record: &RunRecord) {
-        let retry = ring.job.retry;
-        if !record.outcome.is_some_and(|outcome| ring.job.tries_again(outcome, ring.trigger, ring.attempt)) {
-            return;
-        }
-        let doublings = 2u32.saturating_pow((ring.attempt - 1).min(20));
-        let wait = retry.wait.saturating_mul(doublings).min(retry.max_wait);
-        let again = Ring { attempt: ring.attempt + 1, ..ring.clone() };
-        tracing::info!(job = %ring.job.name, attempt = again.attempt, of = retry.attempts, "tried again in {}", crate::period::human(wait));
-        let (events, soft) = (self.events.clone(), self.ending.soft.clone());
-        self.runs.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(wait) => { let _ = events.send(Event::Again(again)); }
-                () = soft.cancelled() => {}
-            }
-        });
-    }
-
-    /// Starts the jobs that come after `done`, once all that they come after have succeeded.
-    fn follow(&mut self, done: &JobName) {
-        let followers: Vec<_> =
-            self.config().jobs.iter().filter(|job| job.enabled && job.after.contains(done)).cloned().collect();
-        for job in followers {
-            self.succeeded.insert((job.name.clone(), done.clone()));
-            let complete = job.after.iter().all(|before| self.succeeded.contains(&(job.name.clone(), before.clone())));
-            if complete {
-                self.succeeded.retain(|(follower, _)| *follower != job.name);
-                self.start(Ring::by_hand(&job, Trigger::After));
-            }
-        }
-    }
-
     fn see(&mut self, sight: Sight) {
         match sight {
             Sight::Came { standings } => {
                 // Whatever ran a job last, it saw all that was there to do until then.
-                let last = standings
-                    .into_iter()
-                    .filter_map(|(job, standing)| Some((job, standing.last_due_at.max(standing.last_started_at)?)));
+                let last = standings.iter().filter_map(|(job, standing)| {
+                    Some((job.clone(), standing.last_due_at.max(standing.last_started_at)?))
+                });
                 self.rota.recall(&last.collect(), self.shared.clock.host());
                 self.beat();
+                self.take_up(&standings);
             }
+            Sight::Stand { standings } => self.take_up(&standings),
             Sight::Asked(requests) => {
                 for request in requests {
                     if let Some(job) = self.job(&request.job) {
@@ -395,7 +365,14 @@ impl Daemon {
             }
         };
         end.await;
-        while heard.try_recv().is_ok() {}
+        while let Ok(event) = heard.try_recv() {
+            // Whoever waits for the ping of a run that came to a good end in time must not be alarmed by our going.
+            if let Event::Over(over) = event
+                && over.1.outcome == Some(Outcome::Succeeded)
+            {
+                self.tending.ping(&over.0.job);
+            }
+        }
         self.tending.end().await;
         tracing::info!("stopped");
     }

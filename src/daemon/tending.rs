@@ -132,6 +132,9 @@ impl Tending {
         self.server.close();
         // A client that keeps its connection open must not keep the daemon.
         let all = async { tokio::join!(self.watchers.wait(), self.server.wait()) };
-        let _ = tokio::time::timeout(Duration::from_secs(1), all).await;
+        let all = tokio::time::timeout(Duration::from_secs(1), all);
+        // Nor must somebody who does not answer; but who does, hears.
+        let told = tokio::time::timeout(Duration::from_secs(3), self.notices.end());
+        let _ = tokio::join!(all, told);
     }
 }

@@ -41,6 +41,10 @@ pub enum Sight {
     Came {
         standings: HashMap<JobName, Standing>,
     },
+    /// How jobs stand, now and then: what another daemon has begun and not ended may be taken up.
+    Stand {
+        standings: HashMap<JobName, Standing>,
+    },
     Asked(Vec<Request>),
 }
 
@@ -133,7 +137,7 @@ impl Watcher {
         if !standby {
             self.close_dead(&link).await?;
         }
-        let standings = self.standings(&link).await?;
+        let standings = self.standings(&link, standby).await?;
         self.observe().await;
         self.tell(Sight::Came { standings }).await?;
         if !standby {
@@ -305,17 +309,18 @@ impl Watcher {
 
     /// How the jobs stand now, for the gauges and for whoever is to be told. On a standby nobody is: its primary's daemons do.
     async fn news(&self, link: &Link, standby: bool) -> Result<()> {
-        let standings = self.standings(link).await?;
+        let standings = self.standings(link, standby).await?;
         if !standby {
             let now = self.engine.shared.clock.host();
             let jobs = JobStatus::all(self.jobs.iter().map(AsRef::as_ref), &standings, now);
             self.notices.consider(&self.engine, &self.database, link, jobs).await;
+            self.tell(Sight::Stand { standings }).await?;
         }
         Ok(())
     }
 
     /// Reads the gauges of all the database's jobs, whoever ran them.
-    async fn standings(&self, link: &Link) -> Result<HashMap<JobName, Standing>> {
+    async fn standings(&self, link: &Link, standby: bool) -> Result<HashMap<JobName, Standing>> {
         let asked = async {
             if !history::exists(&link.client).await? {
                 return Ok((HashMap::new(), HashMap::new()));
@@ -323,14 +328,16 @@ impl Watcher {
             let names = self.names();
             Ok((history::standings(&link.client, &names).await?, history::pasts(&link.client, &names).await?))
         };
-        let (standings, pasts) = self.unless_refused(asked.await)?;
+        let (mut standings, pasts) = self.unless_refused(asked.await)?;
         let (metrics, now) = (&self.engine.shared.metrics, self.engine.shared.clock.host());
-        let none = Standing::default();
         for job in &self.jobs {
             if let Some(standing) = standings.get(&job.name) {
                 metrics.standing(labels(job), standing);
             }
-            metrics.success_due(labels(job), success_due(job, standings.get(&job.name).unwrap_or(&none), now));
+            let standing = standings.entry(job.name.clone()).or_default();
+            // What runs on a standby leaves no history there.
+            standing.known_since = self.engine.shared.known_since(job, now).filter(|_| !standby);
+            metrics.success_due(labels(job), success_due(job, standing, now));
         }
         let mut board = self.board.write();
         board.standings.extend(standings.clone());

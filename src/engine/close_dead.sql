@@ -4,6 +4,7 @@
 UPDATE pgtend.run r
 SET finished_at = $3,
     outcome = 'failed',
+    details = r.details || pg_catalog.jsonb_build_object('daemon_died', true),
     error = format('the daemon that ran this (pid %s on %s) died or lost its connection before the end', r.pid, r.host)
 FROM unnest($1::text[], $2::bigint[]) AS j(job, key)
 WHERE r.job = j.job

@@ -35,6 +35,10 @@ pub struct Standing {
     pub last_error: Option<String>,
     pub last_trigger: Option<Trigger>,
     pub last_attempt: i32,
+    /// The due time of the newest run, where it had one.
+    pub last_run_due_at: Option<DateTime<Utc>>,
+    /// The newest run did not end, its daemon did.
+    pub last_died: bool,
     pub last_success_at: Option<DateTime<Utc>>,
     /// Up to when the last success has done what was due.
     pub succeeded_until: Option<DateTime<Utc>>,
@@ -45,6 +49,8 @@ pub struct Standing {
     pub running_since: Option<DateTime<Utc>>,
     pub running_on: Option<String>,
     pub consecutive_failures: i64,
+    /// When the daemon that asks came to know the job; nothing where it is no daemon that asks.
+    pub known_since: Option<DateTime<Utc>>,
 }
 
 /// Makes what is missing of schema `pgtend`.
@@ -161,7 +167,7 @@ pub async fn begin(client: &Client, run: &Beginning<'_>) -> Result<Option<RunId>
     client
         .execute(
             "UPDATE pgtend.run
-             SET finished_at = $2, outcome = 'failed',
+             SET finished_at = $2, outcome = 'failed', details = details || pg_catalog.jsonb_build_object('daemon_died', true),
                  error = format('the daemon that ran this (pid %s on %s) died or lost its connection before the end', pid, host)
              WHERE job = $1 AND finished_at IS NULL",
             &[&run.job.as_str(), &run.started_at],
@@ -291,6 +297,8 @@ fn standing(row: &Row) -> Standing {
         last_error: row.get("last_error"),
         last_trigger: word("last_trigger").and_then(|word| Trigger::parse(&word)),
         last_attempt: row.get::<_, Option<i32>>("last_attempt").unwrap_or_default(),
+        last_run_due_at: row.get("last_run_due_at"),
+        last_died: row.get::<_, Option<bool>>("last_died").unwrap_or_default(),
         last_success_at: row.get("last_success_at"),
         succeeded_until: row.get("succeeded_until"),
         first_started_at: row.get("first_started_at"),
@@ -298,6 +306,7 @@ fn standing(row: &Row) -> Standing {
         running_since: row.get("running_since"),
         running_on: row.get("running_on"),
         consecutive_failures: row.get("consecutive_failures"),
+        known_since: None,
     }
 }
 

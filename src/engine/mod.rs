@@ -10,6 +10,7 @@ pub mod runner;
 pub mod schedule;
 mod shared;
 pub mod status;
+pub mod take_up;
 mod verdict;
 
 pub use runner::{Ending, Engine, Ring, labels};

@@ -32,6 +32,8 @@ use crate::testpoint;
 /// last statement of a lost run.
 const SILENCE: Duration = Duration::from_secs(60);
 const SILENT: &str = "the server took the connection and then gave no answer in 60 s";
+/// Who waits for a place for so long is told of in the log.
+const WORTH_TELLING: Duration = Duration::from_secs(5);
 /// How long a run that was stopped by force may take to come to its end by itself.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 /// How often meanwhile the server is told to cancel.
@@ -127,7 +129,12 @@ impl Engine {
     /// Runs what the ring asks for, to its end. Never fails: what goes wrong is in the record.
     pub async fn run(&self, ring: &Ring, ending: &Ending) -> RunRecord {
         let started_at = self.shared.clock.host();
-        let record = self.run_here(ring, ending, started_at).await;
+        // What a kind does is caught nearer to it; this is so that no panic is the silent end of a job.
+        let record = AssertUnwindSafe(self.run_here(ring, ending, started_at)).catch_unwind().await;
+        let record = record.unwrap_or_else(|panic| {
+            self.shared.metrics.ended(labels(&ring.job), Outcome::Failed);
+            self.record(ring, started_at, None, &judge(Some(Err(panic)), None, Report::default()))
+        });
         if record.skip() == Some(Skip::Reload) {
             // Not its end: it is rung anew.
             return record;
@@ -148,13 +155,12 @@ impl Engine {
                 return self.skipped(ring, started_at, Skip::Overlap, why);
             }
         };
-        if let (Trigger::Schedule | Trigger::CatchUp | Trigger::After, Some(window)) = (ring.trigger, &job.window)
-            && !window.is_open(started_at, job.timezone)
-        {
-            return self.skipped(ring, started_at, Skip::Window, format!("its window {window} is closed"));
+        // Before the wait for a place, so as not to wait in vain; and again after it.
+        if let Hours::Closed(why) = hours(ring, started_at) {
+            return self.skipped(ring, started_at, Skip::Window, why);
         }
         let _slots = tokio::select! {
-            slots = self.slots(&job.database) => slots,
+            slots = self.slots(job) => slots,
             () = ending.soft.cancelled() => {
                 return self.stopped_before(ring, started_at);
             }
@@ -179,13 +185,25 @@ impl Engine {
     }
 
     /// A place among the runs of the database, and among all.
-    async fn slots(&self, database: &str) -> (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>) {
-        // The database's first: whoever waits for a busy database must not keep a place from the others.
-        let place = match self.places.get(database) {
-            Some(place) => Arc::clone(&place.runs).acquire_owned().await.ok(),
-            None => None,
+    async fn slots(&self, job: &Definition) -> (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>) {
+        let slots = async {
+            // The database's first: whoever waits for a busy database must not keep a place from the others.
+            let place = match self.places.get(&job.database) {
+                Some(place) => Arc::clone(&place.runs).acquire_owned().await.ok(),
+                None => None,
+            };
+            (place, Arc::clone(&self.runs).acquire_owned().await.ok())
         };
-        (place, Arc::clone(&self.runs).acquire_owned().await.ok())
+        tokio::pin!(slots);
+        tokio::select! {
+            slots = &mut slots => return slots,
+            () = tokio::time::sleep(testpoint::patience(WORTH_TELLING)) => {}
+        }
+        tracing::info!(
+            job = %job.name, database = %job.database,
+            "waits for a place: as many runs are at work as max_runs, or half of the database's max_connections, allow"
+        );
+        slots.await
     }
 
     /// # Errors
@@ -210,6 +228,16 @@ impl Engine {
             lock.release().await;
             return Ok(self.skipped(ring, started_at, Skip::Standby, why));
         }
+        let closes_in = match hours(ring, started_at) {
+            Hours::Closed(why) => {
+                lock.release().await;
+                return Ok(self.skipped(ring, started_at, Skip::Window, why));
+            }
+            Hours::Until(end) if job.spec.stop_style() == StopStyle::AtSafePoint => {
+                (end - started_at).to_std().unwrap_or_default()
+            }
+            Hours::Until(_) | Hours::Any => Duration::MAX,
+        };
         let begun = tokio::time::timeout(testpoint::patience(SILENCE), self.begin(ring, &lock, started_at));
         let id = match begun.await.context(SILENT)? {
             // What only reads runs on a standby too, which takes no history: nothing is wrong with that.
@@ -228,7 +256,7 @@ impl Engine {
         testpoint::reach_in("runner.begun", job.name.as_str()).await;
         self.shared.metrics.started(labels(job));
         let clock = Instant::now();
-        let result = self.drive(ring, id, ending, &mut lock, database).await;
+        let result = self.drive(ring, id, ending, &mut lock, database, closes_in).await;
         let record = self.record(ring, started_at, id, &result);
         let seconds = clock.elapsed().as_secs_f64();
         // The record first: whoever sees the metric move may look for it.
@@ -264,6 +292,7 @@ impl Engine {
         ending: &Ending,
         lock: &mut JobLock,
         database: &Arc<Database>,
+        closes_in: Duration,
     ) -> Verdict {
         let job = &ring.job;
         let deadline = Instant::now() + job.timeout;
@@ -297,13 +326,6 @@ impl Engine {
             lock_timeout: job.lock_timeout,
             kept: Arc::default(),
         };
-        let by_hand = !matches!(ring.trigger, Trigger::Schedule | Trigger::CatchUp | Trigger::After);
-        let closes_in = job
-            .window
-            .filter(|_| !by_hand && job.spec.stop_style() == StopStyle::AtSafePoint)
-            .and_then(|window| window.closes_after(now, job.timezone))
-            .map_or(Duration::MAX, |end| (end - now).to_std().unwrap_or_default());
-
         let work = AssertUnwindSafe(async {
             testpoint::reach_in("runner.apply", job.name.as_str()).await;
             job.spec.drive(&cx, Mode::Apply).await
@@ -331,6 +353,24 @@ impl Engine {
             session.close().await;
         }
         judge(finished, cx.stop.requested(), report.snapshot())
+    }
+}
+
+/// When a run may be at work, by its job's window.
+enum Hours {
+    /// It has none, or somebody has asked for the run by hand.
+    Any,
+    Until(DateTime<Utc>),
+    Closed(String),
+}
+
+fn hours(ring: &Ring, now: DateTime<Utc>) -> Hours {
+    match (ring.trigger, &ring.job.window) {
+        (Trigger::Schedule | Trigger::CatchUp | Trigger::After, Some(window)) => {
+            let closed = || Hours::Closed(format!("its window {window} is closed"));
+            window.closes_after(now, ring.job.timezone).map_or_else(closed, Hours::Until)
+        }
+        _ => Hours::Any,
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::sync::Semaphore;
 
 use super::metrics::Metrics;
 use crate::clock::Clock;
+use crate::config::Definition;
+use crate::cron::Cron;
 use crate::kinds::Reporter;
 use crate::run::JobName;
 
@@ -17,6 +19,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub clock: Clock,
     running: Mutex<HashMap<JobName, DateTime<Utc>>>,
+    /// Since when this process knows jobs, by the schedules that they are to run by.
+    known: Mutex<HashMap<JobName, (Cron, DateTime<Utc>)>>,
     /// The reports of the runs that are at work.
     reports: Mutex<HashMap<JobName, Reporter>>,
     /// Places for runs, by what they are places in and how many there are: what one config has let begin counts for the
@@ -28,6 +32,22 @@ impl Shared {
     pub(super) fn places(&self, of: &str, at_once: usize) -> Arc<Semaphore> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(places.entry((of.to_owned(), at_once)).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+    }
+
+    /// Since when this process has known that the job runs by its schedule; nothing where it does not.
+    pub fn known_since(&self, job: &Definition, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(schedule) = job.schedule.as_ref().filter(|_| job.enabled) else {
+            known.remove(&job.name);
+            return None;
+        };
+        match known.get(&job.name) {
+            Some((before, since)) if before == schedule => Some(*since),
+            _ => {
+                known.insert(job.name.clone(), (schedule.clone(), now));
+                Some(now)
+            }
+        }
     }
 
     /// Puts a job on the list of what runs here, until what is given is dropped.

@@ -7,6 +7,8 @@ SELECT j.job,
        newest.error       AS last_error,
        newest.trigger     AS last_trigger,
        newest.attempt     AS last_attempt,
+       newest.due_at      AS last_run_due_at,
+       newest.died        AS last_died,
        good.finished_at   AS last_success_at,
        -- A clock that was behind when the run ended must not make its due time look missed.
        greatest(good.finished_at, good.due_at) AS succeeded_until,
@@ -17,7 +19,8 @@ SELECT j.job,
        coalesce(bad.runs, 0) AS consecutive_failures
 FROM unnest($1::text[]) AS j(job)
 LEFT JOIN LATERAL (
-    SELECT r.started_at, r.finished_at, r.outcome, r.error, r.trigger, r.attempt
+    SELECT r.started_at, r.finished_at, r.outcome, r.error, r.trigger, r.attempt, r.due_at,
+           r.details @> '{"daemon_died": true}' AS died
     FROM pgtend.run r
     WHERE r.job = j.job AND r.finished_at IS NOT NULL
     ORDER BY r.started_at DESC LIMIT 1

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::history::{Standing, seconds};
 use super::schedule::{delay, missed};
+use super::take_up::will_be_tried_again;
 use crate::config::Definition;
 use crate::cron::Cron;
 use crate::run::{JobName, Outcome, Trigger};
@@ -41,14 +42,14 @@ pub struct JobStatus {
 
 /// By when the job should have succeeded next: its first due time since it last did, jitter included. In the past, it is
 /// overdue, by its own schedule and however it came to be. A job that never succeeded is counted from its first run; one that
-/// never ran owes nothing yet. Nothing without a schedule, or where the job is off.
+/// never ran, from when this daemon came to know it. Nothing without a schedule, or where the job is off.
 pub fn success_due(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let schedule = job.schedule.as_ref().filter(|_| job.enabled)?;
     owed(schedule, job.timezone, delay(job), standing, now)
 }
 
 fn owed(schedule: &Cron, zone: Tz, delay: TimeDelta, standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let since = standing.succeeded_until.or(standing.first_started_at);
+    let since = standing.succeeded_until.or(standing.first_started_at).or(standing.known_since);
     Some(schedule.next_after(since.unwrap_or(now - delay), zone)? + delay)
 }
 
@@ -62,7 +63,7 @@ impl JobStatus {
     }
 
     pub fn new(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Self {
-        let last = standing.last_due_at.max(standing.last_started_at);
+        let last = standing.last_due_at.max(standing.last_started_at).or(standing.known_since);
         let schedule = job.schedule.as_ref().filter(|_| job.enabled);
         let delay = delay(job);
         let owed = schedule.zip(last).and_then(|(cron, last)| missed(cron, job.timezone, last, now - delay));
@@ -84,9 +85,7 @@ impl JobStatus {
             next_run_at: schedule.and_then(|cron| Some(cron.next_after(now - delay, job.timezone)? + delay)),
             lag_seconds: owed.map(|due| seconds(now - due)).unwrap_or_default(),
             consecutive_failures: standing.consecutive_failures,
-            tried_again: standing.last_outcome.zip(standing.last_trigger).is_some_and(|(outcome, trigger)| {
-                job.tries_again(outcome, trigger, u32::try_from(standing.last_attempt).unwrap_or_default())
-            }),
+            tried_again: will_be_tried_again(job, standing, now),
         }
     }
 
@@ -135,9 +134,20 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_never_ran_owes_nothing_yet() {
+    fn a_job_that_never_ran_owes_nothing_to_who_has_just_come() {
         assert_eq!(due(None, None, "05T12:00:00"), "06T03:05");
         assert_eq!(due(None, None, "05T03:04:00"), "05T03:05", "its time has passed, its jitter has not");
+    }
+
+    #[test]
+    fn a_job_that_never_ran_is_overdue_once_its_time_has_passed_a_daemon_that_knew_it() {
+        let standing = Standing { known_since: Some(at("05T12:00:00")), ..Standing::default() };
+        let by = |now| {
+            let due = owed(&"0 3 * * *".parse().unwrap(), Tz::UTC, TimeDelta::minutes(5), &standing, at(now)).unwrap();
+            due.format("%dT%H:%M").to_string()
+        };
+        assert_eq!(by("05T13:00:00"), "06T03:05");
+        assert_eq!(by("09T13:00:00"), "06T03:05");
     }
 
     #[test]

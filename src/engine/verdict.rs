@@ -26,6 +26,11 @@ pub fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Re
         (Some(Ok(Ok(ended))), _) if ended.stopped.is_none() && ended.outcome() == Outcome::Succeeded => {
             (Outcome::Succeeded, None)
         }
+        // Its time was over while it waited for the locks of what is left.
+        (Some(Ok(Ok(ended))), Some(reason @ StopReason::TimedOut)) if ended.locked > 0 && ended.done > 0 => {
+            let failed = failures(&report).map(|f| format!("; {f}")).unwrap_or_default();
+            (Outcome::Partial, Some(format!("{}{failed}", reason.sentence())))
+        }
         (Some(Ok(Ok(ended))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
             let failed =
                 failures(&report).filter(|_| ended.stopped.is_some()).map(|f| format!("; {f}")).unwrap_or_default();

@@ -35,6 +35,8 @@ impl Ended {
     pub fn outcome(&self) -> Outcome {
         match self.stopped {
             Some(StopReason::Shutdown) => return Outcome::Cancelled,
+            // Locks that were not had leave some targets as they were, and the others are done.
+            Some(StopReason::TimedOut) if self.locked > 0 && self.done > 0 => return Outcome::Partial,
             Some(StopReason::TimedOut) => return Outcome::TimedOut,
             Some(StopReason::LockLost) => return Outcome::Failed,
             // Work that its window or budget ended cleanly is in order, whatever of it is left.
@@ -78,9 +80,9 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
     while !queue.is_empty() {
         let done_before = ended.done;
         for _ in 0..queue.len() {
-            let Some((action, _)) = queue.pop_front() else { break };
+            let Some((action, before)) = queue.pop_front() else { break };
             if let Some(reason) = cx.stop.requested() {
-                queue.push_front((action, None));
+                queue.push_front((action, before));
                 return Ok(stopped(kind, cx, ended, reason, &queue));
             }
             let target = kind.step(&action).target;
@@ -106,7 +108,7 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
                     queue.push_back((action, Some(by)));
                 }
                 Ok(Applied::Stopped(reason)) => {
-                    queue.push_front((action, None));
+                    queue.push_front((action, before));
                     return Ok(stopped(kind, cx, ended, reason, &queue));
                 }
                 Err(error) => {
@@ -152,6 +154,15 @@ fn stopped<K: Kind>(
     reason: StopReason,
     left: &VecDeque<(K::Action, Option<String>)>,
 ) -> Ended {
+    if reason == StopReason::TimedOut {
+        // What was tried in vain until then is no different from what was tried in vain for the last time just before.
+        for (action, why) in left {
+            if let Some(why) = why {
+                ended.locked += 1;
+                cx.report.fail(kind.step(action).target, why.clone());
+            }
+        }
+    }
     let names: Vec<_> = left.iter().take(10).map(|(action, _)| kind.step(action).target).collect();
     let more = if left.len() > 10 { format!(" and {} more", left.len() - 10) } else { String::new() };
     cx.report.lock().left_for_next_time =
@@ -188,6 +199,8 @@ mod tests {
         assert_eq!(outcome(5, 0, 0, Some(StopReason::Shutdown)), Outcome::Cancelled);
         assert_eq!(outcome(5, 0, 0, Some(StopReason::LockLost)), Outcome::Failed);
         assert_eq!(outcome(5, 0, 0, Some(StopReason::TimedOut)), Outcome::TimedOut);
+        assert_eq!(outcome(5, 0, 2, Some(StopReason::TimedOut)), Outcome::Partial);
+        assert_eq!(outcome(0, 0, 2, Some(StopReason::TimedOut)), Outcome::TimedOut);
         assert_eq!(outcome(5, 0, 0, Some(StopReason::WindowClosed)), Outcome::Succeeded);
         assert_eq!(outcome(5, 1, 0, Some(StopReason::WindowClosed)), Outcome::Partial);
         assert_eq!(outcome(5, 0, 0, Some(StopReason::BudgetSpent)), Outcome::Succeeded);

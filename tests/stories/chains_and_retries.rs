@@ -1,6 +1,6 @@
 //! What a run brings about: another try, the jobs that come after it, or nothing, because its window is closed.
 
-use crate::support::{Clock, Cluster, Daemon, Database, Pgtend, newest_major, runs, wait_for_runs};
+use crate::support::{Clock, Cluster, Daemon, Database, GATED, Pgtend, newest_major, runs, wait_for_runs};
 
 fn job(name: &str, keys: &str, statement: &str) -> String {
     format!("[jobs.{name}]\n{keys}\n[jobs.{name}.sql]\nstatements = [\"{statement}\"]\n")
@@ -142,5 +142,57 @@ async fn jitter_is_a_job_s_own_and_the_same_on_every_daemon() {
                 runs(&db, name).await.iter().any(|run| run.starts_with("10 10:00"))
             })
             .await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_window_closes_while_it_waits_for_a_place_is_skipped() {
+    let (clock, gate) = (Clock::at("2027-06-10T05:58:00Z"), "SELECT 1 WHERE EXISTS (SELECT FROM gate)");
+    let db = Cluster::by(&clock, newest_major()).database().await;
+    db.add_gate().await;
+    let jobs = format!("{GATED}{}", job("nightly", "schedule = '59 5 * * *'\nwindow = '22:00-06:00'", gate));
+    let program = Pgtend::new(&format!(
+        "max_runs = 1\n[http]\nlisten = \"{{listen}}\"\n[databases.main]\nurl = \"{}\"\n{jobs}",
+        db.url()
+    ))
+    .by(&clock);
+    let daemon = program.daemon().ready().await;
+    program.run(["trigger", "gated"]).await.exits(0);
+    db.wait_for_busy("pgtend/gated", 1).await;
+
+    clock.set("2027-06-10T05:59:00Z");
+    let line = daemon.wait_for_log("waits for a place").await;
+    assert!(line.contains("nightly") && line.contains("max_runs"), "{line}");
+    clock.set("2027-06-10T06:00:00Z");
+    db.open_gate().await;
+    let line = daemon.wait_for_log("its window 22:00-06:00 is closed").await;
+    assert!(line.contains("nightly") && line.contains("skipped"), "{line}");
+    daemon.stop().await.exits(0);
+    assert_eq!(runs(&db, "nightly").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn batched_work_ends_with_its_window_and_goes_on_in_the_next() {
+    // Ten seconds of work in three.
+    let jobs = "[jobs.nightly]\nschedule = '57 59 5 * * *'\nwindow = '22:00-06:00'\n\
+                [jobs.nightly.expire]\ntables = [{ table = 'sessions' }]\nbatch = { rows = 1, pause = '100ms' }\n";
+    let (clock, db, _program, daemon) = at("2027-06-10T05:59:00Z", jobs).await;
+    db.execute(
+        "create table sessions (id int primary key, expires_at timestamptz not null); create index on sessions (expires_at);
+         insert into sessions select n, '2027-01-01' from generate_series(1, 100) as n",
+    )
+    .await;
+    let mut left = 100;
+    for (day, runs) in [
+        (10, &["10 05:59 schedule succeeded"][..]),
+        (11, &["10 05:59 schedule succeeded", "11 05:59 schedule succeeded"]),
+    ] {
+        clock.set(&format!("2027-06-{day}T05:59:57Z"));
+        wait_for_runs(&db, &daemon, "nightly", runs).await;
+        let details = db.runs("nightly").await.pop().unwrap().details;
+        assert!(details["left_for_next_time"].as_str().is_some_and(|why| why.contains("window closed")), "{details}");
+        let now = db.count("sessions").await;
+        assert!(now > 0 && now < left, "{now} of {left}");
+        left = now;
     }
 }

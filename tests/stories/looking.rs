@@ -230,3 +230,36 @@ async fn a_database_out_of_reach_is_an_error_for_whoever_needs_it() {
     assert!(table.contains("unknown") && !table.contains("never run"), "{table}");
     program.run(["check", "--offline"]).await.exits(0);
 }
+
+#[tokio::test]
+async fn a_schedule_that_never_meets_its_window_is_an_error_and_one_that_comes_too_rarely_a_warning() {
+    let jobs = |schedule: &str, keys: &str| {
+        format!(
+            "[databases.main]\nurl = \"postgresql://nobody@localhost/none\"\n[jobs.noon]\nschedule = \"{schedule}\"\n{keys}\n\
+             window = \"22:00-06:00\"\n[jobs.noon.sql]\nstatements = [\"SELECT 1\"]\n\
+             [jobs.months]\nschedule = \"@yearly\"\n[jobs.months.partitions]\n\
+             tables = [{{ table = \"events\", every = \"1 month\", ahead = 2 }}, {{ table = \"calls\", every = \"1 month\", ahead = 12 }}]\n"
+        )
+    };
+    let program = Pgtend::new(&jobs("0 12 * * *", ""));
+    let findings = program.run(["check", "--offline", "--json"]).await.exits(1).json();
+    let of = |job: &str| findings.iter().filter(|one| one["job"] == job).collect::<Vec<_>>();
+    let [never] = of("noon")[..] else { panic!("{findings:?}") };
+    assert_eq!(never["severity"], "error");
+    assert!(
+        never["message"].as_str().unwrap().contains("no time of its schedule (0 12 * * *) lies in its window"),
+        "{never}"
+    );
+    let [rarely] = of("months")[..] else { panic!("{findings:?}") };
+    assert_eq!(rarely["severity"], "warning");
+    let message = rarely["message"].as_str().unwrap();
+    assert!(message.contains("events") && message.contains("the next run is at"), "{message}");
+    let line = usize::try_from(rarely["line"].as_u64().unwrap()).unwrap();
+    assert!(std::fs::read_to_string(program.config()).unwrap().lines().nth(line - 1).unwrap().contains("events"));
+
+    // One that meets it now and then is in order, and what is off does no harm.
+    for (schedule, keys, code) in [("0 */5 * * *", "", 0), ("* * * * * *", "", 0), ("0 12 * * *", "enabled = false", 0)]
+    {
+        Pgtend::new(&jobs(schedule, keys)).run(["check", "--offline"]).await.exits(code);
+    }
+}

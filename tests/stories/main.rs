@@ -65,6 +65,7 @@ mod stores;
 mod summarize;
 mod support_works;
 mod systemd;
+mod taken_up;
 mod time_limits;
 mod trigger;
 mod vacuum;

@@ -152,11 +152,20 @@ async fn a_storm_of_signals_does_not_end_a_daemon_that_starts() {
                 std::thread::yield_now();
             }
         });
-        let daemon = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(daemon.ready()));
-        over.store(true, Ordering::Relaxed);
-        daemon
+        // Also where the daemon never gets ready: the scope waits for the storm.
+        let _calm = Calm(&over);
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(daemon.ready()))
     });
     daemon.stop().await.exits(0);
+}
+
+/// Ends a storm when it is dropped.
+struct Calm<'a>(&'a AtomicBool);
+
+impl Drop for Calm<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Whether the process has a handler for the signal: `SigCgt` of proc(5).

@@ -116,3 +116,27 @@ async fn a_lock_that_is_let_go_in_time_is_had() {
     assert_eq!(said["outcome"], "succeeded", "{said}");
     assert_eq!(db.count("busy").await, 0);
 }
+
+#[tokio::test]
+async fn a_timeout_in_the_middle_of_a_round_forgets_no_lock_that_was_not_had() {
+    on_each_major(async |db| {
+        let client = db.client().await;
+        client.batch_execute("create table free (); create table held_0 ()").await.unwrap();
+        for n in 1..12 {
+            client.batch_execute(&format!("create table held_{n} ()")).await.unwrap();
+        }
+        let held = (0..12).map(|n| format!("held_{n}")).collect::<Vec<_>>().join(", ");
+        client.batch_execute(&format!("begin; lock table {held} in access exclusive mode")).await.unwrap();
+        // A round takes a second or more, so that the time is over within one.
+        let program = Pgtend::tending(
+            &db,
+            "[jobs.tidy]\nlock_timeout = '100ms'\ntimeout = '3s'\n[jobs.tidy.vacuum]\ntables = ['public.*']\n",
+        );
+        let said = program.run(["run", "tidy", "--json"]).await.exits(1).json().remove(0);
+        assert_eq!(said["outcome"], "partial", "{said}");
+        let failures = said["details"]["failures"].as_array().unwrap();
+        assert_eq!(failures.len(), 12, "{said}");
+        assert!(failures.iter().all(|one| one["error"].as_str().unwrap().contains("pid")), "{said}");
+    })
+    .await;
+}

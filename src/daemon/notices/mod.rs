@@ -81,6 +81,12 @@ impl Notices {
         });
     }
 
+    /// Waits for what is being told.
+    pub async fn end(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
     /// Tells one thing, to all who want to hear it.
     ///
     /// # Errors

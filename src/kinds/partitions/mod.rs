@@ -36,13 +36,14 @@ pub mod wanted;
 pub mod written;
 
 use anyhow::{Result, bail};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use self::facts::{Action, TableFacts};
 use self::plan::Wanted;
 use self::policy::Partitions;
 use self::survey::{Refusal, Surveyed};
-use super::{Applied, Context, Kind, Word};
+use super::{Applied, Context, Kind, Lasting, Word};
 use crate::pg::Session;
 use crate::pg::TableName;
 use crate::run::{Finding, Observed, Plan, Step};
@@ -54,6 +55,10 @@ impl Kind for Partitions {
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
+    }
+
+    fn lasts(&self, at: DateTime<Utc>, zone: Tz) -> Vec<Lasting> {
+        check::lasts(self, at, zone)
     }
 
     fn says(&self, zone: Tz) -> Vec<Word> {

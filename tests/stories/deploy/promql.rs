@@ -8,8 +8,8 @@ use pgtend::engine::metrics::Metrics;
 /// Labels that whoever scrapes adds, and that of a histogram's buckets.
 const ADDED: [&str; 2] = ["instance", "le"];
 
-/// Metrics that are Prometheus's own, or another's that a rule guards against.
-const OTHERS: [&str; 1] = ["up"];
+/// Metrics that are Prometheus's own, or another's that a rule guards against, with the label that whoever scrapes gives it.
+const OTHERS: [(&str, &str); 1] = [("up", "job")];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -109,7 +109,7 @@ pub fn unknown(expression: &str, recorded: &[String]) -> Vec<String> {
     };
     let mut unknown = Vec::new();
     for name in &asked.metrics {
-        if find(name).is_none() && !OTHERS.contains(&name.as_str()) && !recorded.contains(name) {
+        if find(name).is_none() && !OTHERS.iter().any(|(other, _)| other == name) && !recorded.contains(name) {
             unknown.push(format!("{name} is no metric"));
         }
     }
@@ -118,7 +118,9 @@ pub fn unknown(expression: &str, recorded: &[String]) -> Vec<String> {
         let of: Vec<_> =
             asked.metrics.iter().filter(|name| metric.as_ref().is_none_or(|metric| metric == *name)).collect();
         let has = |name: &&String| {
-            recorded.contains(name) || find(name).is_some_and(|one| one.labels.iter().any(|known| known == label))
+            recorded.contains(name)
+                || OTHERS.contains(&(name.as_str(), label.as_str()))
+                || find(name).is_some_and(|one| one.labels.iter().any(|known| known == label))
         };
         // Rules that look for a scrape which has renamed our label name that one.
         let renamed = label == "exported_job";
@@ -142,6 +144,8 @@ fn it_is_seen_what_an_expression_asks_for() {
 
     assert_eq!(unknown("sum by (job) (pgtend_job_running{job=\"x\"}) and on (instance) up == 1", &[]), [""; 0]);
     assert_eq!(unknown("pgtend_job_duration_seconds_bucket{le=\"1\"}", &[]), [""; 0]);
+    assert_eq!(unknown("up{job=\"x\"} == 0", &[]), [""; 0]);
+    assert_eq!(unknown("up{table=\"x\"} == 0", &[]), ["table is no label of [\"up\"]"]);
     assert_eq!(unknown("pgtend_jobs_running", &[]), ["pgtend_jobs_running is no metric"]);
     assert_eq!(unknown("pgtend_up{job=\"x\"}", &[]), ["job is no label of [\"pgtend_up\"]"]);
     assert_eq!(unknown("sum by (table) (pgtend_job_running)", &[]), ["table is no label of [\"pgtend_job_running\"]"]);

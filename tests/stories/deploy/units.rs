@@ -93,9 +93,10 @@ fn the_user_and_the_folders_are_as_systemd_reads_them() {
     let (well, said) = at("systemd-sysusers", &["--dry-run"], "systemd/sysusers.d/pgtend.conf");
     assert!(well && said.contains("pgtend"), "{said}");
     fs::create_dir_all(root.path().join("etc")).unwrap();
-    fs::write(root.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    fs::write(root.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\npgtend:x:0:0::/:/bin/sh\n").unwrap();
     fs::write(root.path().join("etc/group"), "root:x:0:\npgtend:x:0:\n").unwrap();
     let (well, said) = at("systemd-tmpfiles", &["--create"], "systemd/tmpfiles.d/pgtend.conf");
     assert!(well && said.is_empty(), "{said}");
     assert!(root.path().join("etc/pgtend/credentials").is_dir());
+    assert!(root.path().join("var/lib/pgtend").is_dir());
 }
