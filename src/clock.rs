@@ -34,20 +34,26 @@ impl Clock {
     /// The time cutoffs are counted from: the database's.
     ///
     /// # Errors
-    /// The database cannot be asked, or `destructive` work would go by clocks more than `MAX_SKEW` apart.
-    pub async fn database(&self, client: &tokio_postgres::Client, destructive: bool) -> Result<DateTime<Utc>> {
+    /// The database cannot be asked.
+    pub async fn database(&self, client: &tokio_postgres::Client) -> Result<Reading> {
+        if let Clock::Fixed(at) = self {
+            return Ok(Reading { now: *at, apart: None });
+        }
+        let skew = self.skew(client).await?;
+        Ok(Reading { now: skew.database, apart: skew.is_too_much().then(|| skew.to_string()) })
+    }
+
+    /// The earlier of the host's time and the database's, for what is forgotten after a while: of two clocks that are apart
+    /// the one that runs ahead makes nothing old.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    pub async fn earlier(&self, client: &tokio_postgres::Client) -> Result<DateTime<Utc>> {
         if let Clock::Fixed(at) = self {
             return Ok(*at);
         }
         let skew = self.skew(client).await?;
-        if destructive && skew.is_too_much() {
-            bail!(
-                "{skew}: nothing is written until they agree within {} minutes; set the wrong one right (chronyc \
-                 tracking, timedatectl)",
-                MAX_SKEW.num_minutes(),
-            );
-        }
-        Ok(skew.database)
+        Ok(skew.database.min(skew.host))
     }
 
     /// The host's time beside the database's.
@@ -65,6 +71,31 @@ impl Clock {
         // The answer was given at some moment between the two looks at our own clock.
         let apart = if database < before { before - database } else { (database - host).max(Duration::zero()) };
         Ok(Skew { host, database, apart })
+    }
+}
+
+/// What a run goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub now: DateTime<Utc>,
+    /// How the host's clock and the database's are apart, where that is too much to destroy anything by.
+    pub apart: Option<String>,
+}
+
+impl Reading {
+    /// The time, for work that destroys.
+    ///
+    /// # Errors
+    /// The clocks are too far apart.
+    pub fn agreed(&self) -> Result<DateTime<Utc>> {
+        if let Some(apart) = &self.apart {
+            bail!(
+                "{apart}: nothing is written until they agree within {} minutes; set the wrong one right (chronyc \
+                 tracking, timedatectl)",
+                MAX_SKEW.num_minutes(),
+            );
+        }
+        Ok(self.now)
     }
 }
 

@@ -274,7 +274,7 @@ impl Watcher {
             return Ok(());
         }
         *pruned = Some(Instant::now());
-        let now = self.engine.shared.clock.host();
+        let now = self.engine.shared.clock.earlier(&link.client).await?;
         let Some(before) = self.history_keep.before(now, chrono_tz::UTC) else { return Ok(()) };
         let asked = async {
             if !history::exists(&link.client).await? {

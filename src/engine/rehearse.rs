@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::Engine;
-use crate::clock::Clock;
+use crate::clock::{Clock, Reading};
 use crate::config::Definition;
 use crate::kinds::{Context, Ended, Mode, Reporter, Stop};
 use crate::pg::{Access, Database, Sessions};
@@ -46,13 +46,14 @@ impl Engine {
         let pg = Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadOnly, job.lock_timeout, deadline);
         let session = pg.open().await?;
         let clock = at.map_or(self.shared.clock, Clock::Fixed);
-        let now = clock.database(&session, false).await?;
+        let Reading { now, apart } = clock.database(&session).await?;
         session.close().await;
         let (_, stop) = Stop::pair();
         let report = Reporter::default();
-        let (job_name, timezone, lock_timeout) = (job.name.clone(), job.timezone, job.lock_timeout);
+        let (timezone, timeout, lock_timeout) = (job.timezone, job.timeout, job.lock_timeout);
         let stores = Arc::clone(&self.stores);
         let kept = Arc::default();
-        Ok(Context { job: job_name, run: None, now, timezone, pg, stores, stop, report, deadline, lock_timeout, kept })
+        let (job, run) = (job.name.clone(), None);
+        Ok(Context { job, run, now, apart, timezone, pg, stores, stop, report, deadline, timeout, lock_timeout, kept })
     }
 }

@@ -20,6 +20,7 @@ use super::lock::{self, Asked, JobLock};
 use super::metrics::Labels;
 use super::shared::Shared;
 use super::verdict::{Verdict, judge};
+use crate::clock::Reading;
 use crate::config::{Config, Definition};
 use crate::kinds::{Context, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
 use crate::pg::{Access, Database, Sessions, explain};
@@ -316,8 +317,11 @@ impl Engine {
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
                 .within(lock.fence());
-        let now = match self.shared.clock.database(lock.client(), job.spec.writes()).await {
-            Ok(now) => now,
+        // What writes goes by clocks that agree, or not at all; what only reads is told.
+        let read = self.shared.clock.database(lock.client()).await;
+        let read = read.and_then(|read| if job.spec.writes() { read.agreed().map(|_| read) } else { Ok(read) });
+        let Reading { now, apart } = match read {
+            Ok(read) => read,
             Err(error) => {
                 return Verdict { outcome: Outcome::Failed, error: Some(explain(&error)), report: Report::default() };
             }
@@ -326,12 +330,14 @@ impl Engine {
             job: job.name.clone(),
             run,
             now,
+            apart,
             timezone: job.timezone,
             pg: sessions.clone(),
             stores: Arc::clone(&self.stores),
             stop,
             report: report.clone(),
             deadline,
+            timeout: job.timeout,
             lock_timeout: job.lock_timeout,
             kept: Arc::default(),
         };

@@ -63,7 +63,7 @@ async fn catalog(session: &Session) -> Result<Facts> {
         standby: row.get("standby"),
         time_zone: row.get::<_, Option<String>>("time_zone").and_then(|name| name.parse().ok()),
         counted_since: row.get("counted_since"),
-        now: Clock::default().database(session, false).await?,
+        now: Clock::default().database(session).await?.now,
         extensions: row.get::<_, Vec<String>>("extensions").into_iter().collect(),
         has_archive: row.get("has_archive"),
     };

@@ -19,6 +19,9 @@ pub struct Context {
     /// Its row in the history; none in a rehearsal, or where the history cannot be written.
     pub run: Option<RunId>,
     pub now: DateTime<Utc>,
+    /// How the host's clock and the database's are apart, where that is too much to delete anything by; never in a run of
+    /// what writes to the database, which is refused then.
+    pub apart: Option<String>,
     pub timezone: Tz,
     pub pg: Sessions,
     /// The stores of the config, by name; those that the kind names are all there.
@@ -27,6 +30,8 @@ pub struct Context {
     pub report: Reporter,
     /// When the run's `timeout` is over.
     pub deadline: Instant,
+    /// All of that time.
+    pub timeout: Duration,
     /// At most this long is waited for any one lock; also the length of a round of tries.
     pub lock_timeout: Duration,
     /// A session that one action leaves to the next.

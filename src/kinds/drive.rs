@@ -115,11 +115,14 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
                     ended.failed += 1;
                     cx.report.fail(target, explain(&error));
                     if K::IN_ORDER {
-                        for (rest, _) in queue.drain(..) {
-                            cx.report
-                                .warn(format!("{}: not run, because an earlier one failed", kind.step(&rest).target));
-                        }
-                        break;
+                        queue.retain(|(rest, _)| {
+                            let hangs = kind.hangs_on(&action, rest);
+                            if hangs {
+                                let target = kind.step(rest).target;
+                                cx.report.warn(format!("{target}: not run, because an earlier one failed"));
+                            }
+                            !hangs
+                        });
                     }
                 }
             }

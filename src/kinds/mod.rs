@@ -148,7 +148,7 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     const STOP: StopStyle = StopStyle::AtSafePoint;
     /// Whether a standby, where nothing can be written, is no place for it.
     const WRITES: bool = true;
-    /// Whether actions build on each other, so that none is tried after one that failed.
+    /// Whether actions build on each other, so that after one that failed none is tried that hangs on it.
     const IN_ORDER: bool = false;
     /// How long a run may take where the config does not say.
     const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -221,6 +221,12 @@ pub trait Kind: DeserializeOwned + Send + Sync {
 
     /// The line that stands for an action in `plan`, in logs and in failures.
     fn step(&self, action: &Self::Action) -> Step;
+
+    /// Where actions build on each other: whether this one is not to be tried, because that one has failed.
+    fn hangs_on(&self, failed: &Self::Action, action: &Self::Action) -> bool {
+        let _ = (failed, action);
+        true
+    }
 
     /// The `table` label that what happens to an action is counted under; bounded in number by the config.
     fn label(&self, action: &Self::Action) -> String {

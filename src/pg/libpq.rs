@@ -4,14 +4,26 @@
 //! own user alone. A variable that an older libpq does not know is passed over, where a keyword would be refused.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Conninfo;
 use super::conntext::written;
 use super::keywords::{KEYWORDS, Use};
 use super::passfile::Password;
+
+/// From this version on libpq knows `sslrootcert=system`; to an older one it is the name of a file.
+const KNOWS_SYSTEM: i32 = 16;
+/// Where systems have the certificates that they trust in one file: Debian, Red Hat and its kin, SUSE, Alpine.
+const BUNDLES: [&str; 5] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
 /// What a program of PostgreSQL's needs to connect. `Debug` never shows the password.
 pub struct LibpqEnv {
@@ -78,11 +90,12 @@ impl Conninfo {
         with
     }
 
-    /// For a program that is to be seen as `application_name`. May block: a password file is read.
+    /// For a program of such a major version, if that is known, that is to be seen as `application_name`. May block: a password
+    /// file is read.
     ///
     /// # Errors
-    /// The password file cannot be read.
-    pub fn for_libpq(&self, application_name: &str) -> Result<LibpqEnv> {
+    /// The password file cannot be read, or the program cannot be told what is trusted.
+    pub fn for_libpq(&self, application_name: &str, major: Option<i32>) -> Result<LibpqEnv> {
         let list =
             |item: fn(&super::conninfo::Host) -> String| self.hosts.iter().map(item).collect::<Vec<_>>().join(",");
         let mut open = vec![
@@ -104,6 +117,25 @@ impl Conninfo {
             }
             if let Some(value) = self.said.get(keyword.name).filter(|value| !value.is_empty()) {
                 open.push((variable, value.clone()));
+            }
+        }
+        if major.is_none_or(|major| major < KNOWS_SYSTEM)
+            && self.said.get("sslrootcert").is_some_and(|word| word == "system")
+        {
+            match (bundle(), major) {
+                (Some(bundle), _) => {
+                    open.retain(|(name, _)| !matches!(*name, "PGSSLROOTCERT" | "PGSSLMODE"));
+                    open.push(("PGSSLROOTCERT", bundle.display().to_string()));
+                    // What the word asks for by itself.
+                    open.push(("PGSSLMODE", "verify-full".into()));
+                }
+                (None, Some(major)) => bail!(
+                    "programs of PostgreSQL {major} take `sslrootcert=system` for the name of a file, and none of {} is \
+                     there: install ca-certificates, name the file in `sslrootcert`, or set `pg_bin` to programs of 16 or newer",
+                    BUNDLES.join(", ")
+                ),
+                // It may be newer.
+                (None, None) => {}
             }
         }
         let password = match &self.password {
@@ -135,6 +167,12 @@ impl Conninfo {
     }
 }
 
+/// The file with the certificates that this host trusts, as OpenSSL finds it.
+fn bundle() -> Option<PathBuf> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    named.into_iter().chain(BUNDLES.map(PathBuf::from)).find(|file| file.is_file())
+}
+
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
@@ -144,6 +182,10 @@ mod tests {
     use super::*;
 
     fn env(text: &str) -> LibpqEnv {
+        env_of(text, 16)
+    }
+
+    fn env_of(text: &str, major: i32) -> LibpqEnv {
         struct Nothing;
         impl crate::pg::conninfo::Env for Nothing {
             fn var(&self, _: &str) -> Option<String> {
@@ -157,7 +199,7 @@ mod tests {
             }
         }
         let conninfo = Conninfo::parse_with(text, None, &Nothing).unwrap();
-        conninfo.with_setting("x", "1").for_libpq("pgtend/a 'b'").unwrap()
+        conninfo.with_setting("x", "1").for_libpq("pgtend/a 'b'", Some(major)).unwrap()
     }
 
     fn get(env: &LibpqEnv, name: &str) -> Option<String> {
@@ -185,6 +227,18 @@ mod tests {
         assert_eq!(get(&found, "PGDATABASE"), None);
         assert!(found.conninfo.starts_with(r"dbname='d b' application_name='pgtend/a \'b\''"), "{}", found.conninfo);
         assert!(found.conninfo.contains(" keepalives_idle='7'"), "{}", found.conninfo);
+    }
+
+    #[test]
+    fn a_program_that_does_not_know_the_systems_certificates_is_told_their_file() {
+        // Wherever there is one; where there is none it is an error, which no machine that builds this has.
+        let found = env_of("host=a user=u sslrootcert=system", 15);
+        let file = get(&found, "PGSSLROOTCERT").expect("a file");
+        assert!(std::path::Path::new(&file).is_absolute(), "{file}");
+        assert_eq!(get(&found, "PGSSLMODE").as_deref(), Some("verify-full"));
+        let named = env_of("host=a user=u sslmode=verify-ca sslrootcert=/x/ca.crt", 15);
+        assert_eq!(get(&named, "PGSSLROOTCERT").as_deref(), Some("/x/ca.crt"));
+        assert_eq!(get(&named, "PGSSLMODE").as_deref(), Some("verify-ca"));
     }
 
     #[test]

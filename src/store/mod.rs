@@ -228,9 +228,22 @@ impl Store {
     /// # Errors
     /// The store cannot be asked.
     pub async fn sweep(&self, under: &Key, before: DateTime<Utc>) -> Result<usize> {
+        self.sweep_some(under, before, |_| true).await
+    }
+
+    /// The same, of those alone whose folder, the last segment but one of the object's key, has such a name.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    pub async fn sweep_some(
+        &self,
+        under: &Key,
+        before: DateTime<Utc>,
+        of: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> Result<usize> {
         match &self.kind {
-            Kind::S3(s3) => s3.sweep(under, before).await,
-            Kind::Directory(directory) => directory.sweep(under, before).await,
+            Kind::S3(s3) => s3.sweep(under, before, &of).await,
+            Kind::Directory(directory) => directory.sweep(under, before, of).await,
         }
         .with_context(|| self.said())
     }

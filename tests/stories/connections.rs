@@ -13,6 +13,8 @@ use tokio_postgres::error::SqlState;
 
 use server::{Bare, LIMITS, open, plain_server, tls_server};
 
+use crate::support::Pgtend;
+
 async fn refused(info: &Conninfo) -> anyhow::Error {
     match connect(info, "stories", LIMITS).await {
         Ok(_) => panic!("{info:?} was taken"),
@@ -300,4 +302,23 @@ async fn that_notifications_came_is_heard_once_and_then_that_the_connection_ende
     let pid: i32 = link.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
     open(&info).await.client.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
     assert!(link.heard.recv().await.is_none());
+}
+
+/// Programs of 15 take `system` for the name of a file.
+#[tokio::test]
+async fn a_dump_trusts_what_the_system_trusts_whatever_its_program_knows_of_that() {
+    let server = tls_server();
+    let (port, authority) = (server.port, server.path("ca.crt").display().to_string());
+    let url = format!(
+        "postgresql://postgres@db.example:{port}/postgres?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert=system"
+    );
+    let config = format!(
+        "[databases.main]\nurl = \"{url}\"\n[stores.local.directory]\npath = \"store\"\n[jobs.nightly.backup]\n\
+         to = [{{ store = \"local\" }}]\npg_bin = \"/usr/lib/postgresql/15/bin\"\n"
+    );
+    let program = Pgtend::new(&config).env("SSL_CERT_FILE", &authority);
+    program.run(["run", "nightly"]).await.exits(0);
+    let other = server.path("other.crt").display().to_string();
+    let refused = Pgtend::new(&config).env("SSL_CERT_FILE", &other).run(["run", "nightly"]).await.exits(1);
+    assert!(refused.stderr.contains("certificate"), "{}", refused.stderr);
 }

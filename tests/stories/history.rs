@@ -143,3 +143,26 @@ async fn how_jobs_stand_is_found_without_reading_the_history_through() {
     let removed: u64 = removed.map(|(_, n)| n.parse::<u64>().unwrap()).sum();
     assert!(removed < 1000, "{}", plan.join("\n"));
 }
+
+#[tokio::test]
+async fn a_host_whose_clock_runs_ahead_forgets_nothing() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table done (n int)").await;
+    let jobs = format!("[history]\nkeep = '30 days'\n{CHORE}");
+    let program = Pgtend::tending(&db, &jobs);
+    program.run(["run", "chore"]).await.exits(0);
+    // Days ago; those of 40 are for the daemon to show that it has been there.
+    db.execute(
+        "insert into pgtend.run (job, kind, trigger, host, pid, started_at, finished_at, outcome)
+         select 'chore', 'sql', 'cli', 'h', 1, now() - n * interval '1 day', now() - n * interval '1 day', 'failed'
+         from unnest(array[10, 40]) n",
+    )
+    .await;
+    let now: chrono::DateTime<chrono::Utc> = db.scalar("select now()").await;
+    let ahead = crate::support::Clock::at(&(now + chrono::TimeDelta::days(60)).to_rfc3339());
+    let program = program.by(&ahead);
+    let daemon = program.daemon();
+    daemon.wait_for_log("old history pruned").await;
+    let left: i64 = db.scalar("select count(*) from pgtend.run where started_at > now() - interval '11 days'").await;
+    assert_eq!((left, db.count("pgtend.run").await), (2, 2));
+}

@@ -146,6 +146,8 @@ impl Scratch {
             report,
             deadline,
             lock_timeout,
+            apart: None,
+            timeout: std::time::Duration::from_secs(3600),
             kept: Arc::default(),
             stores: Arc::default(),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::places::{self, KeyArgs, Where};
+use super::places::{self, Guess, KeyArgs, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, Usage, output};
 use crate::config::Config;
@@ -48,7 +48,7 @@ pub async fn fetch(config: &Config, args: &FetchArgs) -> Result<u8> {
     } else {
         Some(Place::new(&args.file, args.force).map_err(Usage)?)
     };
-    let found = places::find(config, &args.place, &args.backup, &args.key).await?;
+    let found = places::find(config, &args.place, &args.backup, Guess::Refused, &args.key).await?;
     let manifest = &found.kept.manifest;
     let (dump, compression) = verify::dump_of(manifest)?;
     let object = if args.globals { verify::globals_of(manifest, compression)? } else { dump };

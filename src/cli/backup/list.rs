@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use futures_util::future;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::kinds::backup::shelf::{self, Kept, Shelf};
 use crate::kinds::backup::words;
 use crate::period::human;
 use crate::pg::explain;
+use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub struct ListArgs {
@@ -34,14 +35,15 @@ pub struct ListArgs {
 pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
     let place = Where { job: args.named.clone().or_else(|| args.place.job.clone()), ..args.place.clone() };
     let with_exports = exports::any(config, &place);
-    let places = match place.all(config) {
+    let places = match (gone(config, &place), place.all(config)) {
+        (Some(gone), _) => vec![gone],
         // There is something to show all the same.
-        Err(_) if with_exports => Vec::new(),
-        places => places?,
+        (None, Err(_)) if with_exports => Vec::new(),
+        (None, places) => places?.iter().map(Listed::of).collect(),
     };
     let looked = future::join_all(places.iter().map(async |place| look(config, place).await)).await;
     let mut code = DONE;
-    let mut found: Vec<(&Place<'_>, &str, &Kept)> = Vec::new();
+    let mut found: Vec<(&Listed, &str, &Kept)> = Vec::new();
     for (place, looked) in places.iter().zip(&looked) {
         match looked {
             Ok((at, shelf)) => {
@@ -59,7 +61,7 @@ pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
     }
     found.sort_by_key(|(place, _, kept)| {
         let manifest = &kept.manifest;
-        (std::cmp::Reverse((manifest.started_at, manifest.id.clone())), place.job.name.clone(), place.store)
+        (std::cmp::Reverse((manifest.started_at, manifest.id.clone())), place.job.clone(), place.store.clone())
     });
     if args.json {
         for (place, at, kept) in &found {
@@ -76,17 +78,44 @@ pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
     Ok(code.max(exports::list(config, &place, args.json).await?))
 }
 
-async fn look(config: &Config, place: &Place<'_>) -> Result<(String, Shelf)> {
-    let store = place.open(config)?;
-    Ok((store.place(), shelf::look(&store, place.job.name.as_str()).await?))
+/// A job's place in a store, whether or not the config still has the job.
+struct Listed {
+    job: String,
+    store: String,
 }
 
-fn for_people(place: &Place<'_>, kept: &Kept) -> Vec<String> {
+impl Listed {
+    fn of(place: &Place<'_>) -> Self {
+        Self { job: place.job.name.to_string(), store: place.store.to_owned() }
+    }
+
+    fn said(&self) -> String {
+        format!("job {} in store {}", self.job, self.store)
+    }
+}
+
+/// What is asked for of a job that the config has no more, in a store that it has: its backups are still there, and no `keep`
+/// deletes them.
+fn gone(config: &Config, wanted: &Where) -> Option<Listed> {
+    let (job, store) = (wanted.job.as_ref()?, wanted.store.as_ref()?);
+    let definition = job.split('@').next().unwrap_or(job);
+    let is_gone = config.instances(definition).is_empty() && config.stores.contains_key(store);
+    is_gone.then(|| Listed { job: job.clone(), store: store.clone() })
+}
+
+async fn look(config: &Config, place: &Listed) -> Result<(String, Shelf)> {
+    let settings =
+        config.stores.get(&place.store).with_context(|| format!("no store {:?} in the config", place.store))?;
+    let store = Store::new(&place.store, &settings.settings)?;
+    Ok((store.place(), shelf::look(&store, &place.job).await?))
+}
+
+fn for_people(place: &Listed, kept: &Kept) -> Vec<String> {
     let manifest = &kept.manifest;
     vec![
         manifest.id.clone(),
         manifest.job.clone(),
-        place.store.to_owned(),
+        place.store.clone(),
         manifest.database.clone(),
         words::size(manifest.size()),
         words::size(raw_size(manifest)),
@@ -107,7 +136,7 @@ pub(super) fn seen(verified: Option<&Verified>) -> String {
 }
 
 /// The manifest as it is, and what follows from it.
-fn for_programs(place: &Place<'_>, at: &str, kept: &Kept) -> Value {
+fn for_programs(place: &Listed, at: &str, kept: &Kept) -> Value {
     let manifest = &kept.manifest;
     let state = match &kept.verified {
         None => "unverified",

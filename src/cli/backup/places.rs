@@ -11,7 +11,7 @@ use crate::cli::{Usage, are};
 use crate::config::{Config, Definition};
 use crate::kinds::Spec;
 use crate::kinds::backup::Backup;
-use crate::kinds::backup::choose::choose;
+use crate::kinds::backup::choose::{certain, choose};
 use crate::kinds::backup::config::Compression;
 use crate::kinds::backup::crypt::Lock;
 use crate::kinds::backup::manifest::Stored;
@@ -178,14 +178,31 @@ impl Found<'_> {
     }
 }
 
+/// What `latest` is where there are backups of several databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guess {
+    /// The newest of all, which is told.
+    Told,
+    Refused,
+}
+
 /// Finds the backup that is meant, an id or `latest`, and says what should be known of the choice.
 ///
 /// # Errors
 /// There is none such, the store cannot be asked, or the file of the key cannot be used.
-pub async fn find<'a>(config: &'a Config, place: &Where, which: &str, key: &KeyArgs) -> Result<Found<'a>> {
+pub async fn find<'a>(
+    config: &'a Config,
+    place: &Where,
+    which: &str,
+    guess: Guess,
+    key: &KeyArgs,
+) -> Result<Found<'a>> {
     let place = place.one(config)?;
     let store = place.open(config)?;
     let shelf = shelf::look(&store, place.job.name.as_str()).await?;
+    if guess == Guess::Refused {
+        certain(&shelf, which).map_err(|why| anyhow::anyhow!("{}: {why}", place.said()))?;
+    }
     let chosen = choose(&shelf, which).map_err(|why| anyhow::anyhow!("{}: {why}", place.said()))?;
     for note in &chosen.notes {
         tracing::warn!("{}: {note}", place.said());

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::exports;
-use super::places::{self, Found, KeyArgs, Where};
+use super::places::{self, Found, Guess, KeyArgs, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, FAILED, Usage, output};
 use crate::config::Config;
@@ -74,7 +74,7 @@ pub async fn restore(config: &Config, args: &RestoreArgs) -> Result<u8> {
         ))
         .into());
     }
-    let found = places::find(config, &args.place, &args.backup, &args.key).await?;
+    let found = places::find(config, &args.place, &args.backup, Guess::Refused, &args.key).await?;
     let manifest = &found.kept.manifest;
     let spooling = spooling(&found, args.jobs)?;
     let (dump, compression) = verify::dump_of(manifest)?;
@@ -147,7 +147,7 @@ async fn fill(
         done.roles = roles::make(target.client(), &sql).await?;
     }
     target.make(manifest).await?;
-    let env = target.for_libpq().await?;
+    let env = target.for_libpq(tools).await?;
     let pouring = restore::pour(load, manifest.format, tools, &env, target.version, &[]);
     shown(&title, dump.size, &progress, pouring).await?;
     // All of it is there, whether or not it can be counted.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::places::{self, Found, KeyArgs, Where};
+use super::places::{self, Found, Guess, KeyArgs, Where};
 use super::progress::{shown, unless_ended};
 use crate::cli::{DONE, FAILED, output};
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ pub struct VerifyArgs {
 /// # Errors
 /// There is no such backup, or what reads it is missing.
 pub async fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
-    let found = places::find(config, &args.place, &args.backup, &args.key).await?;
+    let found = places::find(config, &args.place, &args.backup, Guess::Told, &args.key).await?;
     let Found { place, store, kept, folder, lock } = found;
     let manifest = &kept.manifest;
     let tools = match manifest.format {

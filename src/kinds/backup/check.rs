@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::config::Backup;
 use super::crypt::Identities;
 use super::directory;
-use super::plan::{Action, Dump, Facts, plan};
+use super::plan::{Action, Dump, Facts, others, plan};
 use super::survey::Names;
 use super::words;
 use crate::pg::{Ident, Session, TableName, explain};
@@ -48,7 +48,30 @@ pub async fn privileges(session: &Session, backup: &Backup, names: &Names) -> Re
             troubles.push(trouble);
         }
     }
-    Ok(findings(&troubles))
+    let mut found = findings(&troubles);
+    if backup.is_whole() {
+        found.extend(locks(session).await?);
+    }
+    Ok(found)
+}
+
+/// Whether a dump, which locks all tables at once, has room for that.
+async fn locks(session: &Session) -> Result<Option<Finding>> {
+    let row = session.query_one(include_str!("locks.sql"), &[]).await.context("count the locks of a dump")?;
+    let (tables, each, transactions): (i64, i64, i64) =
+        (row.get("tables"), row.get("per_transaction"), row.get("transactions"));
+    if tables <= each * transactions {
+        return Ok(None);
+    }
+    let message = format!(
+        "a dump locks {tables} tables, and the server has room for {} locks (max_locks_per_transaction = {each}, times \
+         {transactions} transactions): it may fail with \"out of shared memory\" (53200), or others beside it",
+        each * transactions
+    );
+    // A quarter more, for what others lock meanwhile.
+    let enough = (tables * 5 / 4) / transactions.max(1) + 1;
+    let mend = format!("set max_locks_per_transaction = {enough} or more in postgresql.conf, and restart the server");
+    Ok(Some(Finding::warning(message, mend)))
 }
 
 /// Whether the dump reads it.
@@ -113,6 +136,10 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
                     format!("{}: the backup {id} is left alone: {why}", seen.place),
                     "look at its manifest.json; delete the folder if it is of no use",
                 ));
+            }
+            if let Some(others) = others(shelf, &facts.server.identity()) {
+                let mend = "`pgtend backup list` shows them; delete their folders when they are of no use any more";
+                found.push(Finding::warning(format!("{}: {others}", seen.place), mend));
             }
         }
     }
@@ -185,6 +212,13 @@ fn keys(backup: &Backup) -> Option<Finding> {
                 file.display()
             ),
             "name its public key (`age-keygen -y FILE` prints it) in `encrypt_to`, or another file",
+        ),
+        (Ok(identities), Ok(keys)) if !keys.is_empty() && identities.fit_all(&keys) => Finding::warning(
+            format!(
+                "{} has the identity of every key of `encrypt_to`: when this host is lost, so is what opens the backups",
+                file.display()
+            ),
+            "name a second key in `encrypt_to`, whose identity is kept elsewhere",
         ),
         _ => return None,
     };

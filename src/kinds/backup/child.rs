@@ -2,6 +2,7 @@
 //! when ours comes.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -28,6 +29,34 @@ pub enum Pipe {
     Through,
     /// Nothing: it writes to files.
     None,
+}
+
+/// A program that ended badly, with its last words.
+#[derive(Debug)]
+struct BadEnd {
+    program: String,
+    how: String,
+    said: String,
+    /// It gave up of itself, because of what it was given.
+    complaint: bool,
+}
+
+impl fmt::Display for BadEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, how, said, .. } = self;
+        if said.is_empty() {
+            write!(f, "{program} {how}, and said nothing")
+        } else {
+            write!(f, "{program} {how}: {said}")
+        }
+    }
+}
+
+impl std::error::Error for BadEnd {}
+
+/// Whether a program gave up because of what it was given, and not because of what happened to itself.
+pub fn complains(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<BadEnd>().is_some_and(|end| end.complaint)
 }
 
 /// Dropping it kills it, with the workers that it has made.
@@ -151,12 +180,10 @@ impl Program {
             return Ok(());
         }
         drop(group);
-        let how = how(status);
-        if self.said.is_empty() {
-            bail!("{} {how}, and said nothing", self.name);
-        }
-        let words: Vec<_> = self.said.iter().map(String::as_str).collect();
-        bail!("{} {how}: {}", self.name, words.join(" / "));
+        let said: Vec<_> = self.said.iter().map(String::as_str).collect();
+        let said = said.join(" / ");
+        let complaint = status.code() == Some(1) && !killed && !wants_memory(&said);
+        bail!(BadEnd { program: self.name.clone(), how: how(status), said, complaint });
     }
 }
 
@@ -168,6 +195,12 @@ fn hide(text: &mut String) {
         text.truncate(at);
         text.push_str("password …");
     }
+}
+
+/// Its words are all that there is to tell by: its status is that of a complaint. They are in English, since it is started with
+/// `LC_ALL=C`.
+fn wants_memory(said: &str) -> bool {
+    ["out of memory", "Cannot allocate memory"].iter().any(|words| said.contains(words))
 }
 
 fn how(status: ExitStatus) -> String {

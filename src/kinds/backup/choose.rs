@@ -2,8 +2,7 @@
 //!
 //! The latest is that which began last, as its manifest has it: a name may say anything.
 
-use std::collections::BTreeSet;
-
+use super::manifest::Identity;
 use super::shelf::{Kept, Shelf};
 
 /// What stands for the newest backup.
@@ -49,39 +48,87 @@ fn by_id<'a>(shelf: &'a Shelf, id: &str) -> Result<Chosen<'a>, String> {
     })
 }
 
+/// The latest of one database, whatever else lies there.
+///
+/// # Errors
+/// There is none, in words that follow the place.
+pub fn latest_of<'a>(shelf: &'a Shelf, identity: &Identity) -> Result<Chosen<'a>, String> {
+    let of: Vec<&Kept> = shelf.kept.iter().filter(|kept| kept.manifest.identity() == *identity).collect();
+    let others = shelf.kept.len() - of.len();
+    if of.is_empty() && others > 0 {
+        return Err(format!(
+            "there is no backup of the database that the config names, which is {} of system {}; there {} of another, as a \
+             database has that was made anew, or moved by pg_upgrade",
+            identity.database_oid,
+            identity.system_identifier,
+            if others == 1 { "is 1".to_owned() } else { format!("are {others}") },
+        ));
+    }
+    newest(&of, shelf)
+}
+
 fn latest(shelf: &Shelf) -> Result<Chosen<'_>, String> {
-    let Some(at) = shelf.kept.iter().rposition(|kept| !kept.is_damaged()) else {
-        return Err(match (shelf.kept.len(), shelf.unreadable.len()) {
+    let all: Vec<&Kept> = shelf.kept.iter().collect();
+    let mut chosen = newest(&all, shelf)?;
+    let databases = databases(shelf).len();
+    if databases > 1 {
+        let manifest = &chosen.kept.manifest;
+        chosen.notes.push(format!(
+            "the backups there are of {databases} databases; the latest is of {:?} of system {}, made on {}",
+            manifest.database, manifest.system_identifier, manifest.host
+        ));
+    }
+    Ok(chosen)
+}
+
+fn newest<'a>(all: &[&'a Kept], shelf: &'a Shelf) -> Result<Chosen<'a>, String> {
+    let Some(at) = all.iter().rposition(|kept| !kept.is_damaged()) else {
+        return Err(match (all.len(), shelf.unreadable.len()) {
             (0, 0) => "there is no backup".into(),
             (0, n) => format!("there is no backup whose manifest can be read; {n} cannot"),
             (n, _) => format!("there is no good backup: {n} were found damaged when they were read back"),
         });
     };
-    let kept = &shelf.kept[at];
     let mut notes = Vec::new();
-    for damaged in &shelf.kept[at + 1..] {
+    for damaged in &all[at + 1..] {
         notes.push(format!("{} is newer, and was damaged when it was read back", damaged.manifest.id));
     }
     for (id, why) in &shelf.unreadable {
         notes.push(format!("{id} is left aside: {why}"));
     }
-    let databases: BTreeSet<(&str, u32, &str)> = shelf
-        .kept
+    Ok(Chosen { kept: all[at], notes })
+}
+
+/// The newest backup of each database that there are any of, the newest first.
+pub fn databases(shelf: &Shelf) -> Vec<&Kept> {
+    let mut found: Vec<&Kept> = Vec::new();
+    for kept in shelf.kept.iter().rev() {
+        if found.iter().all(|known| known.manifest.identity() != kept.manifest.identity()) {
+            found.push(kept);
+        }
+    }
+    found
+}
+
+/// Makes sure that `latest` is no guess: a database that is filled with another's rows is worse than none.
+///
+/// # Errors
+/// It may be meant of several; with the newest of each.
+pub fn certain(shelf: &Shelf, which: &str) -> Result<(), String> {
+    let databases = databases(shelf);
+    if which != LATEST || databases.len() < 2 {
+        return Ok(());
+    }
+    let each: Vec<String> = databases
         .iter()
         .map(|kept| &kept.manifest)
-        .map(|of| (of.system_identifier.as_str(), of.database_oid, of.database.as_str()))
+        .map(|of| format!("{} is of {:?} of system {}, made on {}", of.id, of.database, of.system_identifier, of.host))
         .collect();
-    if databases.len() > 1 {
-        let manifest = &kept.manifest;
-        notes.push(format!(
-            "the backups there are of {} databases; the latest is of {:?} of system {}, made on {}",
-            databases.len(),
-            manifest.database,
-            manifest.system_identifier,
-            manifest.host
-        ));
-    }
-    Ok(Chosen { kept, notes })
+    Err(format!(
+        "the backups there are of {} databases, and which one is meant has to be said by its id: {}",
+        databases.len(),
+        each.join("; ")
+    ))
 }
 
 #[cfg(test)]
@@ -98,8 +145,14 @@ mod tests {
             let mut manifest = manifest(id, 10);
             manifest.started_at = start + TimeDelta::days(day);
             let bad = damaged.contains(id);
-            let verified =
-                bad.then(|| Verified { id: (*id).into(), at: start, good: false, how: String::new(), error: None });
+            let verified = bad.then(|| Verified {
+                id: (*id).into(),
+                at: start,
+                good: false,
+                how: String::new(),
+                error: None,
+                intact: false,
+            });
             Kept { manifest, verified, restored: None }
         });
         Shelf { kept: kept.collect(), taken: ids.iter().map(|id| (*id).into()).collect(), ..Shelf::default() }
@@ -141,5 +194,25 @@ mod tests {
         let mut shelf = shelf(&["a", "b"], &[]);
         shelf.kept[0].manifest.system_identifier = "7".into();
         check(&shelf, LATEST, Ok(("b", 1)));
+        // Whoever fills a database by it is not left to guess.
+        let why = certain(&shelf, LATEST).unwrap_err();
+        assert!(why.contains("2 databases") && why.contains("b is of") && why.contains("a is of"), "{why}");
+        assert!(why.contains("of system 7,"), "{why}");
+        assert_eq!(certain(&shelf, "a"), Ok(()));
+        shelf.kept.remove(0);
+        assert_eq!(certain(&shelf, LATEST), Ok(()));
+    }
+
+    #[test]
+    fn the_latest_of_one_database_is_not_that_of_another() {
+        let mut shelf = shelf(&["a", "b", "c"], &["b"]);
+        let ours = shelf.kept[0].manifest.identity();
+        shelf.kept[2].manifest.system_identifier = "7".into();
+        let chosen = latest_of(&shelf, &ours).unwrap();
+        assert_eq!((chosen.kept.manifest.id.as_str(), chosen.notes.len()), ("a", 1), "{:?}", chosen.notes);
+        let nobody = Identity { database_oid: 1, ..ours };
+        let why = latest_of(&shelf, &nobody).unwrap_err();
+        assert!(why.contains("there are 3 of another"), "{why}");
+        assert_eq!(latest_of(&Shelf::default(), &nobody).unwrap_err(), "there is no backup");
     }
 }

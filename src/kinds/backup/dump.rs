@@ -16,9 +16,9 @@ use super::counts::{self, Rows};
 use super::manifest::Stored;
 use super::pg_dump;
 use super::pipeline::hex;
-use super::plan::{Dump, Leavings, Target};
+use super::plan::{Dump, Target};
 use super::verify::{GLOBALS_END, ends_with};
-use super::{naming, pour, publish};
+use super::{naming, pour, publish, words};
 use crate::kinds::{Applied, Context};
 use crate::pg::libpq::LibpqEnv;
 use crate::pg::{Link, explain};
@@ -83,8 +83,8 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
         return Ok(Applied::Stopped(reason));
     }
     let name = application_name(cx);
-    let for_libpq = name.clone();
-    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq));
+    let (for_libpq, major) = (name.clone(), dump.tools.major);
+    let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq, Some(major)));
     let env = env.await.context("look up how to connect")??;
     let dumped = tokio::select! {
         dumped = begin_and_pour(backup, cx, dump, &mut live, &env) => dumped,
@@ -186,8 +186,24 @@ async fn globals(dump: &Dump, env: &LibpqEnv) -> Result<Vec<u8>> {
     let args = args.iter().map(String::as_str).chain([conninfo.as_str()]);
     let mut program = Program::start(&dump.tools.program("pg_dumpall"), args, env.variables(), Pipe::Out)?;
     let mut sql = Vec::new();
-    let mut stdout = program.stdout()?.take(GLOBALS_MOST);
-    let (read, ended) = future::join(stdout.read_to_end(&mut sql), program.finished()).await;
+    let mut stdout = program.stdout()?.take(GLOBALS_MOST + 1);
+    let give_up = Arc::clone(&program.give_up);
+    let reading = async {
+        let read = stdout.read_to_end(&mut sql).await;
+        if stdout.limit() == 0 {
+            // Nobody reads on, so that it would wait for ever.
+            give_up.notify_one();
+        }
+        read
+    };
+    let (read, ended) = future::join(reading, program.finished()).await;
+    if sql.len() as u64 > GLOBALS_MOST {
+        bail!(
+            "the globals are larger than {}: pg_dumpall wrote more than roles and tablespaces take; look at what it writes \
+             (pg_dumpall --globals-only), or set `globals = false`",
+            words::size(GLOBALS_MOST)
+        );
+    }
     ended.context("dump roles and tablespaces (`globals`)")?;
     read.context("read from pg_dumpall")?;
     if !ends_with(&sql[sql.len().saturating_sub(1024)..], GLOBALS_END) {
@@ -218,19 +234,17 @@ async fn begin(backup: &Backup, cx: &Context, dump: &Dump, live: &mut Live<'_>) 
 }
 
 async fn clear(cx: &Context, live: &Live<'_>) -> Result<()> {
-    let leavings = match &live.target.leavings {
-        Leavings::Clear(leavings) => leavings,
-        Leavings::Leave(why) => {
-            cx.report.warn(format!("{}: {why}", live.target.place));
-            return Ok(());
-        }
-    };
+    let Target { leavings, stale, .. } = live.target;
+    if let Some(warning) = &live.target.warning {
+        cx.report.warn(format!("{}: {warning}", live.target.place));
+    }
     for key in leavings {
         if let Deleted::Refused(why) = live.store.delete(key).await? {
             bail!("{why}");
         }
     }
-    let swept = live.store.sweep(&naming::folder(cx.job.as_str()), cx.now).await?;
+    let stale = stale.clone();
+    let swept = live.store.sweep_some(&naming::folder(cx.job.as_str()), cx.now, move |id| stale.is(id)).await?;
     if swept > 0 || !leavings.is_empty() {
         tracing::info!(job = %cx.job, store = live.target.store, uploads = swept, objects = leavings.len(), "cleared away what dead runs had left");
     }

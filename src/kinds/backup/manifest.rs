@@ -113,6 +113,9 @@ pub struct Verified {
     pub how: String,
     /// What was wrong, where it was not good.
     pub error: Option<String>,
+    /// Where it was not good: whether what is stored has the digests that it was written with, all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub intact: bool,
 }
 
 /// `restored.json`: the last time that the backup was restored into a scratch database, and was whole.
@@ -204,7 +207,9 @@ pub(crate) mod tests {
     use super::*;
 
     pub fn manifest(id: &str, size: u64) -> Manifest {
-        let at = super::super::naming::began(id).unwrap_or_else(|| Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
+        let at = super::super::naming::read(id)
+            .map(|id| id.began)
+            .unwrap_or_else(|| Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
         Manifest {
             manifest_version: VERSION,
             id: id.into(),

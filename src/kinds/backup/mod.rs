@@ -64,7 +64,6 @@ impl Kind for Backup {
     const STOP: StopStyle = StopStyle::AtOnce;
     // It reads, and so works on a standby too, where its run leaves no row in the history.
     const WRITES: bool = false;
-    // Nothing is deleted where the dump failed.
     const IN_ORDER: bool = true;
     const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
     const OBSERVES: Observes = Observes::WhileEnabled;
@@ -103,6 +102,15 @@ impl Kind for Backup {
         match action {
             Action::Dump(dump) => dump.step(self),
             Action::Delete(delete) => delete.step(),
+        }
+    }
+
+    fn hangs_on(&self, failed: &Action, action: &Action) -> bool {
+        match (failed, action) {
+            // Nothing is deleted where the dump failed.
+            (Action::Dump(_), _) | (_, Action::Dump(_)) => true,
+            // What one store refuses is nothing to another.
+            (Action::Delete(failed), Action::Delete(delete)) => failed.store == delete.store,
         }
     }
 
@@ -162,6 +170,14 @@ impl Backup {
             parts: store.parts(expected),
         });
         let seen = seen.collect();
-        Ok(Facts { server, tools, names, now: cx.now, zone: cx.timezone, seen })
+        // Two daemons that tend one standby have one lock, and one that tends two standbys has two.
+        let sign = server.standby.then(|| naming::sign(&standby(cx)));
+        let (apart, timeout, zone) = (cx.apart.clone(), cx.timeout, cx.timezone);
+        Ok(Facts { server, tools, names, sign, now: cx.now, apart, timeout, zone, seen })
     }
+}
+
+/// A standby, as this daemon reaches it.
+fn standby(cx: &Context) -> String {
+    format!("{} from {}", cx.pg.database().conninfo.target(), gethostname::gethostname().to_string_lossy())
 }

@@ -1,6 +1,7 @@
 //! What a run of `backup` will do, from what the server, the stores and the config say. Pure.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -15,7 +16,7 @@ use super::shelf::{Kept, Shelf};
 use super::survey::{Names, Server};
 use super::{naming, words};
 use crate::run::{Plan, Step};
-use crate::store::Parts;
+use crate::store::{Key, Parts};
 
 /// So many backups make the size that is usual.
 const USUAL: usize = 10;
@@ -53,18 +54,34 @@ pub struct Target {
     pub in_flight: usize,
     /// Why it is out of the question.
     pub trouble: Option<String>,
-    /// What dead runs have left there.
-    pub leavings: Leavings,
+    /// What dead runs have left there, and nobody is at work on.
+    pub leavings: Vec<Key>,
+    /// Which uploads that are not completed nobody is at work on.
+    pub stale: Stale,
+    /// What else there is to be said of it.
+    pub warning: Option<String>,
     /// Stored bytes of the dumps before, the newest last.
     pub sizes: Vec<u64>,
     pub backups: usize,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub enum Leavings {
-    Clear(Vec<crate::store::Key>),
-    /// Somebody else's run may be at work in the same folder.
-    Leave(String),
+/// Which ids are those of runs that are over, whether or not there is a backup.
+///
+/// The job's lock makes sure that no other run of it is at work, in this database, on this server. A standby has a lock of its
+/// own, and so has a job of the same name in another database that shares the folder: their runs are over when their time is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// The sign in the ids of this server's runs; nothing where others may have the same.
+    ours: Option<Option<String>>,
+    /// What began before is over, whosever it is; nothing where the time is not certain.
+    before: Option<DateTime<Utc>>,
+}
+
+impl Stale {
+    pub fn is(&self, id: &str) -> bool {
+        let Some(id) = naming::read(id) else { return false };
+        self.ours.as_ref() == Some(&id.sign) || self.before.is_some_and(|before| id.began < before)
+    }
 }
 
 /// A backup to be deleted.
@@ -97,7 +114,13 @@ pub struct Facts {
     pub server: Server,
     pub tools: Tools,
     pub names: Names,
+    /// What tells the runs on this server from those on the primary, where it is a standby.
+    pub sign: Option<String>,
     pub now: DateTime<Utc>,
+    /// How the clocks are apart, where that is too much to delete anything by.
+    pub apart: Option<String>,
+    /// How long a run may take.
+    pub timeout: Duration,
     pub zone: Tz,
     pub seen: Vec<Seen>,
 }
@@ -121,7 +144,7 @@ pub fn plan(facts: Facts) -> Plan<Action> {
     let shelves = || facts.seen.iter().filter_map(|seen| seen.shelf.as_ref().ok());
     let identity = facts.server.identity();
     let taken: BTreeSet<String> = shelves().flat_map(|shelf| shelf.taken.iter().cloned()).collect();
-    let id = naming::id(facts.now, &taken);
+    let id = naming::id(facts.now, facts.sign.as_deref(), &taken);
     let expected = expected(&facts.server, shelves());
     let last = newest(&identity, shelves()).and_then(|kept| kept.manifest.dump());
     let last_raw = last.map(|dump| dump.raw_size);
@@ -130,7 +153,7 @@ pub fn plan(facts: Facts) -> Plan<Action> {
     let mut targets = Vec::new();
     let mut deletions = Vec::new();
     for seen in &facts.seen {
-        targets.push(target(seen, &identity, facts.now));
+        targets.push(target(seen, &identity, &facts));
         let Ok(shelf) = &seen.shelf else {
             let why =
                 "nothing can be done there, which would make the run partial, or failed where it is the only store";
@@ -143,12 +166,19 @@ pub fn plan(facts: Facts) -> Plan<Action> {
         for (id, why) in &shelf.unreadable {
             plan.notes.push(Step::warn(format!("{}: {id}", seen.store), format!("is left alone: {why}")));
         }
+        if let Some(others) = others(shelf, &identity) {
+            plan.notes.push(Step::keep(&seen.place, others));
+        }
         let fates = fates(seen, shelf, &identity, &id, &facts);
         for (kept, fate) in shelf.of(&identity).zip(fates) {
             let manifest = &kept.manifest;
             match fate {
                 Fate::Keep(reasons) => {
                     plan.notes.push(Step::keep(format!("{}: {}", seen.store, manifest.id), reasons.join(", ")));
+                }
+                Fate::Drop(why) if facts.apart.is_some() => {
+                    let reason = format!("the clocks do not agree, or it would go: {why}");
+                    plan.notes.push(Step::keep(format!("{}: {}", seen.store, manifest.id), reason));
                 }
                 Fate::Drop(why) => deletions.push(Action::Delete(Delete {
                     store: seen.store.clone(),
@@ -159,6 +189,10 @@ pub fn plan(facts: Facts) -> Plan<Action> {
                 })),
             }
         }
+    }
+    if let Some(apart) = facts.apart.as_ref().filter(|_| facts.seen.iter().any(|seen| seen.keep.is_some())) {
+        let why = "no backup is deleted until they agree; set the wrong one right (chronyc tracking, timedatectl)";
+        plan.notes.push(Step::warn("keep", format!("{apart}: {why}")));
     }
     plan.actions.push(Action::Dump(Box::new(Dump {
         id,
@@ -174,6 +208,19 @@ pub fn plan(facts: Facts) -> Plan<Action> {
     plan
 }
 
+/// What is told of the backups in the job's place that are of another database, which no run of this job deletes.
+pub fn others(shelf: &Shelf, identity: &Identity) -> Option<String> {
+    let others: Vec<&Kept> = shelf.kept.iter().filter(|kept| kept.manifest.identity() != *identity).collect();
+    let newest = &others.last()?.manifest;
+    let (many, are) =
+        if others.len() == 1 { ("1 backup".to_owned(), "is") } else { (format!("{} backups", others.len()), "are") };
+    Some(format!(
+        "{many} in the place of this job {are} of another database, as there are after pg_upgrade, or when one is made anew; no \
+         `keep` deletes what is not of this one; the newest is {} of {:?} of system {}",
+        newest.id, newest.database, newest.system_identifier
+    ))
+}
+
 /// What becomes of each backup of this database, once the one that is about to be made is there.
 fn fates(seen: &Seen, shelf: &Shelf, identity: &Identity, id: &str, facts: &Facts) -> Vec<Fate> {
     let mut known: Vec<Known> = shelf
@@ -182,29 +229,34 @@ fn fates(seen: &Seen, shelf: &Shelf, identity: &Identity, id: &str, facts: &Fact
             id: kept.manifest.id.clone(),
             started_at: kept.manifest.started_at,
             verified: kept.is_verified(),
+            restored: kept.restored.is_some(),
             damaged: kept.is_damaged(),
+            intact: kept.is_intact(),
         })
         .collect();
-    known.push(Known { id: id.into(), started_at: facts.now, verified: false, damaged: false });
+    let new =
+        Known { id: id.into(), started_at: facts.now, verified: false, restored: false, damaged: false, intact: true };
+    known.push(new);
     let mut decided = retain::decide(&known, seen.keep.as_ref(), facts.now, facts.zone);
     decided.pop();
     decided.into_iter().map(|(_, fate)| fate).collect()
 }
 
-fn target(seen: &Seen, identity: &Identity, now: DateTime<Utc>) -> Target {
-    let (trouble, leavings, sizes, backups) = match &seen.shelf {
-        Err(error) => (Some(error.clone()), Leavings::Clear(Vec::new()), Vec::new(), 0),
-        Ok(shelf) => {
-            let dumps: Vec<u64> = shelf
-                .of(identity)
-                .filter(|kept| !kept.is_damaged())
-                .filter_map(|kept| kept.manifest.dump())
-                .map(|dump| dump.size)
-                .collect();
-            let sizes = dumps[dumps.len().saturating_sub(USUAL)..].to_vec();
-            (None, leavings(shelf, identity, now), sizes, shelf.of(identity).count())
-        }
+fn target(seen: &Seen, identity: &Identity, facts: &Facts) -> Target {
+    let nothing = Shelf::default();
+    let (shelf, trouble) = match &seen.shelf {
+        Ok(shelf) => (shelf, None),
+        Err(error) => (&nothing, Some(error.clone())),
     };
+    let dumps: Vec<u64> = shelf
+        .of(identity)
+        .filter(|kept| !kept.is_damaged())
+        .filter_map(|kept| kept.manifest.dump())
+        .map(|dump| dump.size)
+        .collect();
+    let other = shelf.kept.iter().rev().find(|kept| kept.manifest.identity() != *identity);
+    let stale = Stale { ours: other.is_none().then(|| facts.sign.clone()), before: over(facts) };
+    let leavings = shelf.leavings.iter().filter(|(id, _)| stale.is(id)).map(|(_, key)| key.clone()).collect();
     Target {
         store: seen.store.clone(),
         place: seen.place.clone(),
@@ -212,28 +264,30 @@ fn target(seen: &Seen, identity: &Identity, now: DateTime<Utc>) -> Target {
         in_flight: seen.in_flight,
         trouble,
         leavings,
-        sizes,
-        backups,
+        stale,
+        warning: other.and_then(|other| company(other, facts.now)),
+        sizes: dumps[dumps.len().saturating_sub(USUAL)..].to_vec(),
+        backups: shelf.of(identity).count(),
     }
 }
 
-/// The job's lock makes sure that no other run of it is at work, in this database. A job of the same name in another
-/// database that shares the folder has a lock of its own.
-fn leavings(shelf: &Shelf, identity: &Identity, now: DateTime<Utc>) -> Leavings {
-    let other = shelf
-        .kept
-        .iter()
-        .rev()
-        .find(|kept| kept.manifest.identity() != *identity && now - kept.manifest.started_at < TimeDelta::days(7));
-    match other {
-        Some(other) => Leavings::Leave(format!(
+/// A run that began before is over: its time was, a while ago.
+fn over(facts: &Facts) -> Option<DateTime<Utc>> {
+    let time = TimeDelta::from_std(facts.timeout).ok()?.checked_add(&TimeDelta::hours(1))?;
+    facts.now.checked_sub_signed(time).filter(|_| facts.apart.is_none())
+}
+
+/// What there is to be said of a database that was dumped into the same folder lately.
+fn company(other: &Kept, now: DateTime<Utc>) -> Option<String> {
+    let manifest = &other.manifest;
+    (now - manifest.started_at < TimeDelta::days(7)).then(|| {
+        format!(
             "the folder of this job holds a backup of another database, {} of {}: what runs that were killed have left \
-             there is not cleared away, since it may be at work; give one of the jobs another name, or another `prefix` \
-             in the store",
-            other.manifest.id, other.manifest.database
-        )),
-        None => Leavings::Clear(shelf.leavings.clone()),
-    }
+             there is cleared away only when it is older than the job's `timeout`, since it may be at work; give one of the \
+             jobs another name, or another `prefix` in the store",
+            manifest.id, manifest.database
+        )
+    })
 }
 
 /// A size beside the median of those before; nothing where there are too few.

@@ -8,7 +8,7 @@ use crate::kinds::backup::survey::tests::server;
 fn kept(id: &str, size: u64) -> Kept {
     let manifest = manifest(id, size);
     let at = manifest.started_at;
-    let verified = Some(Verified { id: id.into(), at, good: true, how: "x".into(), error: None });
+    let verified = Some(Verified { id: id.into(), at, good: true, how: "x".into(), error: None, intact: false });
     Kept { manifest, verified, restored: None }
 }
 
@@ -23,9 +23,15 @@ fn seen(store: &str, keep: &str, shelf: Result<Shelf, String>) -> Seen {
 }
 
 fn plan_of(seen: Vec<Seen>) -> Plan<Action> {
+    plan(facts(seen))
+}
+
+fn facts(seen: Vec<Seen>) -> Facts {
     let tools = Tools { folder: "/bin".into(), version: "15.18".into(), major: 15 };
     let now = Utc.with_ymd_and_hms(2026, 11, 21, 2, 0, 0).unwrap();
-    plan(Facts { server: server(), tools, names: Names::default(), now, zone: chrono_tz::UTC, seen })
+    let timeout = Duration::from_secs(24 * 3600);
+    let (server, names, zone) = (server(), Names::default(), chrono_tz::UTC);
+    Facts { server, tools, names, sign: None, now, apart: None, timeout, zone, seen }
 }
 
 fn dump(plan: &Plan<Action>) -> &Dump {
@@ -93,17 +99,59 @@ fn backups_of_another_database_are_nobodys_business_here() {
     let mut other = kept("2026-11-19T020000Z", 1);
     other.manifest.database_oid = 5;
     let mut shelf = shelf(vec![other, kept("2026-11-20T020000Z", 100)]);
-    shelf.leavings = vec![naming::folder("nightly").join("2026-11-20T030000Z").join("app.dump.zst")];
+    shelf.leavings = vec![left("2026-11-20T030000Z"), left("2026-11-20T000000Z")];
     let plan = plan_of(vec![seen("a", "last = 1", Ok(shelf.clone()))]);
     assert!(deleted(&plan).is_empty());
-    assert_eq!(dump(&plan).expected, 100);
-    assert_eq!((dump(&plan).targets[0].backups, dump(&plan).targets[0].sizes.as_slice()), (1, [100].as_slice()));
-    let Leavings::Leave(why) = &dump(&plan).targets[0].leavings else { panic!("somebody else may be at work there") };
-    assert!(why.contains("another database, 2026-11-19T020000Z"), "{why}");
-    // One that has been silent for a week is not at work.
+    let target = &dump(&plan).targets[0];
+    assert_eq!((dump(&plan).expected, target.backups, target.sizes.as_slice()), (100, 1, [100].as_slice()));
+    // Somebody else may be at work there, for as long as a run may take.
+    assert_eq!(target.leavings, [left("2026-11-20T000000Z").1]);
+    let warning = target.warning.as_deref().unwrap_or_default();
+    assert!(warning.contains("another database, 2026-11-19T020000Z"), "{warning}");
+    // Also somebody who was silent for long; of that one nothing is said any more.
     shelf.kept[0].manifest.started_at -= TimeDelta::days(7);
     let plan = plan_of(vec![seen("a", "last = 1", Ok(shelf))]);
-    assert!(matches!(&dump(&plan).targets[0].leavings, Leavings::Clear(all) if all.len() == 1));
+    assert_eq!((dump(&plan).targets[0].leavings.len(), &dump(&plan).targets[0].warning), (1, &None));
+}
+
+fn left(id: &str) -> (String, Key) {
+    (id.into(), naming::folder("nightly").join(id).join("app.dump.zst"))
+}
+
+#[test]
+fn what_a_run_on_another_server_may_be_at_work_on_is_left_alone() {
+    let check = |sign: Option<&str>, expect: &[&str]| {
+        let ids =
+            ["2026-11-20T000000Z", "2026-11-20T000000Z-sabcdef", "2026-11-21T015959Z", "2026-11-21T015959Z-sabcdef"];
+        let all = Shelf { leavings: ids.iter().map(|id| left(id)).collect(), ..Shelf::default() };
+        let plan = plan(Facts { sign: sign.map(str::to_owned), ..facts(vec![seen("a", "", Ok(all))]) });
+        let target = &dump(&plan).targets[0];
+        let expect: Vec<Key> = expect.iter().map(|id| left(id).1).collect();
+        assert_eq!(target.leavings, expect, "{sign:?}");
+        let stale: Vec<Key> = ids.iter().filter(|id| target.stale.is(id)).map(|id| left(id).1).collect();
+        assert_eq!(stale, expect, "uploads as objects");
+        assert!(!target.stale.is("notes"));
+    };
+    let old = ["2026-11-20T000000Z", "2026-11-20T000000Z-sabcdef"];
+    check(None, &[old[0], old[1], "2026-11-21T015959Z"]);
+    check(Some("sabcdef"), &[old[0], old[1], "2026-11-21T015959Z-sabcdef"]);
+    check(Some("s000000"), &old);
+}
+
+#[test]
+fn by_clocks_that_are_apart_a_backup_is_made_and_none_is_deleted() {
+    let all =
+        || Ok(shelf(vec![kept("2026-11-18T020000Z", 1), kept("2026-11-19T020000Z", 1), kept("2026-11-20T020000Z", 1)]));
+    let apart = |keep: &str| {
+        plan(Facts { apart: Some("they are 60 days apart".into()), ..facts(vec![seen("a", keep, all())]) })
+    };
+    let plan = apart("last = 1");
+    assert!(deleted(&plan).is_empty() && plan.actions.len() == 1, "{:?}", plan.actions);
+    let said = |action: &str, words: &str| {
+        plan.notes.iter().filter(|note| note.action == action && note.reason.contains(words)).count()
+    };
+    assert_eq!((said("keep", "clocks"), said("warn", "60 days apart: no backup is deleted")), (2, 1));
+    assert!(!apart("").notes.iter().any(|note| note.action == "warn"), "where nothing ever is, nothing is to be said");
 }
 
 #[test]

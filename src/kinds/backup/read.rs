@@ -18,6 +18,7 @@ use super::crypt::{self, Lock, WrongKey};
 use super::manifest::Stored;
 use super::pipeline::compress::unpacked;
 use super::pipeline::hex;
+use crate::pg::explain;
 use crate::store::{Key, Store};
 use crate::testpoint;
 
@@ -34,9 +35,19 @@ const SMALL: u64 = 256 << 20;
 #[error("{0}")]
 pub struct Damage(pub String);
 
-/// Whether the error shows a backup to be damaged.
+/// What is in the store is what was written there, and that is of no use; in words that follow the object's name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(pub String);
+
+/// Whether the error shows a backup to be of no use.
 pub fn is_damage(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Damage>().is_some()
+    error.downcast_ref::<Damage>().is_some() || is_unfit(error)
+}
+
+/// Whether it does so, though the bytes are those that were written.
+pub fn is_unfit(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unfit>().is_some()
 }
 
 /// How far it is; read by whoever tells people.
@@ -71,7 +82,7 @@ struct Came {
 /// answer. What is encrypted, with nothing to open it, is digested only. Where `using` fails before it has taken all of a large one, the rest is not read: what it says is the reason.
 ///
 /// # Errors
-/// The store cannot be read, `using` failed, or there is [`Damage`].
+/// The store cannot be read, `using` failed, or there is [`Damage`]; [`Unfit`] only where the digest is right.
 pub async fn read(
     source: Source<'_>,
     using: impl AsyncFnOnce(&mut mpsc::Receiver<Bytes>) -> Result<()>,
@@ -124,8 +135,9 @@ async fn read_through(
         }
     };
     if early {
-        // The thread ends by itself: nothing comes any more.
-        return used.map(|()| Vec::new());
+        // The thread ends by itself: nothing comes any more. What the digest would have been is not known.
+        let unknown = |error: anyhow::Error| if is_unfit(&error) { Damage(explain(&error)).into() } else { error };
+        return used.map(|()| Vec::new()).map_err(unknown);
     }
     let came = unpacking.await.context("the unpacking was not finished")??;
     came.is(object)?;
@@ -134,11 +146,11 @@ async fn read_through(
         if error.get_ref().is_some_and(|inner| inner.is::<WrongKey>()) {
             return Err(lock.wrong_key());
         }
-        bail!(Damage(format!("it cannot be unpacked: {error}")));
+        bail!(Unfit(format!("it cannot be unpacked: {error}")));
     }
     used?;
     if let Some(raw_size) = came.raw_size.filter(|size| *size != object.raw_size) {
-        bail!(Damage(format!("unpacked it has {raw_size} bytes, and {} were packed", object.raw_size)));
+        bail!(Unfit(format!("unpacked it has {raw_size} bytes, and {} were packed", object.raw_size)));
     }
     Ok(came.tail)
 }

@@ -18,8 +18,12 @@ pub struct Known {
     pub started_at: DateTime<Utc>,
     /// It was read back, and was good.
     pub verified: bool,
-    /// It was read back, and was not.
+    /// It was restored, and was whole.
+    pub restored: bool,
+    /// It was read back, and was not good.
     pub damaged: bool,
+    /// What is stored was what had been written, all the same.
+    pub intact: bool,
 }
 
 /// What becomes of a backup.
@@ -53,6 +57,10 @@ pub fn decide(backups: &[Known], keep: Option<&Keep>, now: DateTime<Utc>, zone: 
     if let Some(newest) = good.iter().find(|at| backups[**at].verified) {
         reasons[*newest].push("the newest that was verified".into());
     }
+    // Read back is not had again: only a restore proves that it can be.
+    if let Some(newest) = good.iter().find(|at| backups[**at].restored) {
+        reasons[*newest].push("the newest that was restored".into());
+    }
     if let (Some(keep), Some(newest)) = (keep, good.first()) {
         let newest = backups[*newest].started_at;
         for (rule, count) in keep.rules() {
@@ -69,6 +77,14 @@ pub fn decide(backups: &[Known], keep: Option<&Keep>, now: DateTime<Utc>, zone: 
                     reasons[*at].push(format!("{rule} {count}"));
                 }
             }
+        }
+    }
+    // What was complained of, and is what was written, may have been wronged: it counts for nothing, and goes with the good
+    // ones of its age.
+    let oldest = good.iter().filter(|at| !reasons[**at].is_empty()).map(|at| backups[*at].started_at).min();
+    for (backup, reasons) in backups.iter().zip(&mut reasons) {
+        if backup.damaged && backup.intact && oldest.is_some_and(|oldest| backup.started_at >= oldest) {
+            reasons.push("it is what was written, and an older one is kept".into());
         }
     }
     let fate = |backup: &Known, reasons: Vec<String>| match (reasons.is_empty(), backup.damaged) {

@@ -7,10 +7,18 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// `2026-01-01`, or `2026-01-01T05:00:00Z`; with `+` it is verified, with `!` damaged.
+/// `2026-01-01`, or `2026-01-01T05:00:00Z`; with `+` it is verified, with `*` restored, with `!` damaged, with `?` complained of
+/// though it is what was written.
 fn known(text: &str) -> Known {
-    let day = text.trim_end_matches(['+', '!']);
-    Known { id: day.into(), started_at: at(day), verified: text.ends_with('+'), damaged: text.ends_with('!') }
+    let day = text.trim_end_matches(['+', '*', '!', '?']);
+    Known {
+        id: day.into(),
+        started_at: at(day),
+        verified: text.contains('+'),
+        restored: text.contains('*'),
+        damaged: text.contains(['!', '?']),
+        intact: text.contains('?'),
+    }
 }
 
 fn kept(keep: &str, now: &str, backups: &[&str]) -> Vec<String> {
@@ -83,6 +91,25 @@ fn the_newest_and_the_newest_verified_stay_whatever_the_rules_say() {
 fn damaged_ones_take_no_place_and_go_once_there_is_a_good_one() {
     check("last = 2", &["2026-06-01", "2026-06-02", "2026-06-03!"], &["2026-06-01", "2026-06-02"]);
     check("last = 2", &["2026-06-02!", "2026-06-03!"], &["2026-06-02", "2026-06-03"]);
+}
+
+#[test]
+fn the_newest_that_was_restored_stays_until_a_newer_one_is() {
+    check("last = 1", &["2026-06-01+*", "2026-06-02+", "2026-06-03+"], &["2026-06-01", "2026-06-03"]);
+    check("last = 1", &["2026-06-01+*", "2026-06-02+*", "2026-06-03+"], &["2026-06-02", "2026-06-03"]);
+    // What was found damaged since proves nothing any more.
+    check("last = 1", &["2026-06-01*!", "2026-06-02+", "2026-06-03+"], &["2026-06-03"]);
+}
+
+#[test]
+fn what_is_as_it_was_written_goes_with_the_good_ones_of_its_age_whoever_complained_of_it() {
+    check(
+        "last = 2",
+        &["2026-06-01?", "2026-06-02+", "2026-06-03?", "2026-06-04+"],
+        &["2026-06-02", "2026-06-03", "2026-06-04"],
+    );
+    // It takes no place.
+    check("last = 2", &["2026-06-01+", "2026-06-02+", "2026-06-03?"], &["2026-06-01", "2026-06-02", "2026-06-03"]);
 }
 
 #[test]
@@ -246,6 +273,8 @@ fn some_backups() -> impl Strategy<Value = Vec<Known>> {
                 id: n.to_string(),
                 started_at: at("2025-01-01") + TimeDelta::days(day) + TimeDelta::seconds(second),
                 verified: verified && !damaged,
+                restored: false,
+                intact: false,
                 damaged,
             };
             all.into_iter().enumerate().map(backup).collect()

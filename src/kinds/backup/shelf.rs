@@ -30,9 +30,14 @@ impl Kept {
         self.verified.as_ref().is_some_and(|verified| verified.good)
     }
 
-    /// It was read back, and was not what had been written.
+    /// It was read back, and was not good.
     pub fn is_damaged(&self) -> bool {
         self.verified.as_ref().is_some_and(|verified| !verified.good)
+    }
+
+    /// What is stored was what had been written, whatever else was wrong when it was read back.
+    pub fn is_intact(&self) -> bool {
+        self.verified.as_ref().is_some_and(|verified| verified.good || verified.intact)
     }
 }
 
@@ -42,8 +47,8 @@ pub struct Shelf {
     pub kept: Vec<Kept>,
     /// All ids that are taken, by whatever lies there.
     pub taken: BTreeSet<String>,
-    /// Objects of ours in folders without a manifest.
-    pub leavings: Vec<Key>,
+    /// Objects of ours in folders without a manifest, and the ids of those.
+    pub leavings: Vec<(String, Key)>,
     /// Folders whose manifest cannot be read, and why; nobody touches them.
     pub unreadable: Vec<(String, String)>,
 }
@@ -63,7 +68,7 @@ pub async fn look(store: &Store, job: &str) -> Result<Shelf> {
     for object in store.list(&folder).await.context("list the backups")? {
         let segments = object.key.segments();
         let [.., id, name] = segments.as_slice() else { continue };
-        if object.key == folder.join(id).join(name) && naming::began(id).is_some() {
+        if object.key == folder.join(id).join(name) && naming::read(id).is_some() {
             found.entry(id.clone()).or_default().push((object.key, name.clone()));
         }
     }
@@ -74,7 +79,8 @@ pub async fn look(store: &Store, job: &str) -> Result<Shelf> {
             let beside = |name: &str| objects.iter().any(|(_, there)| there == name);
             whole.push((id, beside(VERIFIED), beside(RESTORED)));
         } else {
-            shelf.leavings.extend(objects.into_iter().filter(|(_, name)| naming::is_ours(name)).map(|(key, _)| key));
+            let ours = objects.into_iter().filter(|(_, name)| naming::is_ours(name));
+            shelf.leavings.extend(ours.map(|(key, _)| (id.clone(), key)));
         }
     }
     let folder = &folder;

@@ -11,14 +11,14 @@ use futures_util::future;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
-use super::child::{Pipe, Program};
+use super::child::{Pipe, Program, complains};
 use super::config::{Compression, Format};
 use super::crypt::Lock;
 use super::directory::unpack::beside;
 use super::manifest::{Manifest, Stored, Verified};
 use super::naming::{self, VERIFIED};
 use super::pg_dump::Tools;
-use super::read::{Damage, Progress, Source, is_damage, read};
+use super::read::{Progress, Source, Unfit, is_damage, is_unfit, read};
 use crate::pg::explain;
 use crate::store::{Key, Store};
 
@@ -30,7 +30,7 @@ pub const GLOBALS_END: &str = "-- PostgreSQL database cluster dump complete";
 /// opens. Of what is encrypted, without an identity, only size and digest can be seen.
 ///
 /// # Errors
-/// The store cannot be read, or what is there is not what was written, a [`Damage`].
+/// The store cannot be read; or what is there is not what was written, or of no use, which [`is_damage`] tells.
 pub async fn verify(
     store: &Store,
     folder: &Key,
@@ -109,7 +109,8 @@ pub fn verdict(id: &str, at: DateTime<Utc>, read: &Result<String>) -> Option<Ver
         Err(_) => return None,
     };
     let how = read.as_ref().ok().cloned().unwrap_or_default();
-    Some(Verified { id: id.into(), at, good, how, error: read.as_ref().err().map(explain) })
+    let intact = read.as_ref().is_err_and(is_unfit);
+    Some(Verified { id: id.into(), at, good, how, error: read.as_ref().err().map(explain), intact })
 }
 
 /// Writes beside the backup how it was.
@@ -140,7 +141,7 @@ async fn read_back(source: Source<'_>, end: End<'_>) -> Result<()> {
     .await?;
     match end {
         End::Marker(marker) if !ends_with(&tail, marker) => {
-            Err(Damage(format!("it does not end with {marker:?}")).into())
+            Err(Unfit(format!("it does not end with {marker:?}")).into())
         }
         _ => Ok(()),
     }
@@ -165,7 +166,8 @@ async fn restore(tools: &Tools, format: Format, raw: &mut mpsc::Receiver<Bytes>)
         let _ = stdin.shutdown().await;
     };
     let ended = future::join(feeding, pg_restore.finished()).await.1;
-    ended.map_err(|error| Damage(explain(&error)).into())
+    // One that was killed, or had no memory, says nothing of what it was given.
+    ended.map_err(|error| if complains(&error) { Unfit(explain(&error)).into() } else { error })
 }
 
 #[cfg(test)]

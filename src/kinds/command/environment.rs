@@ -67,7 +67,7 @@ impl Environment {
     async fn connection(&mut self, cx: &Context) -> Result<()> {
         let (conninfo, name) = (cx.pg.database().conninfo.clone(), format!("pgtend/{}", cx.job));
         let application_name = name.clone();
-        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&application_name));
+        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&application_name, None));
         let env = env.await.context("look up how to connect")??;
         for (name, value) in env.variables() {
             self.set(name, value);

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 use super::config::{Found, RestoreTest, Roles};
 use super::plan::{Facts, disk, forbidden, needs, obstacle};
 use super::{plan, scratch};
-use crate::kinds::backup::choose::{LATEST, choose};
 use crate::kinds::backup::manifest::Manifest;
 use crate::kinds::backup::{pg_dump, words};
 use crate::pg::explain;
@@ -34,14 +33,11 @@ pub async fn check(test: &RestoreTest, found: &Found, facts: Result<Facts>) -> V
         findings.push(test.at_server(Finding::warning(message, "set `roles` to \"never\" if that is meant")));
     }
     for seen in &facts.seen {
-        let shelf = match &seen.shelf {
-            Ok(shelf) => shelf,
-            Err(error) => {
-                findings.push(Finding::error(format!("{}: {error}", seen.place), "mend that, then check again"));
-                continue;
-            }
-        };
-        match choose(shelf, LATEST) {
+        if let Err(error) = &seen.shelf {
+            findings.push(Finding::error(format!("{}: {error}", seen.place), "mend that, then check again"));
+            continue;
+        }
+        match facts.choose(seen) {
             Err(why) => {
                 let mend = format!("`pgtend run {}` makes one", found.job);
                 findings.push(

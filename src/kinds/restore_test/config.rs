@@ -63,6 +63,8 @@ pub enum Roles {
 pub struct Found {
     /// The job in the database whose backups they are.
     pub job: JobName,
+    /// The database that they are of, as the config names it.
+    pub source: Conninfo,
     pub stores: Vec<String>,
     /// What the config calls it.
     pub server_name: String,
@@ -98,7 +100,9 @@ impl RestoreTest {
 
     /// Looks the names up: which job's backups, from where, to where.
     pub(super) fn look_up(&mut self, database: &str, around: &Around) -> Result<(), Option<Finding>> {
-        let (job, backup) = self.job(database, around)?;
+        let (job, source, backup) = self.job(database, around)?;
+        // Something is wrong with that database, and has been said.
+        let source = around.databases.get(source).and_then(Clone::clone).ok_or(None)?;
         let stores: Vec<String> = backup.to.iter().map(|to| to.get_ref().store.clone()).collect();
         let stores = match &self.store {
             None => stores,
@@ -126,7 +130,8 @@ impl RestoreTest {
             return Err(Some(Finding::error(message, mend).at(self.backup.span())));
         }
         let spooling = backup.spooling();
-        self.found = Some(Box::new(Found { job, stores, server_name, server, pg_bin, identity_file, spooling }));
+        self.found =
+            Some(Box::new(Found { job, source, stores, server_name, server, pg_bin, identity_file, spooling }));
         Ok(())
     }
 
@@ -141,7 +146,7 @@ impl RestoreTest {
         self.found.as_ref().map_or_else(named, |found| &found.server_name)
     }
 
-    fn job<'a>(&self, database: &str, around: &'a Around) -> Result<(JobName, &'a Backup), Option<Finding>> {
+    fn job<'a>(&self, database: &str, around: &'a Around) -> Result<(JobName, &'a str, &'a Backup), Option<Finding>> {
         let (name, span) = (self.backup.get_ref(), self.backup.span());
         let wrong = |message: String, mend: String| Some(Finding::error(message, mend).at(span.clone()));
         let definition = name.split('@').next().unwrap_or(name);
@@ -169,7 +174,7 @@ impl RestoreTest {
             all => all.iter().find(named).or_else(|| all.iter().find(here)),
         };
         match instance {
-            Some((job, ..)) => Ok((job.clone(), backup)),
+            Some((job, source, _)) => Ok((job.clone(), source, backup)),
             None => {
                 let all: Vec<String> = peer.instances.iter().map(|(name, ..)| name.to_string()).collect();
                 Err(wrong(

@@ -31,9 +31,12 @@ use self::prove::Bench;
 use super::backup::manifest::Identity;
 use super::backup::shelf;
 use super::{Applied, Around, Context, Kind, Observes, StopStyle, StoreUse};
-use crate::pg::explain;
+use crate::pg::{Limits, connect, explain};
 use crate::run::{Finding, Observed, Plan, Step};
 use crate::store::Store;
+
+/// How long the database that was dumped is waited for, which need not be there.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Kind for RestoreTest {
     type Action = Action;
@@ -126,7 +129,11 @@ impl RestoreTest {
             let shelf = shelf::look(store, found.job.as_str()).await.map_err(|error| explain(&error));
             seen.push(Seen { store: name.clone(), place: store.place(), shelf });
         }
-        Ok(Facts { now: cx.now, read_at: Instant::now(), mark, server, seen })
+        let any = seen.iter().filter_map(|seen| seen.shelf.as_ref().ok()).any(|shelf| !shelf.kept.is_empty());
+        // Where it is gone, its backups are what there is.
+        let source =
+            if any { Some(source(found, &application_name(cx)).await.map_err(|error| explain(&error))) } else { None };
+        Ok(Facts { now: cx.now, read_at: Instant::now(), mark, server, source, seen })
     }
 }
 
@@ -141,7 +148,27 @@ fn store<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Store>> {
 /// By the database that the job's lock is in.
 async fn mark(cx: &Context) -> Result<Mark> {
     let session = cx.session().await?;
-    let row = session
+    let home = identity(&session).await?;
+    session.close().await;
+    Ok(Mark::new(&cx.job, &home))
+}
+
+/// Which database the backups are of: what lies in its job's place may be of another, that had its name before.
+async fn source(found: &Found, application_name: &str) -> Result<Identity> {
+    let asking = async {
+        let limits = Limits { statement: PATIENCE, lock: PATIENCE };
+        let (link, _) = connect(&found.source, application_name, limits).await?;
+        identity(&link.client).await
+    };
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    asked
+        .context("it gave no answer in 15 s")
+        .flatten()
+        .with_context(|| format!("ask {} which database it is", found.source.target()))
+}
+
+async fn identity(client: &tokio_postgres::Client) -> Result<Identity> {
+    let row = client
         .query_one(
             "SELECT (SELECT c.system_identifier::text FROM pg_catalog.pg_control_system() c), d.oid
              FROM pg_catalog.pg_database d WHERE d.datname = current_database()",
@@ -149,6 +176,5 @@ async fn mark(cx: &Context) -> Result<Mark> {
         )
         .await
         .context("ask which database this is")?;
-    session.close().await;
-    Ok(Mark::new(&cx.job, &Identity { system_identifier: row.get(0), database_oid: row.get(1) }))
+    Ok(Identity { system_identifier: row.get(0), database_oid: row.get(1) })
 }

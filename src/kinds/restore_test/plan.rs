@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::config::{RestoreTest, Roles};
 use super::mark::{Known, Mark, Whose};
-use crate::kinds::backup::choose::{LATEST, choose};
-use crate::kinds::backup::manifest::Manifest;
+use crate::kinds::backup::choose::{Chosen, LATEST, choose, databases, latest_of};
+use crate::kinds::backup::manifest::{Identity, Manifest};
 use crate::kinds::backup::shelf::Shelf;
 use crate::kinds::backup::words;
 use crate::run::{Plan, Step};
@@ -82,7 +82,29 @@ pub struct Facts {
     pub read_at: Instant,
     pub mark: Mark,
     pub server: Server,
+    /// Which database the backups are to be of, or why that is not known; not asked where there are none.
+    pub source: Option<Result<Identity, String>>,
     pub seen: Vec<Seen>,
+}
+
+impl Facts {
+    /// The backup that is to be restored from a store.
+    ///
+    /// # Errors
+    /// There is none, or the store could not be asked.
+    pub fn choose<'a>(&self, seen: &'a Seen) -> Result<Chosen<'a>, String> {
+        let shelf = seen.shelf.as_ref().map_err(Clone::clone)?;
+        match &self.source {
+            Some(Ok(identity)) => latest_of(shelf, identity),
+            source => {
+                let mut chosen = choose(shelf, LATEST)?;
+                if let (Some(Err(why)), 2..) = (source, databases(shelf).len()) {
+                    chosen.notes.push(format!("whether that is the one that is meant is not known: {why}"));
+                }
+                Ok(chosen)
+            }
+        }
+    }
 }
 
 pub fn plan(test: &RestoreTest, facts: Facts) -> Plan<Action> {
@@ -98,12 +120,8 @@ pub fn plan(test: &RestoreTest, facts: Facts) -> Plan<Action> {
     if !facts.server.roles.is_empty() {
         plan.actions.push(Action::SweepRoles(facts.server.roles.clone()));
     }
-    for (nth, seen) in (1..).zip(facts.seen) {
-        let chosen = match &seen.shelf {
-            Err(error) => Err(error.clone()),
-            Ok(shelf) => choose(shelf, LATEST),
-        };
-        let backup = match chosen {
+    for (nth, seen) in (1..).zip(&facts.seen) {
+        let backup = match facts.choose(seen) {
             Err(why) => Err(why),
             Ok(chosen) => {
                 plan.notes.extend(chosen.notes.into_iter().map(|note| Step::warn(&seen.place, note)));
@@ -112,7 +130,7 @@ pub fn plan(test: &RestoreTest, facts: Facts) -> Plan<Action> {
             }
         };
         let scratch = facts.mark.name(facts.now, nth);
-        let (store, place, read_at) = (seen.store, seen.place, facts.read_at);
+        let (store, place, read_at) = (seen.store.clone(), seen.place.clone(), facts.read_at);
         let room = facts.server.room.clone();
         plan.actions.push(Action::Test(Box::new(Test { store, place, read_at, scratch, room, backup })));
     }

@@ -28,6 +28,7 @@ fn facts(shelves: Vec<Result<Shelf, String>>) -> Facts {
             databases: Vec::new(),
             roles: Vec::new(),
         },
+        source: None,
         seen: seen.map(|(shelf, store)| Seen { store: store.into(), place: store.into(), shelf }).collect(),
     }
 }
@@ -104,4 +105,17 @@ fn what_cannot_go_well_is_told_before_anything_is_made() {
     };
     assert_eq!(with_room(1_999_999), ["it takes about 2.0 MB, and 2.0 MB is free in /data"]);
     assert!(with_room(2_000_000)[0].starts_with("2026"));
+}
+
+#[test]
+fn the_newest_of_the_database_that_the_config_names_is_tested() {
+    let mut both = shelf(&["2026-11-20T020000Z", "2026-11-21T020000Z"]).unwrap();
+    let ours = both.kept[0].manifest.identity();
+    both.kept[1].manifest.system_identifier = "8".into();
+    let with = |source| Facts { source, ..facts(vec![Ok(both.clone())]) };
+    assert!(told(&test(""), with(Some(Ok(ours))))[0].starts_with("2026-11-20"));
+    // Where it is gone: the newest of all, and that is told.
+    let gone = plan(&test(""), with(Some(Err("no route".into()))));
+    assert!(gone.notes.iter().any(|note| note.reason.contains("no route")), "{:?}", gone.notes);
+    assert!(told(&test(""), with(Some(Err("no route".into()))))[0].starts_with("2026-11-21"));
 }

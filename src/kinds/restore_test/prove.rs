@@ -17,7 +17,7 @@ use crate::kinds::backup::crypt::Lock;
 use crate::kinds::backup::manifest::{Manifest, Restored, Verified};
 use crate::kinds::backup::naming::{self, RESTORED};
 use crate::kinds::backup::pg_dump;
-use crate::kinds::backup::read::{Progress, Source, is_damage, try_key};
+use crate::kinds::backup::read::{Progress, Source, is_damage, is_unfit, try_key};
 use crate::kinds::backup::restore::{self, Target, roles};
 use crate::kinds::backup::verify::{dump_of, globals_of, write_down};
 use crate::kinds::{Applied, Context};
@@ -170,7 +170,7 @@ impl Bench<'_> {
             self.mark.comment(&format!("made from backup {} of {}, and dropped by pgtend", manifest.id, one.place));
         scratch::open(target.client(), &Ident::new(one.scratch.as_str())?, &comment).await?;
         testpoint::reach_in("restore_test.marked", self.cx.job.as_str()).await;
-        let env = target.for_libpq().await?;
+        let env = target.for_libpq(&tools).await?;
         self.cx.report.lock().progress = Some(format!("restoring {}", manifest.id));
         let poured = restore::pour(load, manifest.format, &tools, &env, target.version, &options).await;
         poured.map_err(|error| explained(error, manifest, &missing))?;
@@ -241,6 +241,7 @@ impl Bench<'_> {
             good: false,
             how: "restore_test".into(),
             error: Some(explain(error)),
+            intact: is_unfit(error),
         };
         if let Err(error) = write_down(self.store, &self.folder(manifest), &said).await {
             self.cx.report.warn(format!(

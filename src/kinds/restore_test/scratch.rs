@@ -78,14 +78,15 @@ async fn known(client: &Client, beginning: &str) -> Result<Vec<Known>> {
     Ok(rows.iter().map(known).collect())
 }
 
-/// Marks a database that was made closed, and opens it.
+/// Marks a database that was made closed, and opens it, to our own role alone: what is restored without owners and grants is
+/// ours, and functions that run as their owner have lost the REVOKE that kept others from calling them.
 ///
 /// # Errors
 /// The server refuses.
 pub async fn open(client: &Client, name: &Ident, comment: &str) -> Result<()> {
     let comment = literal(comment);
     let sql = format!(
-        "BEGIN; COMMENT ON DATABASE {name} IS {comment}; \
+        "BEGIN; COMMENT ON DATABASE {name} IS {comment}; REVOKE ALL ON DATABASE {name} FROM PUBLIC; \
          ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1; COMMIT"
     );
     client.batch_execute(&sql).await.with_context(|| format!("mark database {name} as a scratch database"))

@@ -204,16 +204,25 @@ impl Directory {
         .await
     }
 
-    /// Removes hidden files that nobody has written to since `before`.
+    /// Removes hidden files in folders of such names, that nobody has written to since `before`.
     ///
     /// # Errors
     /// A directory cannot be read, or a file not be removed.
-    pub async fn sweep(&self, under: &Key, before: DateTime<Utc>) -> Result<usize> {
+    pub async fn sweep(
+        &self,
+        under: &Key,
+        before: DateTime<Utc>,
+        of: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Result<usize> {
         let (root, place) = (self.root.clone(), self.path(under));
         blocking(move || {
             // What is on its way to `under` itself lies beside it, and does not say for whom: it is swept from above.
             let mut swept = 0;
             for found in disk::walk(&root, &place)?.into_iter().filter(|found| disk::is_hidden(&found.path)) {
+                let folder = found.path.parent().and_then(Path::file_name);
+                if !folder.is_some_and(|folder| of(&folder.to_string_lossy())) {
+                    continue;
+                }
                 let path = found.path.display();
                 let written = found.meta.modified().with_context(|| format!("look at {path}"))?;
                 if DateTime::<Utc>::from(written) < before {

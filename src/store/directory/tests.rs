@@ -77,11 +77,11 @@ async fn an_upload_is_given_up_or_swept() {
     for left in ["job/a", "job/deep/er/b", "other/c"] {
         drop(directory.begin(&key(left), TEN).await.unwrap());
     }
-    assert_eq!(directory.sweep(&key("job"), LONG_AGO).await.unwrap(), 0);
-    assert_eq!(directory.sweep(&key("job"), LATER).await.unwrap(), 2);
+    assert_eq!(directory.sweep(&key("job"), LONG_AGO, |_| true).await.unwrap(), 0);
+    assert_eq!(directory.sweep(&key("job"), LATER, |_| true).await.unwrap(), 2);
     assert!(!folder.path().join("made/by us/job/deep").exists(), "emptied");
     assert_eq!(directory.list(&key("job")).await.unwrap(), [Object { key: key("job/whole"), size: 1 }]);
-    assert_eq!(directory.sweep(&key("other"), LATER).await.unwrap(), 1, "of others it was not ours to clear");
+    assert_eq!(directory.sweep(&key("other"), LATER, |_| true).await.unwrap(), 1, "of others it was not ours to clear");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The way to the bucket: credentials, region, TLS.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use aws_config::BehaviorVersion;
@@ -16,7 +16,7 @@ use aws_sdk_s3::config::{
     AppName, ProvideCredentials as _, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
     StalledStreamProtectionConfig,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::Settings;
 use super::failure::words;
@@ -25,18 +25,27 @@ use crate::store::Key;
 
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A bucket, and the client for it, made when it is first needed: that may ask the network for credentials.
+/// A bucket, and the client for it, made when it is first needed: that may ask the network for credentials. And again when
+/// the file of the credentials has changed: keys are exchanged while daemons run.
 #[derive(Debug)]
 pub struct Link {
     pub settings: Settings,
     /// PEM.
     ca: Option<Vec<u8>>,
-    client: OnceCell<Client>,
+    client: Mutex<Option<(Option<Stamp>, Client)>>,
+}
+
+/// What another file, or another content of it, has otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: Option<SystemTime>,
 }
 
 impl Link {
     pub fn new(settings: Settings, ca: Option<Vec<u8>>) -> Self {
-        Self { settings, ca, client: OnceCell::new() }
+        Self { settings, ca, client: Mutex::default() }
     }
 
     /// The whole name of an object in the bucket.
@@ -51,8 +60,33 @@ impl Link {
 
     /// # Errors
     /// There are no credentials, or no region.
-    pub async fn client(&self) -> Result<&Client> {
-        self.client.get_or_try_init(|| self.connect()).await
+    pub async fn client(&self) -> Result<Client> {
+        let mut made = self.client.lock().await;
+        let stamp = self.stamp().await;
+        if let Some((of, client)) = &*made
+            && (stamp.is_none() || *of == stamp)
+        {
+            return Ok(client.clone());
+        }
+        match (self.connect().await, &*made) {
+            (Ok(client), _) => {
+                *made = Some((stamp, client.clone()));
+                Ok(client)
+            }
+            // Somebody may be writing it just now; what it had before serves, or is refused by the store.
+            (Err(error), Some((_, client))) => {
+                tracing::info!("the credentials of before are used: {error:#}");
+                Ok(client.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Of the file of the credentials; nothing where there is none, or none that is named.
+    async fn stamp(&self) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = tokio::fs::metadata(self.settings.credentials_file.as_ref()?).await.ok()?;
+        Some(Stamp { inode: meta.ino(), size: meta.len(), modified: meta.modified().ok() })
     }
 
     async fn connect(&self) -> Result<Client> {

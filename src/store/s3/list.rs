@@ -123,7 +123,12 @@ pub async fn remove(link: &Link, name: &str) -> Result<Deleted> {
 
 /// # Errors
 /// The store refuses.
-pub async fn sweep(link: &Link, under: &Key, before: DateTime<Utc>) -> Result<usize> {
+pub async fn sweep(
+    link: &Link,
+    under: &Key,
+    before: DateTime<Utc>,
+    of: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<usize> {
     let client = link.client().await?;
     let place = link.place(&link.name(under));
     let mut stale: Vec<(String, String)> = Vec::new();
@@ -154,7 +159,8 @@ pub async fn sweep(link: &Link, under: &Key, before: DateTime<Utc>) -> Result<us
                 continue;
             };
             let Some(key) = key(link, name, encoded).filter(|key| key.is_under(under)) else { continue };
-            if begun.secs() < before.timestamp() {
+            let is_meant = key.segments().iter().nth_back(1).is_some_and(|folder| of(folder));
+            if is_meant && begun.secs() < before.timestamp() {
                 stale.push((link.name(&key), id.to_owned()));
             }
         }

@@ -191,7 +191,7 @@ impl S3 {
     ///
     /// # Errors
     /// The store refuses.
-    pub async fn sweep(&self, under: &Key, before: DateTime<Utc>) -> Result<usize> {
-        list::sweep(&self.link, under, before).await
+    pub async fn sweep(&self, under: &Key, before: DateTime<Utc>, of: &(dyn Fn(&str) -> bool + Sync)) -> Result<usize> {
+        list::sweep(&self.link, under, before, of).await
     }
 }

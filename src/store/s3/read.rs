@@ -39,7 +39,7 @@ pub fn digest(etag: Option<&str>, sse: Option<&ServerSideEncryption>) -> Option<
 /// The store refuses. That there is no such object is an answer.
 pub async fn head(link: &Link, name: &str) -> Result<Option<Head>> {
     let client = link.client().await?;
-    Ok(try_often(link.settings.attempts, || head_once(client, link, name)).await?)
+    Ok(try_often(link.settings.attempts, || head_once(&client, link, name)).await?)
 }
 
 /// # Errors

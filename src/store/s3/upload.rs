@@ -181,7 +181,7 @@ impl Upload {
             tries += 1;
             // The answer to an earlier try may have been lost, or this one's: then the object is there, and the upload is
             // not any more, which each store says in its own way. And some answer what cannot be read.
-            if let Ok(Some(found)) = head_once(client, &self.link, &self.name).await
+            if let Ok(Some(found)) = head_once(&client, &self.link, &self.name).await
                 && expected.is(&found)
             {
                 return expected.right(settings.check_etags, &found).map_err(|words| anyhow!("{place}: {words}"));

@@ -86,6 +86,30 @@ async fn a_bucket_that_fails_anywhere_leaves_nothing_and_the_directory_has_its_b
 }
 
 #[tokio::test]
+async fn a_store_that_lets_nothing_go_keeps_no_other_from_it() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let server = S3Server::start();
+    let setting = both(&db, &server, BOTH, "attempts = 2");
+    for _ in 0..4 {
+        setting.run(0).await;
+    }
+    let config = fs::read_to_string(setting.program.config()).unwrap();
+    let keep = "[{ store = \"offsite\", keep = { last = 1 } }, { store = \"local\", keep = { last = 1 } }]";
+    setting.program.configure(&config.replace(BOTH, keep));
+    server.fail(Fault::new(Op::Delete, Harm::Refuse(503, "SlowDown")).always());
+    let run = setting.run(1).await;
+    assert_eq!(run["outcome"], "partial", "{run}");
+    let manifests = || server.objects().keys().filter(|key| key.ends_with("manifest.json")).count();
+    assert_eq!((manifests(), setting.backups().len()), (5, 2), "{run}");
+    assert_eq!(run["details"]["backups_deleted"], 3, "{run}");
+    // It is asked for the first of them, and not for each as often as it is patient.
+    assert_eq!((server.asked(Op::Delete), run["details"]["failures"].as_array().unwrap().len()), (2, 1), "{run}");
+    server.heal();
+    setting.run(0).await;
+    assert_eq!(manifests(), 2);
+}
+
+#[tokio::test]
 async fn a_dump_that_outgrows_the_parts_says_which_setting_to_change() {
     let db = Cluster::shared(newest_major()).database().await;
     let server = S3Server::start();
@@ -168,4 +192,45 @@ async fn the_memory_it_takes_is_what_the_plan_says() {
     assert!(after - before <= said, "{before} before the dump, {after} after it, and {said} were said");
     // Parts are really on their way at once, or this would be a test of nothing.
     assert!(after - before > 2 * (8 << 20), "{before} before the dump, {after} after it");
+}
+
+/// Many stores refuse what the AWS SDK sends by default.
+#[tokio::test]
+async fn a_bucket_that_takes_no_checksums_gets_its_backups_all_the_same() {
+    let db = Cluster::shared(newest_major()).database().await;
+    bulk(&db, 20).await;
+    let server = S3Server::start();
+    server.refuse_checksums();
+    let setting = both(&db, &server, "[{ store = \"offsite\", keep = { last = 1 } }]", "");
+    for _ in 0..3 {
+        setting.run(0).await;
+    }
+    assert!(server.asked(Op::Part) >= 6 && server.asked(Op::Delete) >= 3);
+    assert_eq!(setting.program.run(["backup", "list", "--json"]).await.exits(0).json().len(), 2);
+    setting.program.run(["backup", "verify"]).await.exits(0);
+    setting.program.run(["check"]).await.exits(0);
+}
+
+#[tokio::test]
+async fn keys_that_are_exchanged_while_a_daemon_runs_are_read_again() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let server = S3Server::start();
+    let setting = both(&db, &server, OFFSITE, "credentials_file = \"keys\"");
+    let keys = |access: &str, secret: &str| {
+        let text = format!("[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n");
+        setting.program.file("keys", &text);
+    };
+    let [(_, access), (_, secret)] = server.env();
+    keys(access, secret);
+    let daemon = setting.program.daemon().ready().await;
+    daemon.signal(libc::SIGUSR1);
+    assert_eq!(db.wait_for_ended("nightly", 1).await[0].outcome, "succeeded");
+    server.change_keys("AKIAOTHER", "another/secret");
+    daemon.signal(libc::SIGUSR1);
+    let runs = db.wait_for_ended("nightly", 2).await;
+    assert!(runs[1].error.contains("HTTP 403"), "the old ones are good no more: {}", runs[1].error);
+    keys("AKIAOTHER", "another/secret");
+    daemon.signal(libc::SIGUSR1);
+    let runs = db.wait_for_ended("nightly", 3).await;
+    assert_eq!(runs[2].outcome, "succeeded", "{}", runs[2].error);
 }

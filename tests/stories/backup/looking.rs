@@ -178,3 +178,23 @@ async fn a_dump_says_how_far_it_is_by_what_the_last_one_had() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn check_counts_the_locks_that_a_dump_needs() {
+    for major in majors::majors() {
+        let settings =
+            [("max_locks_per_transaction", "10"), ("max_connections", "20"), ("max_prepared_transactions", "2")];
+        let db = Cluster::with(major, &settings).database().await;
+        let setting = setting(&db, "");
+        let said = setting.program.run(["check"]).await.exits(0).stdout;
+        assert!(!said.contains("max_locks_per_transaction"), "{said}");
+        let tables: String = (1..=230).map(|n| format!("create table t{n} (); ")).collect();
+        for some in tables.split_inclusive("t100 (); ") {
+            db.execute(some).await;
+        }
+        let said = setting.program.run(["check"]).await.exits(0).stdout;
+        for words in ["locks 230 tables", "room for 220 locks", "53200", "max_locks_per_transaction = 14 or more"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+}

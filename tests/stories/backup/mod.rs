@@ -6,11 +6,13 @@ mod clock_back;
 mod counted;
 mod dying;
 mod edges;
+mod judged;
 mod kept;
 mod killed;
 mod looking;
 pub mod restored;
 pub mod secrets;
+mod standby;
 mod stores;
 
 use std::fs;
@@ -122,6 +124,19 @@ pub fn shell(db: &Database, line: &str, folder: &Path) {
     let output = shell.output().expect("run a shell");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{line}: {}\n{said}", output.status);
+}
+
+/// Puts other programs before this major's own: name, and the body of a script in which `real` is the one that it stands for.
+pub fn replace_programs(setting: &Setting, db: &Database, programs: &[(&str, &str)]) {
+    let real = bin(db);
+    for name in ["pg_dump", "pg_dumpall", "pg_restore", "psql"] {
+        let body = programs.iter().find(|(replaced, _)| *replaced == name).map_or("real \"$@\"", |(_, body)| body);
+        let text = format!("#!/bin/sh\nreal() {{ exec {}/{name} \"$@\"; }}\n{body}\n", real.display());
+        setting.program.script(&format!("programs/{name}"), &text);
+    }
+    let config = fs::read_to_string(setting.program.config()).unwrap();
+    let ours = setting.program.folder().join("programs");
+    setting.program.configure(&config.replace(&real.display().to_string(), &ours.display().to_string()));
 }
 
 /// The children of a process that run this program.

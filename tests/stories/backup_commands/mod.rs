@@ -1,5 +1,6 @@
 //! `pgtend backup`: what is in the stores, and how it is had again. The database that was dumped is asked nothing.
 
+mod another;
 mod fetched;
 mod filled;
 mod listed;

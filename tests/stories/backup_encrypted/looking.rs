@@ -10,8 +10,15 @@ use crate::support::{Cluster, newest_major};
 async fn check_says_whether_what_is_written_now_can_be_read() {
     let db = Cluster::shared(newest_major()).database().await;
     let (ours, other) = (Pair::new(), Pair::new());
-    let setting = readable(&db, &[&ours], "globals = false");
+    let (setting, kept_elsewhere) = (readable(&db, &[&ours], "globals = false"), Pair::new());
     let check = async |code| setting.program.run(["check"]).await.exits(code);
+    let output = check(0).await;
+    for words in ["every key of `encrypt_to`", "name a second key", "kept elsewhere", "pgtend.toml:"] {
+        assert!(output.stdout.contains(words), "{words}: {}", output.stdout);
+    }
+    let config = fs::read_to_string(setting.program.config()).unwrap();
+    let one = format!("[{:?}]", ours.public);
+    setting.program.configure(&config.replace(&one, &format!("[{:?}, {:?}]", ours.public, kept_elsewhere.public)));
     let output = check(0).await;
     assert!(!output.stdout.contains("identity") && !output.stderr.contains("identity"), "{}", output.stdout);
 

@@ -45,6 +45,8 @@ pub fn context_as(db: &Database, role: &str) -> Context {
         report: Reporter::default(),
         deadline,
         lock_timeout,
+        apart: None,
+        timeout: std::time::Duration::from_secs(3600),
         kept: Arc::default(),
         stores: Arc::default(),
     }

@@ -1,5 +1,7 @@
 //! Whatever dies, and whenever: the next run drops what is left, and nothing else.
 
+use tokio_postgres::error::SqlState;
+
 use super::{job, prove, scratches, setting};
 use crate::backup::Setting;
 use crate::backup_commands::back_up;
@@ -109,6 +111,32 @@ async fn somebody_who_looks_into_a_scratch_database_does_not_keep_it() {
         hold.go_on();
         process.wait().await.exits(0);
         assert_eq!(scratches(&db, &server).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+/// What is restored without its owners and grants is ours, and whoever may call a function that runs as its owner is us.
+#[tokio::test]
+async fn nobody_else_is_let_into_a_scratch_database() {
+    on_each_major(async |db| {
+        let number = db.name().split('_').next().expect("a number").to_owned();
+        let role = format!("looker_{number}");
+        db.execute(&format!(
+            "create role {role} login;
+             create function who() returns text language sql security definer as 'select current_user::text';
+             revoke all on function who() from public"
+        ))
+        .await;
+        let server = db.cluster().database().await;
+        let (_setting, process, hold) = held(&db, &server, "restore_test.restored").await;
+        let scratch = scratches(&db, &server).await.remove(0);
+        let refused = Database::named(db.cluster().clone(), &scratch).try_client_as(&role).await.err();
+        let code = refused.and_then(|error| error.code().cloned());
+        assert_eq!(code, Some(SqlState::INSUFFICIENT_PRIVILEGE));
+        server.client_as(&role).await;
+        hold.go_on();
+        process.wait().await.exits(0);
+        db.execute(&format!("drop role {role}")).await;
     })
     .await;
 }

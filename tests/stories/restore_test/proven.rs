@@ -3,7 +3,7 @@
 use super::{error, job, prove, scratches, setting};
 use crate::backup::restored::odd_database;
 use crate::backup::{fill, json};
-use crate::backup_commands::{back_up, flip};
+use crate::backup_commands::{back_up, change_manifest, flip};
 use crate::support::{Cluster, newest_major, on_each_major};
 
 const QUERIES: &str = r#"queries = [
@@ -79,7 +79,7 @@ async fn on_its_own_server_owners_are_restored_too() {
 }
 
 #[tokio::test]
-async fn the_proof_goes_with_its_backup() {
+async fn a_backup_that_was_restored_stays_until_a_newer_one_was_and_then_goes_with_its_proof() {
     on_each_major(async |db| {
         let setting = setting(&db, &db, "", "");
         let config = std::fs::read_to_string(setting.program.config()).unwrap();
@@ -89,8 +89,16 @@ async fn the_proof_goes_with_its_backup() {
         let first = back_up(&setting).await;
         prove(&setting, &db, 0).await;
         assert!(setting.folder(&first).join("restored.json").exists());
-        // The newest that was verified before stays for one run more.
-        back_up(&setting).await;
+        // However many are newer: none of them has been had again.
+        for _ in 0..3 {
+            back_up(&setting).await;
+        }
+        assert!(setting.folder(&first).join("manifest.json").exists(), "{:?}", setting.files());
+        let plan = setting.program.run(["plan", "nightly", "--json"]).await.exits(0).json();
+        let why = |step: &&serde_json::Value| step["target"] == format!("local: {first}");
+        let kept = plan.iter().find(why).expect("a step about it");
+        assert!(kept["reason"].to_string().contains("the newest that was restored"), "{plan:?}");
+        prove(&setting, &db, 0).await;
         back_up(&setting).await;
         let left = setting.files();
         // Those of the same second are called after it: FIRST-2.
@@ -116,6 +124,28 @@ async fn damage_is_found_and_from_then_on_the_one_before_is_the_newest_good_one(
         let run = prove(&setting, &db, 0).await;
         assert_eq!(run["details"]["backup"], first.as_str(), "{run}");
         assert!(run["details"]["warnings"].to_string().contains(&second), "{run}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_proven_is_a_backup_of_the_database_that_the_config_names() {
+    on_each_major(async |db| {
+        let server = db.cluster().database().await;
+        let setting = setting(&db, &server, "", "");
+        let (first, second) = (back_up(&setting).await, back_up(&setting).await);
+        change_manifest(&setting, &second, |manifest| manifest["system_identifier"] = "7".into());
+        let run = prove(&setting, &db, 0).await;
+        assert_eq!(run["details"]["backup"], first.as_str(), "{run}");
+        change_manifest(&setting, &first, |manifest| manifest["system_identifier"] = "7".into());
+        let run = prove(&setting, &db, 1).await;
+        assert!(error(&run).contains("no backup of the database that the config names"), "{run}");
+        assert!(setting.program.run(["check"]).await.exits(0).stdout.contains("no backup of the database"));
+        // Where the database is lost, its backups are what there is.
+        let config = std::fs::read_to_string(setting.program.config()).unwrap();
+        setting.program.configure(&config.replacen(&db.url(), "postgresql://nobody@127.0.0.1:1/nothing", 1));
+        let run = prove(&setting, &db, 0).await;
+        assert_eq!(run["details"]["backup"], second.as_str(), "{run}");
     })
     .await;
 }

@@ -57,6 +57,8 @@ pub fn job_as(db: &Database, role: &str, tables: &str, timeout: Duration) -> Job
         report: Reporter::default(),
         deadline,
         lock_timeout,
+        apart: None,
+        timeout: std::time::Duration::from_secs(3600),
         kept: Arc::default(),
         stores: Arc::default(),
     };

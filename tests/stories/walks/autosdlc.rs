@@ -126,11 +126,13 @@ async fn keys_end(walk: &Walk, wanted: bool) {
         .await;
 }
 
-/// Four of the Sundays', however old; and of the other days' those of a week before the newest.
+/// Four of the Sundays', however old, and the newest that had been restored; and of the other days' those of a week before the
+/// newest.
 fn kept_backups(walk: &Walk) {
     let local = walk.program.folder().join("local");
     let full = backups(&local.join("autosdlc-backup"));
-    assert_eq!(full.len(), 4, "{full:?}");
+    assert_eq!(full.len(), 5, "{full:?}");
+    assert!(local.join("autosdlc-backup").join(&full[0]).join("restored.json").exists(), "{full:?}");
     let is_weekday = |day: &DateTime<Utc>| day.weekday() != Weekday::Sun;
     let newest = if is_weekday(&walk.now) { walk.now } else { walk.now - TimeDelta::days(1) };
     let days = (0..=7).map(|day| newest - TimeDelta::days(day)).filter(is_weekday);

@@ -87,6 +87,11 @@ impl Identities {
         self.keys.iter().any(|identity| keys.contains(&PublicKey(identity.to_public())))
     }
 
+    /// Whether there is one for each of these.
+    pub fn fit_all(&self, keys: &[PublicKey]) -> bool {
+        keys.iter().all(|key| self.keys.iter().any(|identity| PublicKey(identity.to_public()) == *key))
+    }
+
     /// Whether one of them opens what begins like this; nothing where the beginning is no whole header.
     pub fn open(&self, head: &[u8]) -> Option<bool> {
         match Decryptor::new_buffered(head).and_then(|decryptor| decryptor.decrypt(self.each())) {

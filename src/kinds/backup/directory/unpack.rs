@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::order::CONTENTS;
-use crate::kinds::backup::read::Damage;
+use crate::kinds::backup::read::Unfit;
 use crate::kinds::backup::words::size;
 
 const BLOCK: u64 = 512;
@@ -22,7 +22,7 @@ const END: u64 = 2 * BLOCK;
 /// Unpacks what comes into a folder that it makes, `most` bytes of it.
 ///
 /// # Errors
-/// It is no whole tar of a dump, a [`Damage`]; or the disk takes no more.
+/// It is no whole tar of a dump, an [`Unfit`]; or the disk takes no more.
 pub async fn unpack(raw: &mut mpsc::Receiver<Bytes>, folder: PathBuf, most: u64) -> Result<()> {
     let (chunks, packed) = mpsc::channel(2);
     let unpacking = spawn_blocking(move || {
@@ -49,7 +49,7 @@ pub async fn unpack(raw: &mut mpsc::Receiver<Bytes>, folder: PathBuf, most: u64)
 /// a table ends where the archive does.
 ///
 /// # Errors
-/// Those of `using`; or it is no whole tar, a [`Damage`].
+/// Those of `using`; or it is no whole tar, an [`Unfit`].
 pub async fn beside(
     raw: &mut mpsc::Receiver<Bytes>,
     using: impl AsyncFnOnce(&mut mpsc::Receiver<Bytes>) -> Result<()>,
@@ -76,7 +76,7 @@ pub async fn beside(
 
 /// Goes through a tar to its end; `each` is given the name, the length and the data of a file, and says how much there was.
 fn walk(tar: Chunks, mut each: impl FnMut(&str, u64, &mut dyn Read) -> Result<u64>) -> Result<()> {
-    let damage = |words: String| anyhow::Error::new(Damage(words));
+    let damage = |words: String| anyhow::Error::new(Unfit(words));
     let mut tar = tar::Archive::new(tar);
     let (mut whole, mut contents) = (END, false);
     for entry in tar.entries()? {

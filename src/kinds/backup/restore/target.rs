@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::kinds::backup::manifest::{Locale, Manifest};
+use crate::kinds::backup::pg_dump::Tools;
 use crate::pg::libpq::LibpqEnv;
 use crate::pg::settings::Facts;
 use crate::pg::{ConnectError, Conninfo, Database, Ident, Limits, Link};
@@ -156,8 +157,8 @@ impl Target {
     /// are gone, unless a pooler in between refuses to hand that on.
     ///
     /// # Errors
-    /// It cannot be reached.
-    pub async fn for_libpq(&self) -> Result<LibpqEnv> {
+    /// It cannot be reached, or the programs cannot be told how.
+    pub async fn for_libpq(&self, tools: &Tools) -> Result<LibpqEnv> {
         let mut conninfo = self.conninfo.clone();
         if self.version >= 140_000 {
             let noticing = self.conninfo.with_setting("client_connection_check_interval", "1000");
@@ -165,8 +166,8 @@ impl Target {
                 conninfo = noticing;
             }
         }
-        let name = self.application_name.clone();
-        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&name));
+        let (name, major) = (self.application_name.clone(), tools.major);
+        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&name, Some(major)));
         env.await.context("look up how to connect")?
     }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
 
-use super::manifest::{self, Export};
+use super::manifest::{self, Export, ROWS, TABLE};
 use crate::kinds::backup::manifest::Verified;
 use crate::kinds::backup::naming::{self, MANIFEST, VERIFIED};
 use crate::kinds::backup::shelf::small;
@@ -20,8 +21,6 @@ pub struct Folder {
     pub taken: BTreeSet<String>,
     /// Ids with a manifest.
     complete: BTreeSet<String>,
-    /// Objects in folders without one: of an export that did not come to its end.
-    pub leavings: Vec<Key>,
 }
 
 /// # Errors
@@ -29,21 +28,49 @@ pub struct Folder {
 pub async fn look(store: &Store, job: &str, partition: &str) -> Result<Folder> {
     let folder = manifest::folder(job, partition);
     let mut found = Folder::default();
-    let mut objects = Vec::new();
     for object in store.list(&folder).await.context("list the exports")? {
         let segments = object.key.segments();
         let [.., id, name] = segments.as_slice() else { continue };
-        if object.key != folder.join(id).join(name) || naming::began(id).is_none() {
+        if object.key != folder.join(id).join(name) || naming::read(id).is_none() {
             continue;
         }
         found.taken.insert(id.clone());
         if name == MANIFEST {
             found.complete.insert(id.clone());
         }
-        objects.push((id.clone(), object.key));
     }
-    found.leavings = objects.into_iter().filter(|(id, _)| !found.complete.contains(id)).map(|(_, key)| key).collect();
     Ok(found)
+}
+
+/// Objects of exports that were begun before `before` and did not come to their end, of any partition of the job: the one that
+/// comes after may be gone by then.
+///
+/// # Errors
+/// The store cannot be asked.
+pub async fn leavings(store: &Store, job: &str, before: DateTime<Utc>) -> Result<Vec<Key>> {
+    let above = manifest::exports(job);
+    let mut complete = BTreeSet::new();
+    let mut objects = Vec::new();
+    for object in store.list(&above).await.context("list the exports")? {
+        let segments = object.key.segments();
+        let [.., partition, id, name] = segments.as_slice() else { continue };
+        let folder = above.join(partition).join(id);
+        if object.key != folder.join(name) || !is_over(id, before) {
+            continue;
+        }
+        if name == MANIFEST {
+            complete.insert(folder);
+        } else if [ROWS, TABLE, VERIFIED].contains(&name.as_str()) {
+            objects.push((folder, object.key));
+        }
+    }
+    objects.retain(|(folder, _)| !complete.contains(folder));
+    Ok(objects.into_iter().map(|(_, key)| key).collect())
+}
+
+/// Whether an id is that of an export that was begun before.
+pub fn is_over(id: &str, before: DateTime<Utc>) -> bool {
+    naming::read(id).is_some_and(|id| id.began < before)
 }
 
 /// An export that is whole.

@@ -15,6 +15,7 @@ use crate::store::Key;
 /// The manifest's own version; one that is larger is of a newer pgtend, and is left alone.
 pub const VERSION: u32 = 1;
 pub const TABLE: &str = "table.sql";
+pub const ROWS: &str = "rows.copy.zst";
 
 /// `manifest.json`, written last and never changed. Fields that a newer version adds are passed over.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use tokio_util::io::StreamReader;
 
 use super::content::{Content, Reader};
 use super::copy::{self, Column};
-use super::manifest::{self, Export, TABLE, VERSION};
+use super::manifest::{self, Export, ROWS, TABLE, VERSION};
 use super::{Exported, Proof, definition, find, report};
 use crate::kinds::Context;
 use crate::kinds::backup::config::Compression;
@@ -29,7 +29,6 @@ use crate::store::{Key, Store, Upload};
 use crate::testpoint;
 
 const COMPRESSION: Compression = Compression::Zstd(1);
-const ROWS: &str = "rows.copy.zst";
 /// How long the store is waited for when an upload is given up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -47,17 +46,12 @@ pub async fn write(
     // The database's time, as it passes.
     let now = || -> DateTime<Utc> { cx.now + TimeDelta::from_std(began.elapsed()).unwrap_or_default() };
     let there = find::look(store, job, &partition).await?;
-    for key in &there.leavings {
-        // They are in nobody's way.
-        if let Err(error) = store.delete(key).await {
-            tracing::info!("what an export left unfinished stays: {}", explain(&error));
-        }
+    if let Err(error) = clear(cx, store).await {
+        // It is in nobody's way.
+        tracing::info!("what exports left unfinished stays: {}", explain(&error));
     }
     let all = manifest::folder(job, &partition);
-    if let Err(error) = store.sweep(&all, cx.now).await {
-        tracing::info!("uploads that an earlier run left were not swept: {}", explain(&error));
-    }
-    let id = naming::id(cx.now, &there.taken);
+    let id = naming::id(cx.now, None, &there.taken);
     let folder = all.join(&id);
     let columns = copy::columns(session, going.oid).await?;
     let constraints = definition::constraints(session, going).await?;
@@ -125,6 +119,7 @@ pub async fn write(
         good: read.is_ok(),
         how: "size, digest, decompression, every row".into(),
         error: read.as_ref().err().map(explain),
+        intact: false,
     };
     let written = store.put(&folder.join(VERIFIED), verified.bytes().into()).await;
     read.context("it was exported, and the export could not be read back as it was written")?;
@@ -133,6 +128,19 @@ pub async fn write(
     let place = format!("{}/{folder}", store.place());
     report(cx, going, &place, &export);
     Ok(Exported::Good(Proof { place, content }))
+}
+
+/// Clears away what exports of this job have left that are over: a database with a job of the same name may share its folder,
+/// and be at work, for as long as a run may take.
+async fn clear(cx: &Context, store: &Store) -> Result<()> {
+    let time = TimeDelta::from_std(cx.timeout).ok().and_then(|time| time.checked_add(&TimeDelta::hours(1)));
+    let Some(before) = time.and_then(|time| cx.now.checked_sub_signed(time)) else { return Ok(()) };
+    for key in find::leavings(store, cx.job.as_str(), before).await? {
+        store.delete(&key).await?;
+    }
+    let is_over = move |id: &str| find::is_over(id, before);
+    store.sweep_some(&manifest::exports(cx.job.as_str()), cx.now, is_over).await?;
+    Ok(())
 }
 
 /// The rows, on their way to the store; what they come to is found out as they pass.

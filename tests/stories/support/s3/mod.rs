@@ -16,7 +16,7 @@ use pgtend::store::{Settings, Store, s3};
 use self::backend::Bucket;
 pub use self::backend::Stored;
 pub use self::fault::{Fault, Faults, Harm, Op};
-use self::serve::Serving;
+use self::serve::{Serving, Ways};
 use super::keeper;
 
 pub const ACCESS_KEY: &str = "AKIAPGTENDSTORIES";
@@ -25,6 +25,7 @@ pub const SECRET_KEY: &str = "story-secret/s3cr-et+of+nobody";
 /// The server; dropping it ends it.
 pub struct S3Server {
     bucket: Bucket,
+    ways: Ways,
     faults: Arc<Mutex<Faults>>,
     /// What was asked, in order.
     asked: Arc<Mutex<Vec<Op>>>,
@@ -54,11 +55,14 @@ impl S3Server {
     fn start_with(tls: Option<(&str, &str)>) -> Self {
         let bucket = Bucket::new("backups");
         let (faults, asked) = (Arc::default(), Arc::default());
-        let serving = Serving::start(bucket.clone(), Arc::clone(&faults), Arc::clone(&asked), tls);
+        let ways = Ways::default();
+        ways.lock().access_key = ACCESS_KEY.into();
+        ways.lock().secret_key = SECRET_KEY.into();
+        let serving = Serving::start(bucket.clone(), ways.clone(), Arc::clone(&faults), Arc::clone(&asked), tls);
         let credentials = keeper::new_folder("bucket").join("credentials");
         let text = format!("[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n");
         std::fs::write(&credentials, text).expect("write the credentials");
-        Self { bucket, faults, asked, serving, credentials }
+        Self { bucket, ways, faults, asked, serving, credentials }
     }
 
     pub fn endpoint(&self) -> String {
@@ -113,6 +117,18 @@ impl S3Server {
     /// How many parts it takes of an object.
     pub fn limit_parts(&self, most: i32) {
         self.bucket.lock().max_parts = most;
+    }
+
+    /// From now on only this pair of keys is good.
+    pub fn change_keys(&self, access_key: &str, secret_key: &str) {
+        let mut way = self.ways.lock();
+        way.access_key = access_key.into();
+        way.secret_key = secret_key.into();
+    }
+
+    /// It refuses what has checksums of the newer kinds, as many stores do.
+    pub fn refuse_checksums(&self) {
+        self.ways.lock().refuses_checksums = true;
     }
 
     /// It does not implement ListMultipartUploads.

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, HttpResponse};
+use s3s::{Body, HttpResponse, S3Result, s3_error};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,7 +24,6 @@ use tokio_util::task::TaskTracker;
 
 use super::backend::Bucket;
 use super::fault::{Faults, Harm, Op};
-use super::{ACCESS_KEY, SECRET_KEY};
 
 /// A thread that serves until this is dropped.
 pub struct Serving {
@@ -33,8 +32,39 @@ pub struct Serving {
     _end: DropGuard,
 }
 
+/// The one pair of keys that is good just now, and what else the store insists on.
+#[derive(Debug, Clone, Default)]
+pub struct Ways(Arc<Mutex<Way>>);
+
+#[derive(Debug, Default)]
+pub struct Way {
+    pub access_key: String,
+    pub secret_key: String,
+    /// What has checksums of the newer kinds is refused, whole or in trailers, as many stores do.
+    pub refuses_checksums: bool,
+}
+
+impl Ways {
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, Way> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Ways {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let way = self.lock();
+        if way.access_key == access_key {
+            Ok(way.secret_key.clone().into())
+        } else {
+            Err(s3_error!(InvalidAccessKeyId))
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Shared {
+    ways: Ways,
     service: S3Service,
     faults: Arc<Mutex<Faults>>,
     asked: Arc<Mutex<Vec<Op>>>,
@@ -43,6 +73,7 @@ struct Shared {
 impl Serving {
     pub fn start(
         bucket: Bucket,
+        ways: Ways,
         faults: Arc<Mutex<Faults>>,
         asked: Arc<Mutex<Vec<Op>>>,
         tls: Option<(&str, &str)>,
@@ -53,8 +84,8 @@ impl Serving {
         let acceptor = tls.map(|(certificate, key)| acceptor(certificate, key));
         let is_tls = acceptor.is_some();
         let mut builder = S3ServiceBuilder::new(bucket);
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let shared = Shared { service: builder.build(), faults, asked };
+        builder.set_auth(ways.clone());
+        let shared = Shared { ways, service: builder.build(), faults, asked };
         let end = CancellationToken::new();
         let ending = end.clone();
         std::thread::spawn(move || {
@@ -125,6 +156,11 @@ fn reset(socket: i32) -> io::Error {
 impl Shared {
     async fn answer(&self, request: Request<Incoming>, socket: i32) -> io::Result<Response<Served>> {
         let (op, part) = operation(&request);
+        if let Some(name) = has_checksum(&request).filter(|_| self.ways.lock().refuses_checksums) {
+            let mut body = Body::from(request.into_body());
+            while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+            return Ok(refused(400, "InvalidArgument", &format!("<Header>{name}</Header>"), None));
+        }
         let harm = op.and_then(|op| {
             self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(op);
             self.faults.lock().unwrap_or_else(PoisonError::into_inner).happen(op, part)
@@ -167,6 +203,19 @@ impl Shared {
     async fn serve(&self, request: Request<Incoming>) -> io::Result<HttpResponse> {
         self.service.call(request.map(Body::from)).await.map_err(|error| io::Error::other(format!("{error:?}")))
     }
+}
+
+/// The header by which a request gives a checksum, or asks for one.
+fn has_checksum(request: &Request<Incoming>) -> Option<String> {
+    let of = |(name, value): (&HeaderName, &HeaderValue)| {
+        let value = value.to_str().unwrap_or_default();
+        let named = ["x-amz-checksum-", "x-amz-sdk-checksum-algorithm", "x-amz-trailer"];
+        let is_one = named.iter().any(|known| name.as_str().starts_with(known))
+            || value.contains("aws-chunked")
+            || value.starts_with("STREAMING-");
+        is_one.then(|| name.to_string())
+    };
+    request.headers().iter().find_map(of)
 }
 
 /// What a request asks for, and for which part.
