@@ -88,7 +88,8 @@ impl Engine {
     /// A connection pool cannot be made, or a store's settings cannot be used.
     pub fn new(config: &Config, shared: Arc<Shared>) -> Result<Self> {
         let mut places = HashMap::new();
-        let roles: BTreeSet<_> = config.databases.values().map(|database| database.conninfo.role().to_owned()).collect();
+        let roles: BTreeSet<_> =
+            config.databases.values().map(|database| database.conninfo.role().to_owned()).collect();
         let roles: Arc<[String]> = roles.into_iter().collect();
         for (name, database) in &config.databases {
             let conninfo = database.conninfo.clone().among(Arc::clone(&roles));

@@ -64,6 +64,9 @@ mod tests {
         );
         let schema = Stranger { what: "schema pgtend".into(), is_table: true, ..stranger };
         assert!(schema.why().starts_with("schema pgtend belongs to app, which is neither"), "{schema}");
-        assert!(schema.mend().contains("ALTER SCHEMA pgtend OWNER TO pgtend; else DROP SCHEMA pgtend CASCADE as app"), "{schema}");
+        assert!(
+            schema.mend().contains("ALTER SCHEMA pgtend OWNER TO pgtend; else DROP SCHEMA pgtend CASCADE as app"),
+            "{schema}"
+        );
     }
 }

@@ -290,7 +290,8 @@ async fn that_notifications_came_is_heard_once_and_then_that_the_connection_ende
     let server = plain_server();
     let info = server.info("host=HERE port=PORT");
     let mut link = open(&info).await;
-    let many = "DO $$ BEGIN RAISE NOTICE 'hello'; FOR n IN 1..1000 LOOP PERFORM pg_notify('bell', n::text); END LOOP; END $$";
+    let many =
+        "DO $$ BEGIN RAISE NOTICE 'hello'; FOR n IN 1..1000 LOOP PERFORM pg_notify('bell', n::text); END LOOP; END $$";
     link.client.batch_execute("LISTEN bell").await.unwrap();
     link.client.batch_execute(many).await.unwrap();
     link.client.simple_query("").await.unwrap();

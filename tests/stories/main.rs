@@ -68,6 +68,7 @@ mod support_works;
 mod systemd;
 mod time_limits;
 mod trigger;
+mod unfriendly;
 mod vacuum;
 mod verify_chain;
 mod walks;

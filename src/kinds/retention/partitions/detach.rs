@@ -24,7 +24,11 @@ use crate::testpoint;
 pub async fn go(cx: &Context, going: &Going) -> Result<Applied> {
     let session = cx.session().await?;
     let mut applied = Box::pin(on(cx, &session, going)).await;
-    if applied.is_err() && !session.is_closed() && !session.is_spoiled() && at_work::found(&session, going.oid).await?.is_none() {
+    if applied.is_err()
+        && !session.is_closed()
+        && !session.is_spoiled()
+        && at_work::found(&session, going.oid).await?.is_none()
+    {
         // Somebody was quicker.
         applied = Ok(Applied::Done);
     }
