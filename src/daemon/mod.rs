@@ -107,8 +107,8 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
     loop {
         tokio::select! {
             () = heartbeat.beat() => {
-                testpoint::reach("daemon.beat").await;
                 daemon.board.write().beaten = Some(Instant::now());
+                testpoint::reach("daemon.beat").await;
                 daemon.beat();
                 daemon.tell_systemd();
                 watchdog.beat();

@@ -85,7 +85,7 @@ impl Tending {
             };
             let ending = self.watching.clone();
             self.watchers.spawn(async move {
-                ending.run_until_cancelled(observer.observe()).await;
+                Box::pin(ending.run_until_cancelled(observer.observe())).await;
             });
             let watcher = Watcher {
                 database: name.clone(),

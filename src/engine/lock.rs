@@ -90,7 +90,7 @@ impl JobLock {
         let ask_every = testpoint::patience(Duration::from_secs(15));
         loop {
             match tokio::time::timeout(ask_every, self.link.heard.recv()).await {
-                Ok(Some(_)) => {}
+                Ok(Some(())) => {}
                 Ok(None) => return,
                 Err(_) => {
                     let answer = tokio::time::timeout(ask_every, self.link.client.simple_query("")).await;

@@ -48,7 +48,7 @@ pub async fn jobs(client: &Client) -> Result<Option<Vec<CronJob>>> {
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
              WHERE n.nspname = 'cron' AND c.relname = 'job' AND c.relkind = 'r'
-               AND (o.rolsuper OR pg_catalog.pg_has_role(o.oid, 'MEMBER'))",
+               AND (o.rolsuper OR o.rolname = current_user)",
             &[],
         )
         .await?;

@@ -71,6 +71,7 @@ mod systemd;
 mod taken_up;
 mod time_limits;
 mod trigger;
+mod unfriendly;
 mod vacuum;
 mod verify_chain;
 mod walks;

@@ -142,7 +142,7 @@ struct Found {
 
 async fn inspect(session: &Session, create: &Create, work: &DefaultWork, rows: &Rows) -> Result<Option<Found>> {
     let from = from(work);
-    let Rows { key, condition } = rows;
+    let Rows { key, condition, .. } = rows;
     // DELETE would have to see every row of it.
     let count: i64 = session.query_one(&format!("SELECT count(*) FROM {from} WHERE {condition}"), &[]).await?.get(0);
     if count == 0 {
@@ -190,7 +190,7 @@ fn by_hand(create: &Create, work: &DefaultWork, written: &Written, rows: &Rows) 
         parent = create.parent,
         name = create.name,
         from = from(work),
-        condition = rows.condition,
+        condition = rows.said,
         clause = written.clause,
     )
 }
@@ -206,7 +206,7 @@ fn by_hand_published(create: &Create, work: &DefaultWork, written: &Written, row
         parent = create.parent,
         name = create.name,
         from = from(work),
-        condition = rows.condition,
+        condition = rows.said,
         clause = written.clause,
     )
 }

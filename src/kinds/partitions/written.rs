@@ -23,6 +23,20 @@ pub struct Rows {
     pub key: String,
     /// A condition that is never NULL for a row that belongs, and never true for one that does not.
     pub condition: String,
+    /// The same as people write it, who know what they have on their search path.
+    pub said: String,
+}
+
+impl Rows {
+    /// `condition` puts operators around the key, as what it is given makes them.
+    fn of(key: String, condition: impl Fn(&str, &dyn Fn(&'static str) -> String) -> String) -> Self {
+        Self {
+            // Rows are moved by the path of the database, since it is theirs that triggers go by: not so the operators.
+            condition: condition(&key, &|operator| format!("OPERATOR(pg_catalog.{operator})")),
+            said: condition(&key, &ToOwned::to_owned),
+            key,
+        }
+    }
 }
 
 /// Has the server write it: no value is pasted into SQL by us.
@@ -52,12 +66,18 @@ pub async fn write(session: &Session, create: &Create) -> Result<Written> {
             let (from, to) = (&literals[0], &literals[1]);
             (
                 format!("FOR VALUES FROM ({from}{rest}) TO ({to}{rest})"),
-                key.map(|key| Rows { condition: format!("{key} >= {from} AND {key} < {to}{others}"), key }),
+                key.map(|key| {
+                    Rows::of(key, |key, by| format!("{key} {} {from} AND {key} {} {to}{others}", by(">="), by("<")))
+                }),
             )
         }
         NewBound::List(_) => {
-            let list = literals.join(", ");
-            (format!("FOR VALUES IN ({list})"), key.map(|key| Rows { condition: format!("{key} IN ({list})"), key }))
+            // Not IN, which would look for an operator by its name.
+            let any = |key: &str, by: &dyn Fn(&'static str) -> String| {
+                let each: Vec<_> = literals.iter().map(|literal| format!("{key} {} {literal}", by("="))).collect();
+                format!("({})", each.join(" OR "))
+            };
+            (format!("FOR VALUES IN ({})", literals.join(", ")), key.map(|key| Rows::of(key, any)))
         }
     };
     Ok(Written { clause, rows, values })

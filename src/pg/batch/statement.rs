@@ -362,3 +362,7 @@ impl Deletion {
         (returned, format!("ARRAY[{}]::bigint[]", counts.join(", ")))
     }
 }
+
+#[cfg(test)]
+#[path = "statement_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Keys that the server writes otherwise than we do.
 
 use super::run::{partitions, planned, run, tending};
-use crate::support::{Database, on_each_major};
+use crate::support::{Database, Pgtend, on_each_major};
 
 /// Each makes its two partitions, and knows them again.
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +107,20 @@ async fn names_that_are_longer_in_our_encoding_than_in_the_servers_spoil_nothing
         run(&program).await.0.exits(0);
         assert_eq!((partitions(&latin, "events").await.len(), partitions(&latin, "grüße").await.len()), (3, 2));
         assert_eq!(latin.count(&format!("{long}_rest")).await, 0);
+        latin
+            .execute(&format!(
+                "CREATE SCHEMA {long}; CREATE TABLE {long}.{long} ({long} int PRIMARY KEY, at timestamptz);
+                 CREATE TABLE rows (id int PRIMARY KEY, at timestamptz); CREATE TABLE {long}_child () INHERITS (rows);
+                 CREATE TABLE {long}_ref ({long} int REFERENCES rows); INSERT INTO {long}_child VALUES (1, '2020-01-01Z')"
+            ))
+            .await;
+        let jobs = "[stores.local.directory]\npath = 'store'\n[jobs.expire.expire]\ntables = [{ table = 'rows', column = 'at' }]\n\
+                    [jobs.retention.retention]\ntables = [{ table = 'events', keep = '1 year', export = 'local' }]\n\
+                    [jobs.vacuum.vacuum]\ntables = ['*.*']\n[jobs.backup.backup]\nto = [{ store = 'local' }]\nrow_counts = true\n";
+        let program = Pgtend::tending(&latin, jobs);
+        program.run(["check"]).await.exits(0);
+        program.run(["run", "expire", "retention", "vacuum", "backup"]).await.exits(0);
+        assert_eq!(latin.count(&format!("{long}_child")).await, 0);
     })
     .await;
 }

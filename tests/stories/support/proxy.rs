@@ -29,6 +29,16 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn before(db: &Database, cut: Cut) -> Self {
+        Self::at(db, cut, None)
+    }
+
+    /// Cuts nothing, and says the second text to the server where it is told the first; both are of one length.
+    pub fn garbling(db: &Database, garbled: (&'static str, &'static str)) -> Self {
+        assert_eq!(garbled.0.len(), garbled.1.len());
+        Self::at(db, Cut { at: u64::MAX, heard: true }, Some(garbled))
+    }
+
+    fn at(db: &Database, cut: Cut, garbled: Option<(&'static str, &'static str)>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = UnixListener::bind(folder.path().join(".s.PGSQL.5432")).expect("a socket");
         let server = db.cluster().host().join(format!(".s.PGSQL.{}", db.cluster().port()));
@@ -37,7 +47,7 @@ impl Proxy {
         #[expect(clippy::disallowed_methods, reason = "it ends with the proxy")]
         tokio::spawn(async move {
             while let Some(Ok((client, _))) = over.run_until_cancelled(listener.accept()).await {
-                let wire = wire(client, server.clone(), cut, Arc::clone(&seen), over.clone());
+                let wire = wire(client, server.clone(), (cut, garbled), Arc::clone(&seen), over.clone());
                 tokio::spawn(wire);
             }
         });
@@ -60,7 +70,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn wire(client: UnixStream, server: PathBuf, cut: Cut, seen: Arc<AtomicU64>, over: CancellationToken) {
+async fn wire(
+    client: UnixStream,
+    server: PathBuf,
+    (cut, garbled): (Cut, Option<(&'static str, &'static str)>),
+    seen: Arc<AtomicU64>,
+    over: CancellationToken,
+) {
     let Ok(server) = UnixStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -73,6 +89,11 @@ async fn wire(client: UnixStream, server: PathBuf, cut: Cut, seen: Arc<AtomicU64
             let length = u32::from_be_bytes(head[head.len() - 4..].try_into().expect("four bytes"));
             let mut body = vec![0; length as usize - 4];
             from_client.read_exact(&mut body).await.ok()?;
+            if let Some((said, heard)) = garbled
+                && let Some(at) = body.windows(said.len()).position(|text| text == said.as_bytes())
+            {
+                body[at..at + heard.len()].copy_from_slice(heard.as_bytes());
+            }
             let is_it = begun && seen.fetch_add(1, Ordering::SeqCst) + 1 == cut.at;
             if !is_it || cut.heard {
                 to_server.write_all(&[head, body].concat()).await.ok()?;

@@ -17,6 +17,7 @@ pub struct Webhook {
 struct Heard {
     requests: Vec<Told>,
     refusing: bool,
+    holding: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,11 @@ impl Webhook {
         self.heard.lock().unwrap().refusing = refusing;
     }
 
+    /// Whether it leaves whoever tells it something without an answer.
+    pub fn hold(&self, holding: bool) {
+        self.heard.lock().unwrap().holding = holding;
+    }
+
     /// What it has taken so far, or refused.
     pub fn told(&self) -> Vec<Told> {
         self.heard.lock().unwrap().requests.clone()
@@ -73,9 +79,12 @@ async fn serve(mut stream: TcpStream, heard: Arc<Mutex<Heard>>) {
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         break Told { method, path, head: head.into(), body: body.into() };
     };
+    heard.lock().unwrap().requests.push(told);
+    while heard.lock().unwrap().holding {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let status = {
-        let mut heard = heard.lock().unwrap();
-        heard.requests.push(told);
+        let heard = heard.lock().unwrap();
         if heard.refusing { "503 Service Unavailable" } else { "204 No Content" }
     };
     let _ = stream

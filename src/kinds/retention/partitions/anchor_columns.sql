@@ -14,7 +14,7 @@ WITH key AS (
 noted AS (
     SELECT name, min(place) AS place, true AS is_order FROM key GROUP BY name
   UNION ALL
-    -- By name: hash, prev_hash, digest, checksum, hmac, sha256, signature …
+    -- By name: hash, prev_hash, digest, checksum, hmac, sha256, signature and so on
     SELECT a.attname, 1000 + a.attnum, false
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped

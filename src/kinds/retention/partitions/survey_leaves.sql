@@ -82,7 +82,7 @@ FROM within
 JOIN pg_catalog.pg_class c ON c.oid = within.root
 LEFT JOIN dependents ON dependents.root = c.oid
 LEFT JOIN moving ON moving.root = c.oid
--- What LOCK TABLE … IN ACCESS EXCLUSIVE MODE asks for, even of the owner. Unknown of a table that somebody has dropped since
+-- What LOCK TABLE .. IN ACCESS EXCLUSIVE MODE asks for, even of the owner. Unknown of a table that somebody has dropped since
 -- this query began.
 CROSS JOIN LATERAL (
     SELECT pg_catalog.has_table_privilege(c.relowner, c.oid, 'UPDATE, DELETE, TRUNCATE') AS lock OFFSET 0

@@ -15,7 +15,7 @@ SELECT c.oid,
        quote_ident(current_user) AS role,
        -- From 16 on a member need not be allowed to SET ROLE.
        coalesce(pg_catalog.pg_has_role(c.relowner, 'MEMBER'), false) AS may_act,
-       -- What LOCK TABLE … IN ACCESS EXCLUSIVE MODE asks for, even of the owner.
+       -- What LOCK TABLE .. IN ACCESS EXCLUSIVE MODE asks for, even of the owner.
        coalesce(pg_catalog.has_table_privilege(c.relowner, c.oid, 'UPDATE, DELETE, TRUNCATE'), false) AS may_lock,
        s.oid IS NOT NULL AS has_schema,
        coalesce(pg_catalog.has_schema_privilege(c.relowner, s.oid, 'USAGE')
