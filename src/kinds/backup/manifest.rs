@@ -207,9 +207,8 @@ pub(crate) mod tests {
     use super::*;
 
     pub fn manifest(id: &str, size: u64) -> Manifest {
-        let at = super::super::naming::read(id)
-            .map(|id| id.began)
-            .unwrap_or_else(|| Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap());
+        let no_id = || Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap();
+        let at = super::super::naming::read(id).map_or_else(no_id, |id| id.began);
         Manifest {
             manifest_version: VERSION,
             id: id.into(),

@@ -71,16 +71,24 @@ pub struct Target {
 /// own, and so has a job of the same name in another database that shares the folder: their runs are over when their time is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
-    /// The sign in the ids of this server's runs; nothing where others may have the same.
-    ours: Option<Option<String>>,
+    ours: Ours,
     /// What began before is over, whosever it is; nothing where the time is not certain.
     before: Option<DateTime<Utc>>,
+}
+
+/// Which ids are certainly those of this server's runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ours {
+    /// Those with this sign, or with none.
+    Sign(Option<String>),
+    /// None: others may have the same.
+    Unknown,
 }
 
 impl Stale {
     pub fn is(&self, id: &str) -> bool {
         let Some(id) = naming::read(id) else { return false };
-        self.ours.as_ref() == Some(&id.sign) || self.before.is_some_and(|before| id.began < before)
+        self.ours == Ours::Sign(id.sign) || self.before.is_some_and(|before| id.began < before)
     }
 }
 
@@ -255,7 +263,8 @@ fn target(seen: &Seen, identity: &Identity, facts: &Facts) -> Target {
         .map(|dump| dump.size)
         .collect();
     let other = shelf.kept.iter().rev().find(|kept| kept.manifest.identity() != *identity);
-    let stale = Stale { ours: other.is_none().then(|| facts.sign.clone()), before: over(facts) };
+    let ours = if other.is_none() { Ours::Sign(facts.sign.clone()) } else { Ours::Unknown };
+    let stale = Stale { ours, before: over(facts) };
     let leavings = shelf.leavings.iter().filter(|(id, _)| stale.is(id)).map(|(_, key)| key.clone()).collect();
     Target {
         store: seen.store.clone(),

@@ -13,6 +13,10 @@ use super::config::Keep;
 
 /// A complete backup, as its manifest and sidecar have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is seen by itself: what was restored may be found damaged later"
+)]
 pub struct Known {
     pub id: String,
     pub started_at: DateTime<Utc>,
