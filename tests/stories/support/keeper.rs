@@ -126,7 +126,7 @@ fn room(folder: &Path) -> u64 {
     // SAFETY: the path is a C string, and the struct is plain numbers, written to when the call succeeds.
     unsafe {
         let mut found: libc::statvfs = std::mem::zeroed();
-        if libc::statvfs(path.as_ptr(), &mut found) == 0 { found.f_bavail * found.f_frsize } else { 0 }
+        if libc::statvfs(path.as_ptr(), &raw mut found) == 0 { found.f_bavail * found.f_frsize } else { 0 }
     }
 }
 
