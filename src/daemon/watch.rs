@@ -121,8 +121,10 @@ impl Watcher {
     }
 
     fn reach(&self, reach: Reach) {
-        self.engine.shared.metrics.up(&self.database, reach.up);
+        let up = reach.up;
         self.board.write().databases.insert(self.database.clone(), reach);
+        // The page first: whoever sees the metric move may look there.
+        self.engine.shared.metrics.up(&self.database, up);
     }
 
     /// One connection, from its beginning to its end. `told`: whether the log knows that the database is out of reach.

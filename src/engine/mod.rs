@@ -1,6 +1,7 @@
 //! From a ring to a record: lock, run, history, metrics. Knows no kind of job.
 
 pub mod history;
+mod hours;
 pub mod lock;
 pub mod metrics;
 mod record;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::history::{self, Beginning};
+use super::hours::{Hours, hours, stop_when_due};
 use super::lock::{self, Asked, JobLock};
 use super::metrics::Labels;
 use super::shared::Shared;
@@ -371,61 +372,7 @@ impl Engine {
     }
 }
 
-/// When a run may be at work, by its job's window.
-enum Hours {
-    /// It has none, or somebody has asked for the run by hand.
-    Any,
-    Until(DateTime<Utc>),
-    Closed(String),
-}
-
-fn hours(ring: &Ring, now: DateTime<Utc>) -> Hours {
-    match (ring.trigger, &ring.job.window) {
-        (Trigger::Schedule | Trigger::CatchUp | Trigger::After, Some(window)) => {
-            let closed = || Hours::Closed(format!("its window {window} is closed"));
-            window.closes_after(now, ring.job.timezone).map_or_else(closed, Hours::Until)
-        }
-        _ => Hours::Any,
-    }
-}
-
 /// The labels of a job's metrics.
 pub fn labels(job: &Definition) -> Labels<'_> {
     Labels { job: job.name.as_str(), kind: job.spec.kind(), database: &job.database }
-}
-
-/// Gives the run its reasons to stop as they come; comes back when it is to be stopped by force.
-async fn stop_when_due(
-    job: &Definition,
-    ending: &Ending,
-    lock: &mut JobLock,
-    stopper: &Stopper,
-    deadline: Instant,
-    closes_in: Duration,
-) {
-    let closes_at = Instant::now().checked_add(closes_in);
-    let window_closes = async {
-        match closes_at {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    let gently = async {
-        tokio::select! {
-            () = window_closes => stopper.stop(StopReason::WindowClosed),
-            () = ending.soft.cancelled() => {
-                stopper.stop(StopReason::Shutdown);
-                if job.spec.stop_style() == StopStyle::AtOnce {
-                    return;
-                }
-            }
-        }
-        ending.hard.cancelled().await;
-    };
-    tokio::select! {
-        () = lock.lost() => stopper.stop(StopReason::LockLost),
-        () = tokio::time::sleep_until(deadline) => stopper.stop(StopReason::TimedOut),
-        () = gently => {}
-        () = ending.hard.cancelled() => stopper.stop(StopReason::Shutdown),
-    }
 }

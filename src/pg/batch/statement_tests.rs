@@ -50,6 +50,7 @@ fn looked_up(sql: &str) -> Vec<String> {
         "filter",
         "from",
         "into",
+        "lateral",
         "materialized",
         "not",
         "or",
