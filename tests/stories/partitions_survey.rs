@@ -194,7 +194,10 @@ async fn a_name_that_is_no_partitioned_table_is_refused_and_spoils_no_other() {
         );
         assert_eq!(said[2], "public.seen is a view, not a partitioned table -> name a partitioned table");
         assert_eq!(said[3], "public.good is fine");
-        assert_eq!(said[4], "public.good_2026 is a partition of good, and is not partitioned itself -> name good");
+        assert_eq!(
+            said[4],
+            "public.good_2026 is a partition of public.good, and is not partitioned itself -> name public.good"
+        );
         assert!(said[5].starts_with("there is no table app.good -> is it table = 'public."), "{}", said[5]);
         assert_eq!(said[6], "there is no table public.nothing_like_it -> create it, or correct the name");
     })

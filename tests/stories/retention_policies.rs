@@ -109,7 +109,7 @@ async fn a_policy_that_cannot_be_meant_is_named_and_the_others_are_carried_out()
             "public.policies: results: \"retention_days\" is 0",
             "public.policies: months_1: public.months_1 is a partition of public.months",
         ] {
-            assert!(failures.iter().any(|failure| failure.replace("months_1 is a partition of public.months", "months_1 is a partition of months").contains(expect)), "{expect}: {failures:#?}");
+            assert!(failures.iter().any(|failure| failure.contains(expect)), "{expect}: {failures:#?}");
             let first = expect.split(": ").nth(2).unwrap();
             assert!(said.contains(first.split('"').next().unwrap()), "{expect}: {said}");
         }
