@@ -4,7 +4,8 @@
 #   scripts/test.sh              everything
 #   scripts/test.sh sessions     the tests whose name holds this word; arguments go to `cargo test`
 #
-# PGTEND_TEST_MAJORS=15,16 names the majors, and PGTEND_TEST_MAJORS=all means each there is.
+# PGTEND_TEST_MAJORS=15,16 names the majors, and PGTEND_TEST_MAJORS=all means each there is. Where nothing is said, the few stories
+# that take long are told on the newest alone.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +19,7 @@ case ${PGTEND_TEST_MAJORS:-} in
     # What holds on both ends has not yet failed in between, and a third of the time is a lot of time.
     there=$(find /usr/lib/postgresql .cache/majors/ -mindepth 1 -maxdepth 1 -name '[0-9]*' -printf '%f\n' 2>/dev/null | sort -nu)
     PGTEND_TEST_MAJORS=$(sed -n '1p;$p' <<<"$there" | sort -nu | paste -sd ,)
-    export PGTEND_TEST_MAJORS
+    export PGTEND_TEST_MAJORS PGTEND_TEST_QUICK=1
     ;;
 all)
     scripts/majors.sh

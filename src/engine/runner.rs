@@ -23,7 +23,7 @@ use super::shared::Shared;
 use super::verdict::{Verdict, judge};
 use crate::clock::Reading;
 use crate::config::{Config, Definition};
-use crate::kinds::{Context, Mode, Reporter, Stop, StopReason, StopStyle, Stopper};
+use crate::kinds::{Context, Mode, Reporter, Stop, StopStyle};
 use crate::pg::{Access, Database, Sessions, explain};
 use crate::run::{Outcome, Report, RunId, RunRecord, Skip, Trigger};
 use crate::store::{Store, Stores};

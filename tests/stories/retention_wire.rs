@@ -1,7 +1,7 @@
 //! The wire to the server is cut at the first message of a run, some messages later, and so on, until a run comes through
 //! whole. Whatever was lost, a message or the answer to it: each row is in one place, and the next run finishes.
 
-use crate::support::{Cluster, Cut, Database, Pgtend, Proxy, majors, newest_major, wait_until};
+use crate::support::{Cluster, Cut, Database, Pgtend, Proxy, majors_for_long, newest_major, wait_until};
 
 const ROWS: i64 = 30;
 
@@ -29,7 +29,7 @@ type Places = (i64, i64);
 
 async fn cut_everywhere(job: &str, extra: &str, places: impl AsyncFn(&Database) -> Places) {
     let jobs = format!("[jobs.old]\ntimeout = '1m'\n{job}");
-    for major in majors() {
+    for major in majors_for_long() {
         // Each takes a while, since a run tries for some time to reach a server that is gone: a sample of them.
         let step = if major == newest_major() { 9 } else { 35 };
         let db = Cluster::shared(major).database().await;

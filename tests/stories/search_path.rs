@@ -1,6 +1,6 @@
 //! Whoever may create in a schema of the database's search path gets no code of theirs run by pgtend's role.
 
-use crate::support::{Cluster, Database, Pgtend, majors, wait_until};
+use crate::support::{Cluster, Database, Pgtend, majors_for_long, wait_until};
 
 /// An application whose columns are of types for which the server has no operator of their own, so that one in `public`
 /// fits better.
@@ -171,7 +171,7 @@ fn not_taken_over(db: &Database, after: &str) {
 
 #[tokio::test]
 async fn operators_and_functions_that_others_make_in_public_are_never_called() {
-    for major in majors() {
+    for major in majors_for_long() {
         eprintln!("on PostgreSQL {major}");
         let db = Cluster::own(major).database().await;
         db.execute(THERE).await;

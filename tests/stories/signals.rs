@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::support::{Cluster, Pgtend, newest_major, wait_for};
 
@@ -149,7 +150,8 @@ async fn a_storm_of_signals_does_not_end_a_daemon_that_starts() {
                     // SAFETY: the process is our child, and is not waited for before this thread ends.
                     let _ = unsafe { libc::kill(pid, number) };
                 }
-                std::thread::yield_now();
+                // They are queued without bound: faster than they are taken, nothing else would ever have its turn.
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
         // Also where the daemon never gets ready: the scope waits for the storm.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Setting, children, fill, setting, signal};
-use crate::support::{Database, Hold, Process, newest_major, on_each_major, wait_for, wait_until};
+use crate::support::{Database, Hold, Process, newest_major, on_each_major, on_newest_or_all, wait_for, wait_until};
 
 /// A setting with one good backup, and a run that is held at a point.
 async fn held(db: &Database, backup: &str, point: &str) -> (Setting, String, Process, Hold) {
@@ -70,7 +70,7 @@ async fn a_backend_that_is_terminated_leaves_no_backup() {
 
 #[tokio::test]
 async fn a_daemon_that_is_killed_at_any_point_leaves_no_half_backup() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         fill(&db, 24_000).await;
         for point in ["backup.begun", "backup.dumping", "backup.middle", "backup.dumped", "backup.completed"] {
             eprintln!("killed at {point}");

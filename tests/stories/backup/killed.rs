@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::buckets::{OFFSITE, both, bulk};
 use super::{Setting, children, signal};
 use crate::support::s3::S3Server;
-use crate::support::{Cluster, Database, majors, wait_until};
+use crate::support::{Cluster, Database, majors_for_long, wait_until};
 
 #[derive(Debug, Clone, Copy)]
 enum Victim {
@@ -70,7 +70,7 @@ async fn kill(setting: Setting, server: &S3Server, db: &Database, victim: Victim
 
 #[tokio::test]
 async fn whoever_is_killed_and_whenever_it_is_no_backup_and_nothing_of_it_stays() {
-    for major in majors() {
+    for major in majors_for_long() {
         let db = Cluster::own(major).database().await;
         // 48 chunks, and a little more.
         bulk(&db, 12).await;

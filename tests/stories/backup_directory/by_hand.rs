@@ -3,7 +3,7 @@
 use super::{DIRECTORY, setting, spooled};
 use crate::backup::restored::{fingerprint, odd_database};
 use crate::backup::shell;
-use crate::support::{Database, on_each_major};
+use crate::support::{Database, on_each_major, on_newest_or_all};
 
 /// More large objects than go into one entry of the table of contents, since PostgreSQL 17.
 async fn large_objects(db: &Database) {
@@ -12,7 +12,7 @@ async fn large_objects(db: &Database) {
 
 #[tokio::test]
 async fn a_tar_is_restored_with_the_standard_tools_alone_as_it_comes_or_by_several_workers() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         odd_database(&db).await;
         large_objects(&db).await;
         let before = fingerprint(&db).await;

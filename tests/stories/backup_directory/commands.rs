@@ -7,11 +7,11 @@ use crate::backup::restored::{fingerprint, odd_database};
 use crate::backup::{fill, jobs, shell};
 use crate::backup_commands::{back_up, change_manifest, cut_off, dump_file, exists, flip, into, two_stores};
 use crate::support::s3::S3Server;
-use crate::support::{Cluster, Pgtend, majors, newest_major, on_each_major};
+use crate::support::{Cluster, Pgtend, majors, newest_major, on_newest_or_all};
 
 #[tokio::test]
 async fn it_is_restored_from_each_store_by_one_worker_or_several() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         odd_database(&db).await;
         let before = fingerprint(&db).await;
         let server = S3Server::start();

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{at_work, dumps, names, setting, spool, spooled, tables};
 use crate::backup::{Setting, children, signal};
-use crate::support::{Database, on_each_major, wait_until};
+use crate::support::{Database, on_each_major, on_newest_or_all, wait_until};
 
 /// Nothing of the run is a backup, and the next one leaves nothing else behind.
 async fn nothing_remains(setting: Setting, first: &str) {
@@ -111,7 +111,7 @@ async fn a_dump_whose_daemon_was_killed_is_ended_and_cleared_away_by_the_next_ru
 
 #[tokio::test]
 async fn a_daemon_that_is_killed_at_any_point_leaves_no_half_backup() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         tables(&db, 1).await;
         crate::backup::fill(&db, 20_000).await;
         for point in ["backup.begun", "backup.spooled", "backup.dumping", "backup.middle", "backup.dumped"] {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::moto::Moto;
 use crate::support::s3::Op;
-use crate::support::{Cluster, newest_major, on_each_major};
+use crate::support::{Cluster, newest_major, on_each_major, on_newest_or_all};
 use pgtend::store::Key;
 
 /// Keys that are odd, and the address of each; `{}` is the endpoint.
@@ -70,7 +70,7 @@ async fn rows_go_with_their_objects_whatever_those_are_called() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_rows_go_in_batches_of_a_hundred_at_most() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         for index in ["", NO_INDEX] {
             for batch in ["", "batch = { rows = 7 }", "batch = { rows = 50000, target = '20s', pause = '0s' }"] {
                 db.execute(&format!("{ARTIFACTS}{index}")).await;

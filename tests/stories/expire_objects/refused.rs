@@ -1,8 +1,8 @@
 //! Objects that cannot be deleted, or must not be: their rows stay, and the run says so.
 
 use super::*;
-use crate::support::on_each_major;
 use crate::support::s3::{Fault, Harm, Op};
+use crate::support::{on_each_major, on_newest_or_all};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_outside_the_store_are_never_touched() {
@@ -129,7 +129,7 @@ async fn a_store_that_fails_now_and_then_is_asked_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_does_not_answer_is_left_alone_and_nothing_is_lost() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         for index in ["", NO_INDEX] {
             for (harm, says) in [
                 (Harm::Stall, "it did not answer within"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::retention_partitions::dying::killed;
+use crate::support::on_newest_or_all;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_a_run_is_killed_the_next_one_finishes_and_every_row_is_kept() {
@@ -70,7 +71,7 @@ async fn rows_that_change_between_export_and_drop_are_exported_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_of_many_partitions_goes_on_where_it_was_stopped() {
-    on_each_major(async |db| {
+    on_newest_or_all(async |db| {
         db.execute(&months(36)).await;
         let (program, hold) = exporting(&db, "").holding("retention.drop");
         let running = program.start(["run", "retention", "--json"]);

@@ -29,7 +29,16 @@ pub struct Database {
 /// .await;
 /// ```
 pub async fn on_each_major(story: impl AsyncFn(Database)) {
-    for major in majors() {
+    on(majors::majors(), story).await;
+}
+
+/// As [`on_each_major`], for a story that takes long: see [`majors::majors_for_long`].
+pub async fn on_newest_or_all(story: impl AsyncFn(Database)) {
+    on(majors::majors_for_long(), story).await;
+}
+
+async fn on(majors: Vec<u32>, story: impl AsyncFn(Database)) {
+    for major in majors {
         let cluster = Cluster::shared(major);
         // Shown only when the story fails: the last such line says where.
         eprintln!("on PostgreSQL {}", cluster.version());

@@ -33,6 +33,16 @@ pub fn majors() -> Vec<u32> {
     INSTALLATIONS.keys().copied().collect()
 }
 
+/// The majors for a story that takes long, and of which what differs between majors is told by shorter ones: the newest,
+/// unless all majors are asked for (`PGTEND_TEST_MAJORS=all make test`).
+pub fn majors_for_long() -> Vec<u32> {
+    if std::env::var_os("PGTEND_TEST_QUICK").is_some_and(|value| !value.is_empty()) {
+        vec![newest_major()]
+    } else {
+        majors()
+    }
+}
+
 /// The newest major there is.
 pub fn newest_major() -> u32 {
     *INSTALLATIONS.last_key_value().expect("at least one major").0
