@@ -217,9 +217,11 @@ pub fn is_locked(error: &anyhow::Error) -> bool {
     sqlstate(error).is_some_and(|code| given_way.contains(code))
 }
 
-/// Whether the server has ended the session, which the driver may not have noticed yet.
+/// Whether the server has ended the session, which the driver may not have noticed yet: also because nothing was asked of it
+/// in a transaction for too long, since this process stood still.
 pub fn is_lost(error: &anyhow::Error) -> bool {
-    sqlstate(error).is_some_and(|code| *code == SqlState::ADMIN_SHUTDOWN || code.code().starts_with("08"))
+    let ended = [SqlState::ADMIN_SHUTDOWN, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
+    sqlstate(error).is_some_and(|code| ended.contains(code) || code.code().starts_with("08"))
 }
 
 /// Whether the transaction's own time was over.

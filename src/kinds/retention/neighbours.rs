@@ -38,7 +38,8 @@ pub fn contradiction(
                 )
             })
         }
-        Says::Kept { keep: theirs, timezone, some } if destroys && !apart(*some) => {
+        // A condition of our own makes it an exception, said in so many words.
+        Says::Kept { keep: theirs, timezone, .. } if destroys && policy.condition.is_none() => {
             let kept = theirs.before(now, *timezone)?;
             (cutoff > kept).then(|| {
                 Refusal::new(
@@ -100,7 +101,8 @@ mod tests {
     fn of_two_keeps_the_longer_counts() {
         let expect = "job b keeps rows of public.t for 1 year, and job a for 6 months only";
         check("keep = '6 months'", kept("12 months", false), expect);
-        check("keep = '6 months', where = 'x'", kept("12 months", false), expect);
+        check("keep = '6 months'", kept("12 months", true), expect);
+        check("keep = '6 months', where = 'x'", kept("12 months", false), "");
         check("keep = '6 months', where = 'x'", kept("12 months", true), "");
         check("keep = '6 months', action = 'archive', to = 'o'", kept("12 months", false), "");
         check("keep = '12 months'", kept("12 months", false), "");

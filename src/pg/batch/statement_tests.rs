@@ -62,6 +62,8 @@ fn looked_up(sql: &str) -> Vec<String> {
         "when",
         "where",
         "q",
+        // The columns of a table that has its schema.
+        "q.q",
         "",
     ];
     for (at, _) in without_casts.match_indices('(') {

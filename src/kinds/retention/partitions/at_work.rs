@@ -209,11 +209,12 @@ pub fn judge(cx: &Context, session: &Session, error: anyhow::Error, by: Option<S
         None => {}
     }
     let over = ddl::is_over(&error);
+    let lost = session.is_closed() || ddl::is_lost(&error);
     match cx.stop.requested() {
-        Some(reason) if over || session.is_closed() => return Failed::Stopped(reason),
+        Some(reason) if over || lost => return Failed::Stopped(reason),
         _ => {}
     }
-    if session.is_closed() {
+    if lost {
         // Without the connection nobody knows what came of it; the next try looks, and fails if there is no server.
         return Failed::Locked(explain(&error));
     }
