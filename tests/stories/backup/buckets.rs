@@ -222,15 +222,13 @@ async fn keys_that_are_exchanged_while_a_daemon_runs_are_read_again() {
     };
     let [(_, access), (_, secret)] = server.env();
     keys(access, secret);
-    let daemon = setting.program.daemon().ready().await;
-    daemon.signal(libc::SIGUSR1);
-    assert_eq!(db.wait_for_ended("nightly", 1).await[0].outcome, "succeeded");
+    let _daemon = setting.program.daemon().ready().await;
+    let again = async |code: i32| setting.program.run(["trigger", "nightly", "--wait"]).await.exits(code);
+    again(0).await;
     server.change_keys("AKIAOTHER", "another/secret");
-    daemon.signal(libc::SIGUSR1);
-    let runs = db.wait_for_ended("nightly", 2).await;
-    assert!(runs[1].error.contains("HTTP 403"), "the old ones are good no more: {}", runs[1].error);
+    again(1).await;
+    let error = db.runs("nightly").await.pop().unwrap().error;
+    assert!(error.contains("HTTP 403"), "the old ones are good no more: {error}");
     keys("AKIAOTHER", "another/secret");
-    daemon.signal(libc::SIGUSR1);
-    let runs = db.wait_for_ended("nightly", 3).await;
-    assert_eq!(runs[2].outcome, "succeeded", "{}", runs[2].error);
+    again(0).await;
 }

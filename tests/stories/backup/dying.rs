@@ -116,7 +116,7 @@ async fn a_stop_ends_the_dump_at_once_and_takes_it_back() {
         let process = setting.program.start(["run", "nightly", "--json"]);
         wait_until("pg_dump to wait for the lock", async || {
             let waiting: i64 = db
-                .scalar("select count(*) from pg_stat_activity where application_name = 'pgtend/nightly (dump)' and wait_event_type = 'Lock'")
+                .scalar("select count(*) from pg_stat_activity where datname = current_database() and application_name = 'pgtend/nightly (dump)' and wait_event_type = 'Lock'")
                 .await;
             waiting == 1
         })
