@@ -30,28 +30,49 @@ esac
 # Most of a story is waiting: for a server to start, for a time to come, for a lock.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+logs=$(mktemp -d)
+log=$logs/tests
+beside=
+# Whoever is interrupted leaves nothing running.
+trap '[ -z "$beside" ] || kill "$beside" 2>/dev/null || true; rm -rf "$logs"' EXIT
+
+# What stories cannot tell; somebody who asks for certain tests asks for those. They wait a lot, for a machine to boot and a page to
+# come, so that they are at it beside the stories, and show what they have said afterwards.
+others() {
+    local name
+    for name in units ui; do
+        "scripts/test_$name.sh" >"$logs/$name" 2>&1
+        echo $? >"$logs/$name.status"
+    done
+}
+if [ $# -eq 0 ]; then
+    scripts/deps.sh ui
+    cargo test --locked --no-run
+    cargo build --locked --quiet
+    set +e
+    others &
+    beside=$!
+    set -e
+fi
 
 status=0
 cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 
-# What stories cannot tell; somebody who asks for certain tests asks for those.
 extras=
 look() {
-    local what=$1 outcome=0
-    shift
-    "$@" || outcome=$?
-    case $outcome in
+    local what=$1 name=$2
+    cat "$logs/$name"
+    case $(cat "$logs/$name.status") in
     0) extras+=", $what" ;;
     77) extras+=", $what SKIPPED" ;;
     *) extras+=", $what FAILED" && status=1 ;;
     esac
 }
-if [ $# -eq 0 ]; then
-    look "units under systemd" scripts/test_units.sh
-    scripts/deps.sh ui
-    look "page in a browser" scripts/test_ui.sh
+if [ -n "$beside" ]; then
+    wait "$beside" || true
+    beside=
+    look "units under systemd" units
+    look "page in a browser" ui
 fi
 
 servers=$(
