@@ -89,5 +89,7 @@ awk -v servers="$servers" -v extras="$extras" -v limit="${PGTEND_TEST_MAJORS:-}"
         print extras
     }
 ' "$log"
+# What failed and what it said, last: that is where one looks.
 grep -E '^test .* \.\.\. FAILED$' "$log" || true
+awk '/^---- .* stdout ----$/ { told = 1 } /^failures:$/ { told = 0 } told' "$log"
 exit "$status"

@@ -14,6 +14,8 @@ use crate::pg::{Limits, explain};
 
 /// How long a daemon has to take the request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it has, once the run is in the history, to let go of the job and to say that it did. One that died never does.
+const LETTING_GO: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub struct TriggerArgs {
@@ -75,9 +77,17 @@ async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
         return Ok(DONE);
     }
     let mut pause = Duration::from_millis(100);
+    let mut ended = None;
     loop {
         let answer = request::answer(&link.client, &id).await?;
-        if let Some(outcome) = answer.outcome {
+        if answer.outcome.is_some() {
+            // What comes after this command may be a run of the same job, which would find it held for another moment.
+            pause = Duration::from_millis(50);
+            ended = ended.or_else(|| Some(Instant::now()));
+        }
+        if let Some(outcome) = answer.outcome
+            && (answer.is_closed || ended.is_some_and(|at: Instant| at.elapsed() > LETTING_GO))
+        {
             let why = answer.error.map(|why| format!(": {why}")).unwrap_or_default();
             output::line(&format!("{}: {outcome}{why}", job.name));
             return Ok(exit_code(Some(outcome), answer.skip));

@@ -279,7 +279,6 @@ impl Metrics {
 
     /// A run is over, having taken `seconds`.
     pub fn finished(&self, job: Labels<'_>, outcome: Outcome, seconds: f64, report: &Report) {
-        self.running.with_label_values(&job.values()).set(0);
         self.duration.with_label_values(&job.values()).observe(seconds);
         self.ended(job, outcome);
         let [name, kind, database] = job.values();
@@ -288,6 +287,8 @@ impl Metrics {
                 vec.with_label_values(&[name, kind, database, table]).inc_by(*n);
             }
         }
+        // Last: whoever sees that it runs no more sees what it did.
+        self.running.with_label_values(&job.values()).set(0);
     }
 
     /// A run is over that never began: skipped, or without a database.

@@ -23,7 +23,8 @@ pub struct Request {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     pub taken_by: Option<String>,
-    pub finished_at: Option<DateTime<Utc>>,
+    /// Its daemon has said so itself: the run is over, and has let go of all that it held.
+    pub is_closed: bool,
     pub outcome: Option<Outcome>,
     /// Why it was skipped, if it was.
     pub skip: Option<Skip>,
@@ -67,7 +68,7 @@ pub async fn withdraw(client: &Client, id: &str) -> Result<bool> {
 pub async fn answer(client: &Client, id: &str) -> Result<Answer> {
     let row = client
         .query_one(
-            "SELECT q.taken_by, coalesce(q.finished_at, r.finished_at), coalesce(q.outcome, r.outcome), q.skipped,
+            "SELECT q.taken_by, q.finished_at IS NOT NULL, coalesce(q.outcome, r.outcome), q.skipped,
                     coalesce(q.error, r.error)
              FROM pgtend.request q LEFT JOIN pgtend.run r ON r.request_id = q.id
              WHERE q.id = $1::text::uuid",
@@ -77,7 +78,7 @@ pub async fn answer(client: &Client, id: &str) -> Result<Answer> {
         .context("read the request")?;
     Ok(Answer {
         taken_by: row.get(0),
-        finished_at: row.get(1),
+        is_closed: row.get(1),
         outcome: row.get::<_, Option<String>>(2).and_then(|word| Outcome::parse(&word)),
         skip: row.get::<_, Option<String>>(3).and_then(|word| Skip::parse(&word)),
         error: row.get(4),

@@ -19,7 +19,7 @@ use super::history::{self, Beginning};
 use super::hours::{Hours, hours, stop_when_due};
 use super::lock::{self, Asked, JobLock};
 use super::metrics::Labels;
-use super::shared::Shared;
+use super::shared::{RunningHere, Shared};
 use super::verdict::{Verdict, judge};
 use crate::clock::Reading;
 use crate::config::{Config, Definition};
@@ -164,7 +164,7 @@ impl Engine {
 
     async fn run_here(&self, ring: &Ring, ending: &Ending, started_at: DateTime<Utc>) -> RunRecord {
         let job = &ring.job;
-        let _running = match self.shared.enter(&job.name, started_at) {
+        let running = match self.shared.enter(&job.name, started_at) {
             Ok(running) => running,
             Err(since) => {
                 let why = format!("it has been running here since {}", since.format("%Y-%m-%d %H:%M:%SZ"));
@@ -185,7 +185,7 @@ impl Engine {
                 return self.skipped(ring, started_at, Skip::Reload, why.into());
             }
         };
-        match self.run_locked(ring, ending).await {
+        match self.run_locked(ring, ending, running).await {
             Ok(record) => record,
             Err(error) => {
                 let error = explain(&error);
@@ -224,7 +224,7 @@ impl Engine {
 
     /// # Errors
     /// The database cannot be reached, or the lock cannot be asked for.
-    async fn run_locked(&self, ring: &Ring, ending: &Ending) -> Result<RunRecord> {
+    async fn run_locked(&self, ring: &Ring, ending: &Ending, running: RunningHere<'_>) -> Result<RunRecord> {
         let job = &ring.job;
         let database = self.database(&job.database)?;
         let asked = tokio::select! {
@@ -278,6 +278,8 @@ impl Engine {
         // The record first: whoever sees the metric move may look for it.
         self.finish(ring, &lock, &record).await;
         self.shared.metrics.finished(labels(job), result.outcome, seconds, &result.report);
+        // Before the lock: whoever sees that free may run the job, here as anywhere.
+        drop(running);
         lock.release().await;
         Ok(record)
     }

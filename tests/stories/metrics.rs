@@ -215,6 +215,8 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
         db.wait_for_ended(job, 1).await;
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[]).await.is_some()).await;
     }
+    // A run is in the history, from where the gauges come, a moment before this daemon has counted it.
+    daemon.wait_for_metric("pgtend_job_running", &[], 0.0).await;
     (db, program, daemon)
 }
 
