@@ -1,6 +1,6 @@
 //! What a daemon has begun and not brought to its end is taken up by whichever daemon sees it next.
 
-use crate::support::{Clock, Cluster, Database, Pgtend, newest_major, runs, wait_for_runs};
+use crate::support::{Clock, Cluster, Daemon, Database, Pgtend, newest_major, runs, wait_for_runs};
 
 /// A chore that holds still until the gate is open.
 const GATED: &str = "[jobs.chore]\nschedule = '0 * * * *'\n[jobs.chore.sql]\nstatements = ['''DO $$ BEGIN
@@ -14,13 +14,19 @@ async fn at(time: &str) -> (Clock, Database) {
     (clock, db)
 }
 
+/// A daemon in the midst of the chore of ten o'clock.
+async fn at_work(program: &Pgtend, clock: &Clock, db: &Database) -> Daemon {
+    let daemon = program.daemon().ready().await;
+    clock.set("2027-06-10T10:00:00Z");
+    db.wait_for_busy("pgtend/chore", 1).await;
+    daemon
+}
+
 #[tokio::test]
 async fn what_a_stop_has_cut_short_is_done_by_the_next_daemon() {
     let (clock, db) = at("2027-06-10T09:59:00Z").await;
     let program = Pgtend::tending(&db, GATED).by(&clock);
-    let daemon = program.daemon().ready().await;
-    clock.set("2027-06-10T10:00:00Z");
-    db.wait_for_busy("pgtend/chore", 1).await;
+    let daemon = at_work(&program, &clock, &db).await;
     daemon.stop().await.exits(0);
     assert_eq!(runs(&db, "chore").await, ["10 10:00 schedule cancelled"]);
 
@@ -40,9 +46,7 @@ async fn what_a_stop_has_cut_short_is_done_by_the_next_daemon() {
 async fn what_a_kill_has_cut_short_is_done_by_the_next_daemon() {
     let (clock, db) = at("2027-06-10T09:59:00Z").await;
     let program = Pgtend::tending(&db, GATED).by(&clock);
-    let daemon = program.daemon().ready().await;
-    clock.set("2027-06-10T10:00:00Z");
-    db.wait_for_busy("pgtend/chore", 1).await;
+    let daemon = at_work(&program, &clock, &db).await;
     drop(daemon);
 
     db.open_gate().await;
@@ -57,9 +61,7 @@ async fn a_daemon_that_lives_does_what_the_stop_of_another_has_cut_short() {
     let (clock, db) = at("2027-06-10T09:59:00Z").await;
     let program = || Pgtend::tending(&db, GATED).by(&clock).env("PGTEND_HURRY", "30");
     let (one, other) = (program(), program());
-    let first = one.daemon().ready().await;
-    clock.set("2027-06-10T10:00:00Z");
-    db.wait_for_busy("pgtend/chore", 1).await;
+    let first = at_work(&one, &clock, &db).await;
     // It comes when that run is at work, and leaves it alone.
     let second = other.daemon().ready().await;
     second.wait_for_metric("pgtend_up", &[("database", "main")], 1.0).await;
@@ -90,9 +92,7 @@ async fn a_try_that_its_daemon_did_not_live_to_make_is_made_by_the_next() {
 async fn what_somebody_has_run_by_hand_since_is_not_taken_up() {
     let (clock, db) = at("2027-06-10T09:59:00Z").await;
     let program = Pgtend::tending(&db, GATED).by(&clock);
-    let daemon = program.daemon().ready().await;
-    clock.set("2027-06-10T10:00:00Z");
-    db.wait_for_busy("pgtend/chore", 1).await;
+    let daemon = at_work(&program, &clock, &db).await;
     daemon.stop().await.exits(0);
     db.open_gate().await;
     program.run(["run", "chore"]).await.exits(0);
