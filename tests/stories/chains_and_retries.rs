@@ -173,21 +173,21 @@ async fn a_run_whose_window_closes_while_it_waits_for_a_place_is_skipped() {
 
 #[tokio::test]
 async fn batched_work_ends_with_its_window_and_goes_on_in_the_next() {
-    // Ten seconds of work in three.
-    let jobs = "[jobs.nightly]\nschedule = '57 59 5 * * *'\nwindow = '22:00-06:00'\n\
+    // Thirty seconds of work in eight.
+    let jobs = "[jobs.nightly]\nschedule = '52 59 5 * * *'\nwindow = '22:00-06:00'\n\
                 [jobs.nightly.expire]\ntables = [{ table = 'sessions' }]\nbatch = { rows = 1, pause = '100ms' }\n";
     let (clock, db, _program, daemon) = at("2027-06-10T05:59:00Z", jobs).await;
     db.execute(
         "create table sessions (id int primary key, expires_at timestamptz not null); create index on sessions (expires_at);
-         insert into sessions select n, '2027-01-01' from generate_series(1, 100) as n",
+         insert into sessions select n, '2027-01-01' from generate_series(1, 300) as n",
     )
     .await;
-    let mut left = 100;
+    let mut left = 300;
     for (day, runs) in [
         (10, &["10 05:59 schedule succeeded"][..]),
         (11, &["10 05:59 schedule succeeded", "11 05:59 schedule succeeded"]),
     ] {
-        clock.set(&format!("2027-06-{day}T05:59:57Z"));
+        clock.set(&format!("2027-06-{day}T05:59:52Z"));
         wait_for_runs(&db, &daemon, "nightly", runs).await;
         let details = db.runs("nightly").await.pop().unwrap().details;
         assert!(details["left_for_next_time"].as_str().is_some_and(|why| why.contains("window closed")), "{details}");

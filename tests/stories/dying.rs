@@ -41,6 +41,7 @@ async fn a_new_run_waits_for_the_last_statement_of_a_killed_one() {
         db.wait_for_busy("pgtend/gated", 1).await;
         let lost = db.backends("pgtend/gated").await;
         drop(killed);
+        wait_until("its lock to be free", async || db.is_let_go("gated").await).await;
 
         // The first run's server process may be at it still; two must never be.
         let next = program.start(["run", "gated"]);
@@ -119,6 +120,7 @@ async fn a_new_run_waits_for_a_lost_one_that_has_not_noticed() {
         // It can neither notice that its lock is gone nor end what it does; its connections stay open.
         lost.signal(libc::SIGSTOP);
         assert_eq!(db.terminate("pgtend/gated (lock)").await, 1);
+        wait_until("its lock to be free", async || db.is_let_go("gated").await).await;
 
         let next = program.start(["run", "gated", "--json"]);
         wait_until("the new run to wait for the second key", async || db.advisory_locks(false).await == 1).await;

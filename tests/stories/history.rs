@@ -33,6 +33,7 @@ async fn a_history_that_cannot_be_written_fails_no_job() {
         assert!(errors().await >= 1.0, "{kept_out}");
         daemon.wait_for_log("the run goes on without a record").await;
         let before = errors().await;
+        daemon.wait_until("the first to have let go", async || db.is_let_go("chore").await).await;
         daemon.signal(libc::SIGUSR1);
         daemon.wait_for_metric("pgtend_job_runs_total", &[("outcome", "succeeded")], 2.0).await;
         assert!(errors().await > before, "each is counted: {kept_out}");

@@ -44,12 +44,12 @@ async fn health_is_the_process_and_readiness_its_databases() {
     let away = daemon.http_get("/readyz").await;
     assert_eq!(away.status, 503);
     assert!(away.body.starts_with("main: "), "{}", away.body);
-    assert_eq!(daemon.metric("pgtend_up", &[("database", "main")]).await, Some(0.0));
+    daemon.wait_for_metric("pgtend_up", &[("database", "main")], 0.0).await;
     assert!(daemon.http_get("/").await.body.contains("database main</strong>: "));
 
     cluster.start();
     let daemon = daemon.ready().await;
-    assert_eq!(daemon.metric("pgtend_up", &[("database", "main")]).await, Some(1.0));
+    daemon.wait_for_metric("pgtend_up", &[("database", "main")], 1.0).await;
 }
 
 #[tokio::test]
@@ -192,7 +192,8 @@ async fn whoever_signs_in_on_the_page_may_run_jobs_and_nobody_else() {
 async fn the_page_shows_runs_partitions_and_what_is_wrong() {
     let db = Cluster::shared(newest_major()).database().await;
     db.execute(
-        "CREATE TABLE events (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+        "SET timezone = 'UTC';
+         CREATE TABLE events (at timestamptz NOT NULL) PARTITION BY RANGE (at);
          CREATE TABLE now PARTITION OF events FOR VALUES FROM (date_trunc('month', now(), 'UTC')) TO (date_trunc('month', now(), 'UTC') + interval '1 month');",
     )
     .await;

@@ -180,7 +180,7 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     daemon.signal(libc::SIGUSR1);
     let timeouts = async || daemon.metric("pgtend_lock_timeouts_total", &[("job", "blocked")]).await;
     // A run's counters are written at its end, and this one ends only once the lock is free.
-    daemon.wait_for_log("lock not had in time").await;
+    daemon.wait_for_log("waited 50 ms for a lock").await;
     assert_eq!(timeouts().await, None);
     held.rollback().await.unwrap();
     for job in ["sessions", "files", "blocked", "broken", "tidy", "months", "old", "errors"] {

@@ -40,6 +40,7 @@ async fn jobs_come_and_go_and_change_their_schedule() {
     let (db, program, daemon) = start(&format!("{KEPT}{GONE}")).await;
     daemon.signal(libc::SIGUSR1);
     db.wait_for_ended("gone", 1).await;
+    db.wait_for_ended("kept", 1).await;
     for gauge in GAUGES {
         daemon.wait_until(gauge, async || daemon.metric(gauge, &[("job", "gone")]).await.is_some()).await;
     }

@@ -22,7 +22,7 @@ async fn anything_left(db: &Database) -> Vec<String> {
 #[tokio::test]
 async fn a_timeout_ends_the_statement_on_the_server() {
     on_each_major(async |db| {
-        let said = run(&db, "timeout = '1s'\nsql = { statements = ['SELECT 1', 'SELECT pg_sleep(3600)'] }", 1).await;
+        let said = run(&db, "timeout = '3s'\nsql = { statements = ['SELECT 1', 'SELECT pg_sleep(3600)'] }", 1).await;
         assert_eq!(said["outcome"], "timed_out", "{said}");
         let error = said["error"].as_str().unwrap();
         assert!(error.contains("the job's timeout was over"), "{error}");
@@ -43,7 +43,7 @@ async fn a_timeout_ends_a_statement_that_catches_every_error() {
         // PL/pgSQL's OTHERS does not catch a cancel; one that names it does, and goes on for a second cancel.
         let stubborn =
             "DO $$ BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(3600); END $$";
-        let said = run(&db, &format!("timeout = '1s'\nsql = {{ statements = ['{stubborn}'] }}"), 1).await;
+        let said = run(&db, &format!("timeout = '3s'\nsql = {{ statements = ['{stubborn}'] }}"), 1).await;
         assert_eq!(said["outcome"], "timed_out", "{said}");
         // Its client is gone by then: the server sees to that within a second.
         db.wait_for_busy("pgtend/chore", 0).await;
@@ -57,7 +57,7 @@ async fn what_was_done_before_a_timeout_stays_done_where_statements_stand_alone(
     db.execute("create table done (n int)").await;
     let said = run(
         &db,
-        "timeout = '1s'\nsql = { transaction = false, statements = ['INSERT INTO done VALUES (1)', 'SELECT pg_sleep(3600)'] }",
+        "timeout = '3s'\nsql = { transaction = false, statements = ['INSERT INTO done VALUES (1)', 'SELECT pg_sleep(3600)'] }",
         1,
     )
     .await;
@@ -130,7 +130,7 @@ async fn a_timeout_in_the_middle_of_a_round_forgets_no_lock_that_was_not_had() {
         // A round takes a second or more, so that the time is over within one.
         let program = Pgtend::tending(
             &db,
-            "[jobs.tidy]\nlock_timeout = '100ms'\ntimeout = '3s'\n[jobs.tidy.vacuum]\ntables = ['public.*']\n",
+            "[jobs.tidy]\nlock_timeout = '100ms'\ntimeout = '8s'\n[jobs.tidy.vacuum]\ntables = ['public.*']\n",
         );
         let said = program.run(["run", "tidy", "--json"]).await.exits(1).json().remove(0);
         assert_eq!(said["outcome"], "partial", "{said}");

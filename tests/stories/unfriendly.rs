@@ -15,7 +15,7 @@ async fn a_daemon_whose_runs_have_all_connections_sees_its_database_and_its_gaug
     let db = Cluster::shared(newest_major()).database().await;
     db.add_gate().await;
     db.execute(PARTITIONED).await;
-    let program = Pgtend::tending(&db, &format!("{GATED}{PARTITIONS}")).env("PGTEND_HURRY", "30");
+    let program = Pgtend::tending(&db, &format!("{GATED}{PARTITIONS}")).env("PGTEND_HURRY", "10");
     let config = std::fs::read_to_string(program.config()).unwrap();
     program.configure(&config.replace("[databases.main]\n", "[databases.main]\nmax_connections = 2\n"));
     db.execute(PARTITIONED.replace("events", "others").as_str()).await;

@@ -273,7 +273,7 @@ async fn parent_time(session: &Session, table: &TableName, from: &AgeFrom) -> Re
     };
     let referenced = Ident::found(referenced)?;
     let operator: String = row.get("operator");
-    Ok(Ok(Time::Expression(format!(
+    Ok(Ok(Time::OfParent(format!(
         "SELECT {PARENT}.{column} FROM {parent} AS {PARENT} WHERE {PARENT}.{referenced} {operator} {}.{key}",
         table.name
     ))))

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use super::Wanted;
-use super::plan::{self, Count, LeafFacts, TableFacts};
+use super::plan::{self, Count, LeafFacts, TableFacts, Work};
 use super::survey::{self, Depth};
+use super::{Time, Wanted};
 use crate::kinds::Context;
 use crate::pg::batch::Into;
-use crate::pg::catalog::{Leaf, OnDelete};
+use crate::pg::catalog::{Leaf, OnDelete, Reference};
 use crate::pg::{Session, explain};
 use crate::run::Finding;
 
@@ -42,7 +42,7 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
             found.push(Finding::warning(format!("{name} is a foreign table and is left out"), mend));
             continue;
         };
-        if work.index.is_none() {
+        if work.index.is_none() && !matches!(facts.wanted.time, Time::OfParent(_)) {
             found.push(Finding::warning(
                 format!("{name} has no index by which rows {} are found, so each run reads all of it", words.past()),
                 // On one table, not on a partitioned one, where CONCURRENTLY is not to be had.
@@ -70,7 +70,7 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
         for what in plan::without(work) {
             found.push(Finding::warning(format!("{name}: {what}"), "each run fails until then"));
         }
-        referencing(&mut found, leaf, matches!(facts.wanted.into, Some(Into::Archive(_))));
+        referencing(&mut found, &facts.wanted, leaf, work);
         if !leaf.delete_triggers.is_empty() {
             found.push(Finding::warning(
                 format!("{name} has BEFORE DELETE triggers ({}), which may keep rows", leaf.delete_triggers.join(", ")),
@@ -81,9 +81,16 @@ pub fn findings(facts: &TableFacts) -> Vec<Finding> {
     found
 }
 
-/// Foreign keys that point at the table; `moves`: its rows are not deleted, but go elsewhere.
-fn referencing(found: &mut Vec<Finding>, leaf: &Leaf, moves: bool) {
+/// Foreign keys that point at the table.
+fn referencing(found: &mut Vec<Finding>, wanted: &Wanted, leaf: &Leaf, work: &Work) {
     let name = leaf.name.plain();
+    // Its rows are not deleted, but go elsewhere.
+    let moves = matches!(wanted.into, Some(Into::Archive(_)));
+    // A `where` that leaves out what is referred to has seen to it.
+    let left_out = |key: &Reference| {
+        wanted.condition.is_some()
+            && work.kept.iter().any(|(kept, n)| kept.constraint == key.constraint && *n == Count::Exactly(0))
+    };
     for key in &leaf.referenced_by {
         let by = format!("{} (constraint {}, {})", key.table.plain(), key.constraint, key.on_delete.sql());
         if !key.indexed {
@@ -92,6 +99,9 @@ fn referencing(found: &mut Vec<Finding>, leaf: &Leaf, moves: bool) {
                 format!("each row deleted from {name} scans the whole of {by}: no index begins with the key"),
                 format!("CREATE INDEX CONCURRENTLY ON {} ({});", key.table, columns.join(", ")),
             ));
+        }
+        if (moves || key.on_delete == OnDelete::Refuse) && key.readable && left_out(key) {
+            continue;
         }
         if moves && key.readable {
             found.push(Finding::warning(

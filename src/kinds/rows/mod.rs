@@ -66,20 +66,22 @@ pub enum Time {
     Column(Ident),
     /// The operator's SQL.
     Expression(String),
+    /// That of the row of another table to which it refers: a query of ours, for which there can be no index.
+    OfParent(String),
 }
 
 impl Time {
     pub const fn column(&self) -> Option<&Ident> {
         match self {
             Time::Column(column) => Some(column),
-            Time::Expression(_) => None,
+            Time::Expression(_) | Time::OfParent(_) => None,
         }
     }
 
     pub fn sql(&self) -> String {
         match self {
             Time::Column(column) => column.to_string(),
-            Time::Expression(sql) => batch::parenthesized(sql),
+            Time::Expression(sql) | Time::OfParent(sql) => batch::parenthesized(sql),
         }
     }
 
@@ -88,6 +90,7 @@ impl Time {
         match self {
             Time::Column(column) => format!("column {column}"),
             Time::Expression(_) => "expression".into(),
+            Time::OfParent(_) => "age_from".into(),
         }
     }
 }

@@ -175,6 +175,21 @@ async fn compile_by_their_path(session: &Session, wanted: &Wanted) -> Result<Res
     }))
 }
 
+/// The index from which a plan has the rows of that table in order: also where a condition that asks about other tables
+/// (`NOT EXISTS`, `IN`) made a join of it, whose outer side keeps its order in a nested loop, and in no other join.
+fn ordered_by<'a>(node: &'a Value, alias: &Ident) -> Option<&'a str> {
+    match node["Node Type"].as_str()? {
+        "Index Scan" if node["Alias"] == alias.as_str() && node.get("Index Cond").is_some() => {
+            node["Index Name"].as_str()
+        }
+        "Nested Loop" => {
+            let outer = node["Plans"].as_array()?.iter().find(|plan| plan["Parent Relationship"] == "Outer")?;
+            ordered_by(outer, alias)
+        }
+        _ => None,
+    }
+}
+
 fn row_security(table: &TableName, root: &Relation) -> Refusal {
     Refusal {
         why: format!("row security hides rows of {} from role {}", table.plain(), root.role),
@@ -303,22 +318,19 @@ impl Look<'_> {
     async fn index(&self, deletion: &Deletion) -> Result<(Option<String>, bool)> {
         let due = format!("SELECT ctid FROM {} WHERE {}", deletion.from(), deletion.due());
         let sql = format!("EXPLAIN (FORMAT JSON) {due} ORDER BY {}", deletion.time);
-        let by_index = batch::planner_settings(&Access::Index(String::new()));
-        let Some(row) = self.bounded(by_index, &sql, Some(&deletion.cutoff)).await? else { return Ok((None, false)) };
+        let settings = batch::planner_settings(&Access::Index(String::new()));
+        let Some(row) = self.bounded(settings, &sql, Some(&deletion.cutoff)).await? else { return Ok((None, false)) };
         let plan: Value = row.get(0);
-        let scan = &plan[0]["Plan"];
-        let name = scan["Index Name"]
-            .as_str()
-            .filter(|_| scan["Node Type"] == "Index Scan" && scan.get("Index Cond").is_some());
-        let Some(name) = name else { return Ok((None, false)) };
-        if scan["Plan Rows"].as_f64().is_none_or(|rows| rows < MANY) {
+        let by_index = &plan[0]["Plan"];
+        let Some(name) = ordered_by(by_index, &deletion.alias) else { return Ok((None, false)) };
+        if by_index["Plan Rows"].as_f64().is_none_or(|rows| rows < MANY) {
             return Ok((Some(name.into()), true));
         }
         let by_blocks = "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; \
                          SET max_parallel_workers_per_gather = 0";
         let all = self.bounded(by_blocks, &format!("EXPLAIN (FORMAT JSON) {due}"), Some(&deletion.cutoff)).await?;
         let all: Value = all.map_or(Value::Null, |row| row.get(0));
-        let dearer = scan["Total Cost"].as_f64() > all[0]["Plan"]["Total Cost"].as_f64();
+        let dearer = by_index["Total Cost"].as_f64() > all[0]["Plan"]["Total Cost"].as_f64();
         Ok((Some(name.into()), !dearer))
     }
 

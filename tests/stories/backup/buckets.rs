@@ -145,6 +145,7 @@ async fn a_stop_aborts_the_upload_and_a_kill_leaves_it_to_the_next_run() {
         hold.reached().await;
         process.signal(libc::SIGKILL);
         drop(process);
+        db.wait_until_unlocked().await;
         assert_eq!(server.uploads().len(), 1);
         hold.go_on();
         // Of the second in which a run begins an upload may be its own.
@@ -186,6 +187,7 @@ async fn the_memory_it_takes_is_what_the_plan_says() {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark");
         high_water.push(line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024);
         drop(process);
+        db.wait_until_unlocked().await;
     }
     let (before, after) = (high_water[0], high_water[1]);
     eprintln!("{} MiB before, {} MiB after, {} MiB said", before >> 20, after >> 20, said >> 20);

@@ -83,6 +83,7 @@ async fn a_daemon_that_is_killed_at_any_point_leaves_no_half_backup() {
             wait_until("pg_dump to end", gone).await;
             wait_until("the dump's session to end", async || db.backends("pgtend/nightly (dump)").await.is_empty())
                 .await;
+            db.wait_until_unlocked().await;
             nothing_remains(setting, &first).await;
         }
     })
@@ -95,6 +96,7 @@ async fn a_daemon_that_is_killed_after_the_manifest_leaves_a_backup_that_is_not_
         let (setting, first, process, _hold) = held(&db, "", "backup.complete").await;
         process.signal(libc::SIGKILL);
         drop(process);
+        db.wait_until_unlocked().await;
         let all = setting.backups();
         assert_eq!((all.len(), &all[0]), (2, &first));
         assert!(!setting.folder(&all[1]).join("verified.json").exists());

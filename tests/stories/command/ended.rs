@@ -19,7 +19,7 @@ async fn a_time_limit_ends_all_that_was_started() {
     let db = a_database().await;
     let program = scripted(&db, STUBBORN, "");
     let text = std::fs::read_to_string(program.config()).unwrap();
-    program.configure(&text.replace("[jobs.own.command]", "[jobs.own]\ntimeout = '1s'\n[jobs.own.command]"));
+    program.configure(&text.replace("[jobs.own.command]", "[jobs.own]\ntimeout = '5s'\n[jobs.own.command]"));
     let record = run(&program, 1).await;
     assert_eq!(
         (&record["outcome"], &record["details"]["output"]),
@@ -59,6 +59,7 @@ async fn an_orphan_of_a_killed_daemon_does_not_hold_up_the_next_run() {
     let process = program.start(["run", "own"]);
     let orphan = lines(&program, "pids", 1).await;
     drop(process);
+    db.wait_until_unlocked().await;
     program.file("go", "");
     assert_eq!(run(&program, 0).await["outcome"], "succeeded");
     assert_eq!(db.outcomes("own").await, ["failed", "succeeded"]);

@@ -1,7 +1,6 @@
 //! Servers of one's own: made when a story asks, shared by those that run at the time, gone with the last of them.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,7 +73,7 @@ impl Cluster {
         let data = here.join("data");
         must(as_server_user("initdb").args(["--no-sync", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
         fs::write(data.join("pg_hba.conf"), hba).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::support::free_port();
         let place = here.display().to_string();
         let settings = settings.replace("HERE", &place);
         let settings = format!(

@@ -38,7 +38,7 @@ async fn a_row_that_stays_locked_is_reported_with_who_holds_it() {
         application.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 42 FOR UPDATE").await.unwrap();
         let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
         let job =
-            db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(1));
+            db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(3));
         let (ended, report) = job.run().await;
         assert_eq!(ended.outcome(), Outcome::TimedOut);
         assert_eq!(report.total(Counted::RowsDeleted), 99);
@@ -56,7 +56,7 @@ async fn a_row_locked_by_several_or_by_a_prepared_transaction_is_reported_too() 
         link.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 1 FOR SHARE").await.unwrap();
     }
     let job =
-        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(3));
     let (_, report) = job.run().await;
     assert_eq!(report.failures[0].error.matches("pid ").count(), 2, "{}", report.failures[0].error);
     two.client.batch_execute("ROLLBACK").await.unwrap();
@@ -65,7 +65,7 @@ async fn a_row_locked_by_several_or_by_a_prepared_transaction_is_reported_too() 
         .await
         .unwrap();
     let job =
-        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(3));
     let (_, report) = job.run().await;
     assert!(report.failures[0].error.contains("prepared transaction 'lost'"), "{}", report.failures[0].error);
     one.client.batch_execute("ROLLBACK PREPARED 'lost'").await.unwrap();
@@ -82,7 +82,7 @@ async fn more_locked_rows_with_one_time_than_a_batch_takes_do_not_hide_the_other
     let application = db.session().await;
     application.client.batch_execute("BEGIN; SELECT FROM sessions WHERE id <= 10 FOR UPDATE").await.unwrap();
     let config = "tables = [{ table = 'sessions' }]\nbatch = { rows = 5 }";
-    let job = db.job_at("postgres", config, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    let job = db.job_at("postgres", config, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(3));
     let (_, report) = job.run().await;
     assert_eq!(report.total(Counted::RowsDeleted), 40);
     assert!(report.failures[0].error.contains("10 rows"), "{}", report.failures[0].error);
@@ -94,7 +94,7 @@ async fn a_table_that_somebody_has_locked_is_reported() {
     let application = db.session().await;
     application.client.batch_execute("BEGIN; LOCK TABLE sessions IN SHARE MODE").await.unwrap();
     let job =
-        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+        db.job_at("postgres", EXPIRE_SESSIONS, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(3));
     let (_, report) = job.run().await;
     assert!(report.failures[0].error.contains("the table is locked by pid"), "{}", report.failures[0].error);
 }
@@ -108,7 +108,7 @@ async fn a_table_that_nobody_may_read_is_tried_until_the_time_is_over_and_spoils
     let application = db.session().await;
     application.client.batch_execute("BEGIN; LOCK TABLE sessions").await.unwrap();
     let pid: i32 = application.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    let job = db.job_at("postgres", TWO_TABLES, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_millis(700));
+    let job = db.job_at("postgres", TWO_TABLES, "2026-06-15T12:00:00Z", chrono_tz::Tz::UTC, Duration::from_secs(3));
     let (ended, report) = job.run().await;
     assert_eq!((ended.outcome(), report.total(Counted::RowsDeleted)), (Outcome::Partial, 3));
     let error = &report.failures[0].error;
@@ -163,7 +163,7 @@ async fn a_stop_ends_at_a_batch_and_the_next_run_finishes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_lost_on_the_way_is_replaced() {
     let db = Scratch::new(&format!("{SESSIONS}{}", ended(100))).await;
-    let job = db.job(&format!("{EXPIRE_SESSIONS}\nbatch = {{ rows = 10, pause = '50ms' }}"));
+    let job = db.job(&format!("{EXPIRE_SESSIONS}\nbatch = {{ rows = 10, pause = '200ms' }}"));
     let run = async { job.run().await };
     let lost = async {
         until(&db, "SELECT least(count(*), 90) FROM sessions", 90).await;

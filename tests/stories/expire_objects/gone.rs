@@ -108,10 +108,10 @@ async fn a_store_that_answers_late_is_not_hurried_and_nothing_stays() {
         db.execute(&format!("{ARTIFACTS}{index}")).await;
         let server = S3Server::start();
         ended(&db, &server, 120).await;
-        server.fail(crate::support::s3::Fault::new(Op::Delete, crate::support::s3::Harm::Late(150)).always());
-        // An object may take half a second and a batch a second, in which not all of a hundred can be done.
+        server.fail(crate::support::s3::Fault::new(Op::Delete, crate::support::s3::Harm::Late(400)).always());
+        // An object may take some 1.7 s and a batch 3.3 s, in which not all of a hundred can be done.
         let program =
-            tending(&db, &server, &format!("{}\nbatch = {{ target = '20s' }}", tables())).env("PGTEND_HURRY", "10");
+            tending(&db, &server, &format!("{}\nbatch = {{ target = '20s' }}", tables())).env("PGTEND_HURRY", "3");
         let record = run(&program, 0).await;
         assert_eq!(record["details"]["rows_deleted"], 120, "{record}");
         assert_eq!((objects(&server).len(), server.asked(Op::Delete)), (0, 120));

@@ -85,8 +85,8 @@ async fn a_store_that_has_backups_too_is_warned_of() {
 async fn the_privileges_of_expire_suffice() {
     on_each_major(async |db| {
         db.execute(&format!(
-            "{ARTIFACTS} DROP ROLE IF EXISTS tender; CREATE ROLE tender LOGIN; GRANT SELECT, UPDATE, DELETE ON artifacts TO tender;
-             GRANT CREATE ON DATABASE \"{}\" TO tender",
+            "{ARTIFACTS} DROP ROLE IF EXISTS artifacts_tender; CREATE ROLE artifacts_tender LOGIN; GRANT SELECT, UPDATE, DELETE ON artifacts TO artifacts_tender;
+             GRANT CREATE ON DATABASE \"{}\" TO artifacts_tender",
             db.name()
         ))
         .await;
@@ -94,7 +94,7 @@ async fn the_privileges_of_expire_suffice() {
         ended(&db, &server, 3).await;
         let config = format!(
             "[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"{{listen}}\"\n{}{}",
-            db.url_as("tender"),
+            db.url_as("artifacts_tender"),
             server.config("offsite"),
             job(&tables())
         );
@@ -102,7 +102,7 @@ async fn the_privileges_of_expire_suffice() {
         program.run(["check"]).await.exits(0);
         run(&program, 0).await;
         assert_eq!((rows(&db).await.len(), objects(&server).len()), (0, 0));
-        db.execute("DROP OWNED BY tender CASCADE; DROP ROLE tender").await;
+        db.execute("DROP OWNED BY artifacts_tender CASCADE; DROP ROLE artifacts_tender").await;
     })
     .await;
 }

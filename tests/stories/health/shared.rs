@@ -58,6 +58,9 @@ async fn a_standby_shows_the_primarys_readings_and_its_own_lag() {
     let db = cluster.database().await;
     db.execute("create table t (n int); insert into t select generate_series(1, 20000)").await;
     let standby = cluster.standby();
+    // It takes connections before it follows.
+    let follows = "select count(*) from pg_stat_replication where state = 'streaming'";
+    crate::support::wait_until("the standby to follow", async || db.scalar::<i64>(follows).await == 1).await;
     let program = watching(&db, KEYS);
     run(&program, 0).await;
     let read = readings(&db).await;

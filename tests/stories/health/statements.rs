@@ -56,7 +56,7 @@ async fn slow_statements_of_this_database_are_numbers_and_no_text() {
         assert!(said.contains("this database has not made it"), "{said}");
         db.execute(r#"create schema "Odd One"; create extension pg_stat_statements schema "Odd One""#).await;
         other.execute("select pg_sleep(0.06) as of_another").await;
-        db.execute("select pg_sleep(0.05), 'a secret' as slow").await;
+        db.execute("select pg_sleep(0.5), 'a secret' as slow").await;
         for n in 1..6 {
             db.execute(&format!("create table t{n} (); select {n} as t, count(*) from pg_class")).await;
         }

@@ -14,11 +14,16 @@ fn quoted(name: &str) -> String {
 async fn whatever_things_are_called_the_config_means_them() {
     on_each_major(async |db| {
         let (wild, schema) = (quoted(WILD), quoted("My Schema\n"));
+        let months = "SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month', 'YYYY-MM')
+                      FROM generate_series(0, 2) AS n";
+        let months: Vec<String> = db.column(months).await;
+        let [this, next, after] = &months[..] else { panic!("{months:?}") };
+        let (p, q) = (this.replace('-', "_"), next.replace('-', "_"));
         db.execute(&format!(
             "CREATE SCHEMA {schema};
              CREATE TABLE {schema}.{wild} (id uuid, \"At $ {{}}\" timestamptz NOT NULL) PARTITION BY RANGE (\"At $ {{}}\");
-             CREATE TABLE {schema}.\"p 2026_11\" PARTITION OF {schema}.{wild} FOR VALUES FROM ('2026-11-01 UTC') TO ('2026-12-01 UTC');
-             CREATE TABLE {schema}.\"p 2026_12\" PARTITION OF {schema}.{wild} FOR VALUES FROM ('2026-12-01 UTC') TO ('2027-01-01 UTC');
+             CREATE TABLE {schema}.\"p {p}\" PARTITION OF {schema}.{wild} FOR VALUES FROM ('{this}-01 UTC') TO ('{next}-01 UTC');
+             CREATE TABLE {schema}.\"p {q}\" PARTITION OF {schema}.{wild} FOR VALUES FROM ('{next}-01 UTC') TO ('{after}-01 UTC');
              CREATE MATERIALIZED VIEW {schema}.{view} AS SELECT 1 AS \"One\";
              CREATE UNIQUE INDEX ON {schema}.{view} (\"One\");
              CREATE SCHEMA \"Web\";
@@ -32,7 +37,7 @@ async fn whatever_things_are_called_the_config_means_them() {
         assert_eq!(proposed.jobs(), ["partitions", "sessions", "statistics", "views"], "{}", proposed.text);
         let jobs = proposed.jobs();
         proposed.program.run(["run"].into_iter().chain(jobs)).await.exits(0);
-        assert_eq!(db.count("pg_class WHERE relname LIKE 'p 2027!___' ESCAPE '!' AND relispartition").await, 11);
+        assert_eq!(db.count("pg_class WHERE relname LIKE 'p 20%' AND relkind = 'r' AND relispartition").await, 13);
         let left: Vec<String> = db.column("SELECT \"sessionToken\" FROM \"Web\".\"userSessions\"").await;
         assert_eq!(left, ["b"]);
         // The same again is the same, but for what time brings along.

@@ -33,7 +33,8 @@ impl Application {
         let mut sessions = Vec::new();
         for statement in statements {
             let (client, statement) = (db.client().await, statement.to_string());
-            client.batch_execute("SET lock_timeout = '1s'").await.unwrap();
+            // More than a transaction of ours may take.
+            client.batch_execute("SET lock_timeout = '3s'").await.unwrap();
             let (stop, done) = (stop.clone(), done.clone());
             #[expect(clippy::disallowed_methods, reason = "it is waited for")]
             sessions.push(tokio::spawn(async move {

