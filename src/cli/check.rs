@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
 use crate::engine::schedule::delay;
 use crate::engine::{Engine, Shared, history};
-use crate::kinds::{Lasting, StoreUse};
+use crate::kinds::{Lasting, StoreUse, never};
 use crate::pg::pg_cron::{self, CronJob};
 use crate::pg::{Limits, TransactionPooler, explain, ours};
 use crate::run::{Finding, Severity};
@@ -217,6 +217,7 @@ async fn look_at(engine: &Engine, name: &str) -> Result<Vec<Finding>> {
     if skew.is_too_much() {
         findings.push(Finding::error(skew.to_string(), "set the wrong one right (chronyc tracking, timedatectl)"));
     }
+    findings.extend(never::unknown(&link.client, &database.never).await?);
     if let Some(stranger) = ours::stranger(&link.client).await? {
         findings.push(Finding::error(format!("database {name}: {}", stranger.why()), stranger.mend()));
     } else if history::exists(&link.client).await? {

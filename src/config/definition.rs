@@ -18,7 +18,7 @@ use super::window::Window;
 use crate::cron::Cron;
 use crate::kinds::Spec;
 use crate::period::Period;
-use crate::pg::Conninfo;
+use crate::pg::{Conninfo, Pattern};
 use crate::run::{JobName, Outcome, Trigger};
 use crate::store;
 
@@ -117,6 +117,8 @@ pub struct DatabaseConfig {
     pub conninfo: Conninfo,
     /// How many connections the runs may have to it at once. The daemon has one more, for triggers and gauges.
     pub max_connections: usize,
+    /// Tables of which no job may take anything.
+    pub never: Arc<[Pattern]>,
     pub origin: Origin,
 }
 

@@ -70,6 +70,7 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     }
     let mut drafts = jobs::define(jobs, &defaults, &names, &store_names, problems);
     neighbours::introduce(&mut drafts);
+    neighbours::refuse_never(&drafts, &databases, problems);
     let conninfo = |name: &String| databases.get(name).map(|database: &DatabaseConfig| database.conninfo.clone());
     let around = names.iter().map(|name| (name.clone(), conninfo(name))).collect();
     neighbours::look_around(&mut drafts, around, problems);
@@ -130,7 +131,8 @@ fn databases(
         match Conninfo::parse(url, password_file.as_deref()) {
             Ok(conninfo) => {
                 let max_connections = keys.max_connections.map_or(8, |Count(n)| n as usize);
-                databases.insert(name, DatabaseConfig { conninfo, max_connections, origin: place });
+                let never = keys.never.into();
+                databases.insert(name, DatabaseConfig { conninfo, max_connections, never, origin: place });
             }
             Err(_) if url_place.has_variables() => {
                 problems.error(&url_place, hidden_url_error(url_place.written(), password_file.as_deref()));

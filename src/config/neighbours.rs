@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::definition::DatabaseConfig;
 use super::errors::{Problems, origin};
 use super::jobs::{Draft, shown};
-use crate::kinds::{Around, Peer, Word};
+use crate::kinds::{Around, Peer, Word, never};
 use crate::pg::Conninfo;
 
 /// Has each job look up the jobs and databases that it names.
@@ -34,6 +35,18 @@ pub fn look_around(drafts: &mut [Draft], databases: BTreeMap<String, Option<Conn
                     told.push(message);
                 }
             }
+        }
+    }
+}
+
+/// Refuses jobs that would take rows of a table of which nothing may go. What only the database knows, such as the tables that
+/// a table of policies names, or what a foreign key takes along, is refused there.
+pub fn refuse_never(drafts: &[Draft], databases: &BTreeMap<String, DatabaseConfig>, problems: &mut Problems) {
+    for job in drafts.iter().flat_map(|draft| &draft.instances) {
+        let Some(database) = databases.get(&job.database) else { continue };
+        for table in job.spec.takes() {
+            let Some(pattern) = database.never.iter().find(|pattern| pattern.matches(table)) else { continue };
+            problems.error(&job.origin, never::refusal(pattern, table, None).sentence());
         }
     }
 }

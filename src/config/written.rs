@@ -18,6 +18,7 @@ use super::stores::StoreKeys;
 use super::window::Window;
 use crate::cron::Cron;
 use crate::period::{Period, Span};
+use crate::pg::Pattern;
 
 /// The main file. What begins with an underscore is read as a piece of its own; it is named here for the schema, and to
 /// be a known key.
@@ -70,6 +71,11 @@ pub struct DatabaseKeys {
     pub password_file: Option<PathBuf>,
     /// How many connections runs may have to it at once; a run takes one for its lock and one to work. Default: 8.
     pub max_connections: Option<Count<2, 10_000>>,
+    /// Tables, with wildcards, of which no job may delete, move or count away a row, nor detach a partition; not even by
+    /// a foreign key that takes rows along. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub never: Vec<Pattern>,
 }
 
 /// Metrics, health, status page and trigger.

@@ -99,7 +99,7 @@ impl Engine {
             let conninfo = database.conninfo.clone().among(Arc::clone(&roles));
             let at_once = (database.max_connections / 2).max(1);
             let pool = database.max_connections.saturating_sub(at_once).max(1);
-            let database_of_runs = Database::new(name, conninfo, pool)?;
+            let database_of_runs = Database::new(name, conninfo, pool)?.keeping(Arc::clone(&database.never));
             let place = Place {
                 observed: Arc::new(database_of_runs.beside(1)?),
                 database: Arc::new(database_of_runs),

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod expire;
 mod group;
 pub mod health;
+pub mod never;
 pub mod partitions;
 pub mod refresh;
 pub mod restore_test;
@@ -197,6 +198,11 @@ pub trait Kind: DeserializeOwned + Send + Sync {
         Vec::new()
     }
 
+    /// Of these, the ones from which rows or partitions go, whatever becomes of them.
+    fn takes(&self) -> Vec<&TableName> {
+        Vec::new()
+    }
+
     /// Whether another scheduler that runs this SQL may be at the same work.
     fn is_done_by(&self, sql: &str) -> bool {
         self.tends().into_iter().any(|table| mentions(sql, table))
@@ -293,6 +299,10 @@ macro_rules! kinds {
 
             pub fn look_around(&mut self, database: &str, around: &Around) -> Vec<Finding> {
                 match self { $(Spec::$variant(kind) => kind.look_around(database, around)),+ }
+            }
+
+            pub fn takes(&self) -> Vec<&TableName> {
+                match self { $(Spec::$variant(kind) => kind.takes()),+ }
             }
 
             pub fn is_done_by(&self, sql: &str) -> bool {

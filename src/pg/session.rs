@@ -17,13 +17,15 @@ use tokio_postgres::types::ToSql;
 use super::connect::{Connector, bare, pool_error};
 use super::fence::Fence;
 use super::settings::{Facts, Limits, OWN_PATH, ROLES, facts, milliseconds, set};
-use super::{Canceller, Conninfo, Link, connect, pooler};
+use super::{Canceller, Conninfo, Link, Pattern, connect, pooler};
 
 /// A database of the config: where it is, and a pool of connections for the runs that work in it.
 #[derive(Debug)]
 pub struct Database {
     pub name: String,
     pub conninfo: Conninfo,
+    /// Tables of which nothing may go, whatever a job says.
+    pub never: Arc<[Pattern]>,
     pool: Pool,
     /// Set once it is known that no pooler mixes up our sessions.
     direct: Arc<OnceCell<()>>,
@@ -65,6 +67,8 @@ pub struct Session {
     object: Option<Object>,
     /// `server_version_num`: 150018 is 15.18.
     pub version: i32,
+    /// Tables of which nothing may go, whatever a job says.
+    pub never: Arc<[Pattern]>,
     pub pid: i32,
     pub is_standby: bool,
     /// The lock time-out in force: the job's, or half the server's `deadlock_timeout` if that is less, so that in a
@@ -90,7 +94,13 @@ impl Database {
             ManagerConfig { recycling_method: RecyclingMethod::Verified },
         );
         let pool = Pool::builder(manager).max_size(max_connections.max(1)).build().context("make a connection pool")?;
-        Ok(Self { name: name.into(), conninfo, pool, direct: Arc::default() })
+        Ok(Self { name: name.into(), conninfo, never: Arc::default(), pool, direct: Arc::default() })
+    }
+
+    /// The same, where nothing of these tables may go.
+    #[must_use]
+    pub fn keeping(self, never: Arc<[Pattern]>) -> Self {
+        Self { never, ..self }
     }
 
     /// The same database, with a pool of its own.
@@ -99,7 +109,7 @@ impl Database {
     /// The pool cannot be made.
     pub fn beside(&self, max_connections: usize) -> Result<Self> {
         let other = Self::new(self.name.as_str(), self.conninfo.clone(), max_connections)?;
-        Ok(Self { direct: Arc::clone(&self.direct), ..other })
+        Ok(Self { direct: Arc::clone(&self.direct), never: Arc::clone(&self.never), ..other })
     }
 
     /// A connection outside the pool, with our settings: for a lock, or for listening.
@@ -172,6 +182,7 @@ impl Sessions {
         let mut session = Session {
             object: Some(object),
             version: 0,
+            never: Arc::clone(&self.database.never),
             pid: 0,
             is_standby: false,
             lock_timeout: self.lock_timeout,

@@ -31,6 +31,7 @@ mod init;
 mod looking;
 mod many_databases;
 mod metrics;
+mod never;
 mod notices;
 mod one_run_at_a_time;
 mod outages;

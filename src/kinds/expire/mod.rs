@@ -138,6 +138,10 @@ impl Kind for Expire {
         self.tables.iter().map(|entry| &entry.get_ref().table).collect()
     }
 
+    fn takes(&self) -> Vec<&TableName> {
+        self.tends()
+    }
+
     fn stores(&self) -> Vec<StoreUse> {
         let use_of = |entry: &Spanned<ExpireTable>| {
             let store = entry.get_ref().objects.as_ref()?.store.clone();

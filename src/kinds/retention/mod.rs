@@ -87,6 +87,10 @@ impl Kind for Retention {
         self.tables.iter().map(|entry| &entry.get_ref().table).collect()
     }
 
+    fn takes(&self) -> Vec<&TableName> {
+        self.tends()
+    }
+
     fn stores(&self) -> Vec<StoreUse> {
         let use_of = |entry: &toml::Spanned<RetentionTable>| {
             let store = entry.get_ref().export.clone()?;

@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::objects::ObjectsOf;
 use super::plan::{self, Count, LeafFacts, ObjectFacts, Refusal, TableFacts, Work};
 use super::{Wanted, Words, objects};
-use crate::kinds::Context;
+use crate::kinds::{Context, never};
 use crate::pg::batch::{self, Access, Cutoff, Deletion, Into, Objects};
 use crate::pg::catalog::{self, Leaf, OnDelete, Relation};
 use crate::pg::{Ident, Session, TableName, split};
@@ -62,6 +62,10 @@ pub async fn root(session: &Session, wanted: &Wanted) -> Result<Result<Relation,
     }
     if root.row_security {
         return Ok(Err(row_security(name, &root)));
+    }
+    let deletes = !matches!(wanted.into, Some(Into::Archive(_)));
+    if let Some(refusal) = never::refuse(session, name, root.oid, deletes).await? {
+        return Ok(Err(refusal));
     }
     if let Some(column) = wanted.time.column().filter(|column| !root.columns.contains(*column)) {
         let key = wanted.words.key();

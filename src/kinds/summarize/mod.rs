@@ -68,6 +68,10 @@ impl Kind for Summarize {
         vec![&self.table]
     }
 
+    fn takes(&self) -> Vec<&TableName> {
+        self.tends()
+    }
+
     fn says(&self, zone: Tz) -> Vec<Word> {
         let (older_than, some) = (*self.older_than.get_ref(), self.condition.is_some());
         let says = Says::Counted { older_than, timezone: zone, some };

@@ -160,3 +160,20 @@ async fn a_column_may_be_called_anything() {
     let open = r#"tables = [{ table = 'odd', expression = "now() - (interval '1 day'" }]"#;
     assert!(db.job(open).run().await.1.failures[0].error.contains("a parenthesis in it"));
 }
+
+/// A condition that asks about another table makes a join of what is read in the order of the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_found_behind_a_condition_on_another_table() {
+    let db = Scratch::new(
+        "CREATE TABLE messages (id int PRIMARY KEY, ended timestamptz); CREATE INDEX by_end ON messages (ended);
+         CREATE TABLE queue (message int); CREATE INDEX ON queue (message); ANALYZE;
+         INSERT INTO messages SELECT n, '2020-01-01Z' FROM generate_series(1, 20000) n; INSERT INTO queue VALUES (7); ANALYZE;",
+    )
+    .await;
+    let of_neither = "tables = [{ table = 'messages', column = 'ended', \
+                      where = 'NOT EXISTS (SELECT FROM queue q WHERE q.message = messages.id)' }]";
+    let job = db.job(of_neither);
+    assert_eq!(job.check().await, "");
+    assert_eq!(job.run().await.1.total(Counted::RowsDeleted), 19_999);
+    assert_eq!(db.number("SELECT count(*) FROM messages").await, 1);
+}

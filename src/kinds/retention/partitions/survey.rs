@@ -11,6 +11,7 @@ use super::facts::{Detached, Fate, LeafFacts, Newest, Refusal, TableFacts};
 use super::plan::{self, Looked};
 use super::{look, mark};
 use crate::kinds::Context;
+use crate::kinds::never;
 use crate::kinds::partitions::{self, rows as counts};
 use crate::kinds::retention::Target;
 use crate::kinds::retention::holds::Holds;
@@ -51,6 +52,11 @@ pub async fn survey(session: &Session, cx: &Context, targets: &[Target], holds: 
         return Ok(looked);
     }
     of_tables(session, &mut tables).await?;
+    for facts in &mut tables {
+        // What refers to its partitions keeps them; nothing goes along.
+        let refusal = never::refuse(session, &facts.parent.table, facts.parent.oid, false).await?;
+        facts.obstacles.extend(refusal);
+    }
     leaves(session, cx, &mut tables, holds).await?;
     of_rows(session, cx, &mut tables, holds).await?;
     Ok(looked)
