@@ -1,7 +1,7 @@
 //! AutoSDLC: a table of policies carried out, the queue before its messages, what has expired.
 
 use super::{Jobs, count_of};
-use crate::shipped_partitions::{STORES, fingerprint, month, partitions, shipped, sqlstate, text};
+use crate::shipped_partitions::{fingerprint, month, partitions, shipped, sqlstate, text};
 use crate::support::{Database, Pgtend, on_each_major};
 
 const POLICIES: &str = "autosdlc-retention";
@@ -318,20 +318,12 @@ async fn sessions_and_keys_go_when_they_have_ended_and_keys_only_if_asked() {
     .await;
 }
 
-/// The last section of the file, with its marks taken off.
+/// By the last job of the file, which is off and by hand can be run all the same.
 #[tokio::test]
 async fn months_of_outputs_are_made_ahead_and_once_renamed_move_to_the_archive_whole() {
     on_each_major(async |db| {
         db.load("autosdlc.sql", &[("rows", "1000"), ("months_back", "6")]);
-        let text = shipped("autosdlc.toml");
-        let (head, tail) = text.split_at(text.find("# [jobs.autosdlc-partitions]").expect("the last section"));
-        let marked: Vec<_> = tail.lines().take_while(|line| !line.is_empty() && *line != "#" || line.starts_with('#')).collect();
-        let partition_job: String = marked
-            .iter()
-            .take_while(|line| !line.starts_with("# Its rows"))
-            .map(|line| format!("{}\n", line.trim_start_matches('#').trim_start()))
-            .collect();
-        let jobs = Jobs::of(&db, &format!("{head}{partition_job}{STORES}"));
+        let jobs = Jobs::shipped(&db, "autosdlc.toml");
         // By name it is of two years ago.
         let five = month(&db, -5).await;
         db.execute(&format!("ALTER TABLE agent_outputs_{five} RENAME TO agent_outputs_2024_01")).await;
