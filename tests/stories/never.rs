@@ -11,7 +11,8 @@ const APPLICATION: &str = "
     CREATE TABLE log_2020 PARTITION OF log FOR VALUES FROM ('2020-01-01Z') TO ('2021-01-01Z');
     CREATE TABLE log_2021 PARTITION OF log FOR VALUES FROM ('2021-01-01Z') TO ('2022-01-01Z');
     CREATE TABLE letters (id int, created_at timestamptz NOT NULL);
-    CREATE TABLE policies (table_name text, retention_days int);
+    CREATE TABLE policies (table_name text, retention_days int, archive_enabled bool DEFAULT true, delete_enabled bool DEFAULT false,
+        last_run_at timestamptz);
     CREATE SCHEMA archive;
     INSERT INTO accounts VALUES (1, '2020-01-01Z'); INSERT INTO members VALUES (1, 1); INSERT INTO \"Le Λedger\" VALUES (1, 1, 1);
     INSERT INTO log VALUES (1, '2020-06-01Z'); INSERT INTO letters VALUES (1, '2020-01-01Z');
