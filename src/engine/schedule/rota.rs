@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::config::Definition;
+use super::times::Times;
+use crate::config::{Definition, Window};
 use crate::cron::{Cron, stable_fraction};
 use crate::run::{JobName, Trigger};
 
@@ -45,6 +46,7 @@ struct Alarm {
     zone: Tz,
     /// The job's own share of its jitter.
     delay: TimeDelta,
+    window: Option<Window>,
     catch_up: bool,
 }
 
@@ -95,9 +97,9 @@ impl Rota {
         self.turns.iter_mut().filter_map(|(job, turn)| turn.tick(job, now)).collect()
     }
 
-    /// When each job rings next, jitter included.
+    /// When each job runs next, jitter included: a ring outside of its window is skipped.
     pub fn next_times(&self) -> HashMap<JobName, DateTime<Utc>> {
-        let next = |(job, turn): (&JobName, &Turn)| Some((job.clone(), turn.ring_at()?));
+        let next = |(job, turn): (&JobName, &Turn)| Some((job.clone(), turn.runs_at()?));
         self.turns.iter().filter_map(next).collect()
     }
 
@@ -134,6 +136,13 @@ impl Turn {
 
     fn ring_at(&self) -> Option<DateTime<Utc>> {
         Some(self.next? + self.alarm.delay)
+    }
+
+    /// The next ring that finds the window open.
+    fn runs_at(&self) -> Option<DateTime<Utc>> {
+        let Alarm { cron, zone, delay, window, .. } = &self.alarm;
+        let times = Times { cron, zone: *zone, delay: *delay, window: *window };
+        Some(times.next_after(self.settled)? + *delay)
     }
 
     fn tick(&mut self, job: &JobName, now: DateTime<Utc>) -> Option<Ring> {
@@ -179,7 +188,8 @@ pub fn delay(job: &Definition) -> TimeDelta {
 fn alarms(jobs: &[Arc<Definition>]) -> BTreeMap<JobName, Alarm> {
     let alarm = |job: &Arc<Definition>| {
         let cron = job.schedule.clone().filter(|_| job.enabled)?;
-        Some((job.name.clone(), Alarm { cron, zone: job.timezone, delay: delay(job), catch_up: job.catch_up }))
+        let (zone, delay, window, catch_up) = (job.timezone, delay(job), job.window, job.catch_up);
+        Some((job.name.clone(), Alarm { cron, zone, delay, window, catch_up }))
     };
     jobs.iter().filter_map(alarm).collect()
 }
@@ -193,7 +203,8 @@ mod tests {
     }
 
     fn alarm(cron: &str) -> Alarm {
-        Alarm { cron: cron.parse().unwrap(), zone: Tz::UTC, delay: TimeDelta::zero(), catch_up: true }
+        let (zone, delay) = (Tz::UTC, TimeDelta::zero());
+        Alarm { cron: cron.parse().unwrap(), zone, delay, window: None, catch_up: true }
     }
 
     fn one(alarm: Alarm) -> BTreeMap<JobName, Alarm> {
@@ -281,6 +292,19 @@ mod tests {
         let mut rota = rota(alarm, Some("01T02:00:00"), "01T09:30:00");
         assert_eq!(tick(&mut rota, "01T09:30:00"), None);
         assert_eq!(tick(&mut rota, "01T10:00:30"), some("01T10:00:00 schedule"));
+    }
+
+    #[test]
+    fn the_next_run_is_the_next_ring_within_the_window() {
+        let window = Some("03:00-05:00".parse().unwrap());
+        let mut rota = rota(Alarm { window, ..alarm("17 * * * *") }, None, "01T04:30:00");
+        let next = |rota: &Rota| rota.next_times()[&JobName("job".into())];
+        assert_eq!(next(&rota), at("02T03:17:00"));
+        // It rings all the same, and the run says that it is skipped.
+        assert_eq!(tick(&mut rota, "01T05:17:00"), some("01T05:17:00 schedule"));
+        assert_eq!(next(&rota), at("02T03:17:00"));
+        assert_eq!(tick(&mut rota, "02T03:17:00"), some("02T03:17:00 schedule"));
+        assert_eq!(next(&rota), at("02T04:17:00"));
     }
 
     #[test]
