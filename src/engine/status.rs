@@ -46,7 +46,7 @@ pub fn success_due(job: &Definition, standing: &Standing, now: DateTime<Utc>) ->
 }
 
 fn owed(times: Times<'_>, standing: &Standing, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let since = standing.succeeded_until.or(standing.first_started_at).or(standing.known_since);
+    let since = standing.settled(standing.succeeded_until.or(standing.first_started_at));
     Some(times.next_after(since.unwrap_or(now - times.delay))? + times.delay)
 }
 
@@ -60,7 +60,7 @@ impl JobStatus {
     }
 
     pub fn new(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Self {
-        let last = standing.last_due_at.max(standing.last_started_at).or(standing.known_since);
+        let last = standing.settled(standing.last_due_at.max(standing.last_started_at));
         let times = Times::of(job).filter(|_| job.enabled);
         let owed = times.zip(last).and_then(|(times, last)| times.newest_in(last, now - times.delay));
         Self {
@@ -101,11 +101,16 @@ mod tests {
     use chrono::TimeDelta;
     use chrono_tz::Tz;
 
+    use super::super::shared::KnownSince;
     use super::*;
     use crate::config;
 
     fn at(text: &str) -> DateTime<Utc> {
         format!("2026-07-{text}Z").parse().unwrap()
+    }
+
+    fn since(text: &str, changed: bool) -> Option<KnownSince> {
+        Some(KnownSince { at: at(text), changed })
     }
 
     /// Of a job at three each night, five minutes late by its jitter.
@@ -147,10 +152,23 @@ mod tests {
 
     #[test]
     fn a_job_that_never_ran_is_overdue_once_its_time_has_passed_a_daemon_that_knew_it() {
-        let standing = Standing { known_since: Some(at("05T12:00:00")), ..Standing::default() };
+        let standing = Standing { known_since: since("05T12:00:00", false), ..Standing::default() };
         let by = |now| nightly(&standing, now);
         assert_eq!(by("05T13:00:00"), "06T03:05");
         assert_eq!(by("09T13:00:00"), "06T03:05");
+    }
+
+    #[test]
+    fn what_a_reload_has_moved_owes_nothing_of_the_time_before_and_what_a_start_has_found_does() {
+        let ran = |known_since| Standing {
+            succeeded_until: Some(at("01T01:00:00")),
+            last_due_at: Some(at("01T01:00:00")),
+            known_since,
+            ..Standing::default()
+        };
+        assert_eq!(nightly(&ran(since("01T12:00:00", true)), "01T13:00:00"), "02T03:05");
+        assert_eq!(nightly(&ran(since("01T12:00:00", false)), "01T13:00:00"), "01T03:05");
+        assert_eq!(nightly(&ran(None), "01T13:00:00"), "01T03:05");
     }
 
     #[test]

@@ -57,6 +57,8 @@ struct Turn {
     settled: DateTime<Utc>,
     /// Whether `settled` is a due time that had its turn, and not just the moment we began to look.
     rung: bool,
+    /// Since when the job is due by this schedule, where a reload gave it: nothing from before that moment is owed.
+    since: Option<DateTime<Utc>>,
     /// The oldest due time not settled.
     next: Option<DateTime<Utc>>,
 }
@@ -76,12 +78,17 @@ impl Rota {
     }
 
     /// Takes up the history of jobs whose database has come, or come back: those that have not rung yet begin where it
-    /// ends, and a time that rang while the database was away, and so left no run, is owed again.
+    /// ends, and a time that rang while the database was away, and so left no run, is owed again. A job that a reload has
+    /// given another schedule, or switched on, owes nothing of the time before that.
     pub fn recall(&mut self, last_due: &HashMap<JobName, DateTime<Utc>>, now: DateTime<Utc>) {
         for (job, turn) in &mut self.turns {
             let Some(last) = last_due.get(job) else { continue };
-            if !turn.rung || (turn.alarm.catch_up && *last < turn.settled) {
-                turn.settle(*last, true);
+            let (from, rung) = match turn.since {
+                Some(since) if since > *last => (since, false),
+                _ => (*last, true),
+            };
+            if !turn.rung || (turn.alarm.catch_up && from < turn.settled) {
+                turn.settle(from, rung);
                 // It may have been written by a clock that was ahead of this one.
                 turn.clock_set_back(now);
             }
@@ -113,8 +120,8 @@ impl Rota {
         let turns = alarms.into_iter().map(|(job, alarm)| {
             let turn = match before.remove(&job) {
                 Some(old) if old.alarm.cron == alarm.cron && old.alarm.zone == alarm.zone => Turn { alarm, ..old },
-                Some(old) if old.rung && old.settled > now => Turn::new(alarm, old.settled, true),
-                _ => Turn::new(alarm, now, false),
+                Some(old) if old.rung && old.settled > now => Turn::anew(alarm, old.settled, true),
+                _ => Turn::anew(alarm, now, false),
             };
             (job, turn)
         });
@@ -125,7 +132,12 @@ impl Rota {
 impl Turn {
     fn new(alarm: Alarm, settled: DateTime<Utc>, rung: bool) -> Self {
         let next = alarm.cron.next_after(settled, alarm.zone);
-        Self { alarm, settled, rung, next }
+        Self { alarm, settled, rung, since: None, next }
+    }
+
+    /// By a schedule that was not the job's until then.
+    fn anew(alarm: Alarm, settled: DateTime<Utc>, rung: bool) -> Self {
+        Self { since: Some(settled), ..Self::new(alarm, settled, rung) }
     }
 
     fn settle(&mut self, at: DateTime<Utc>, rung: bool) {
@@ -171,6 +183,7 @@ impl Turn {
         let keep = self.settled <= now || (self.rung && self.settled - now <= SET_RIGHT);
         if !keep {
             self.settle(now, false);
+            self.since = self.since.map(|since| since.min(now));
         }
     }
 }
@@ -364,6 +377,39 @@ mod tests {
         rota.replace_with(BTreeMap::new(), at("01T11:40:00"));
         assert!(rota.next_times().is_empty());
         assert_eq!(tick(&mut rota, "01T12:30:00"), None);
+    }
+
+    #[test]
+    fn a_job_that_a_reload_moves_or_switches_on_owes_nothing_of_the_time_before() {
+        let ran = HashMap::from([(JobName("job".into()), at("01T03:00:00"))]);
+        let mut moved = rota(alarm("0 3 * * *"), Some("01T03:00:00"), "01T11:00:00");
+        moved.replace_with(one(alarm("0 5 * * *")), at("01T12:00:00"));
+        moved.recall(&ran, at("01T12:00:00"));
+        assert_eq!(tick(&mut moved, "01T12:00:01"), None);
+        assert_eq!(moved.next_times()[&JobName("job".into())], at("02T05:00:00"));
+        // What rings from then on without a run is owed as ever.
+        assert_eq!(tick(&mut moved, "02T05:00:00"), some("02T05:00:00 schedule"));
+        moved.recall(&ran, at("02T05:10:00"));
+        assert_eq!(tick(&mut moved, "02T05:10:00"), some("02T05:00:00 catch_up"));
+        // And a reload that changes nothing takes nothing back.
+        moved.replace_with(one(alarm("0 5 * * *")), at("02T05:20:00"));
+        moved.recall(&ran, at("02T05:20:00"));
+        assert_eq!(tick(&mut moved, "02T05:20:00"), some("02T05:00:00 catch_up"));
+
+        let mut off = rota(alarm("0 3 * * *"), Some("01T03:00:00"), "01T11:00:00");
+        off.replace_with(BTreeMap::new(), at("01T12:00:00"));
+        off.replace_with(one(alarm("0 3 * * *")), at("07T12:00:00"));
+        off.recall(&ran, at("07T12:00:00"));
+        assert_eq!(tick(&mut off, "07T12:00:01"), None);
+        assert_eq!(tick(&mut off, "08T03:00:00"), some("08T03:00:00 schedule"));
+    }
+
+    #[test]
+    fn a_job_that_waits_for_its_database_at_the_start_owes_what_went_by_whatever_else_is_reloaded() {
+        let mut rota = rota(alarm("0 * * * *"), None, "01T09:30:00");
+        rota.replace_with(one(alarm("0 * * * *")), at("01T09:31:00"));
+        rota.recall(&HashMap::from([(JobName("job".into()), at("01T02:00:00"))]), at("01T09:32:00"));
+        assert_eq!(tick(&mut rota, "01T09:32:00"), some("01T09:00:00 catch_up"));
     }
 
     #[test]
