@@ -103,6 +103,10 @@ async fn a_job_runs_after_the_ones_before_it_and_never_after_a_failure() {
 async fn a_run_due_outside_its_window_is_skipped_unless_somebody_asks_for_it() {
     let jobs = job("nightly", "schedule = '0 * * * *'\nwindow = '22:00-06:00'", "SELECT 1");
     let (clock, db, program, daemon) = at("2027-06-10T20:50:00Z", &jobs).await;
+    let ten: chrono::DateTime<chrono::Utc> = "2027-06-10T22:00:00Z".parse().unwrap();
+    for gauge in ["pgtend_job_next_run_timestamp_seconds", "pgtend_job_success_due_timestamp_seconds"] {
+        daemon.wait_for_metric(gauge, &[("job", "nightly")], ten.timestamp() as f64).await;
+    }
 
     clock.set("2027-06-10T21:00:00Z");
     let line = daemon.wait_for_log("its window 22:00-06:00 is closed").await;
