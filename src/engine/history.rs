@@ -31,6 +31,8 @@ pub struct Beginning<'a> {
 /// How a job stands, by its history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Standing {
+    /// Whether the history was read.
+    pub known: bool,
     pub last_started_at: Option<DateTime<Utc>>,
     pub last_finished_at: Option<DateTime<Utc>>,
     pub last_outcome: Option<Outcome>,
@@ -305,6 +307,7 @@ pub async fn pasts(client: &Client, jobs: &[&JobName]) -> Result<HashMap<JobName
 fn standing(row: &Row) -> Standing {
     let word = |column: &str| row.get::<_, Option<String>>(column);
     Standing {
+        known: true,
         last_started_at: row.get("last_started_at"),
         last_finished_at: row.get("last_finished_at"),
         last_outcome: word("last_outcome").and_then(|word| Outcome::parse(&word)),

@@ -18,6 +18,8 @@ pub struct JobStatus {
     pub kind: &'static str,
     pub database: String,
     pub enabled: bool,
+    /// Whether its history could be read. Where not, nothing of what follows about its runs is known.
+    pub known: bool,
     /// Nothing: only by hand, or after another job.
     pub schedule: Option<String>,
     pub timezone: String,
@@ -30,7 +32,8 @@ pub struct JobStatus {
     pub last_error: Option<String>,
     pub last_success_at: Option<DateTime<Utc>>,
     pub next_run_at: Option<DateTime<Utc>>,
-    /// How long ago the newest due time was that no daemon has begun; 0 where all were.
+    /// How long ago the newest due time was that no daemon has begun; 0 where all were. No number, in JSON null, where that is
+    /// not known.
     pub lag_seconds: f64,
     pub consecutive_failures: i64,
     /// Whether the last run went badly and will be tried again by itself.
@@ -68,6 +71,7 @@ impl JobStatus {
             kind: job.spec.kind(),
             database: job.database.clone(),
             enabled: job.enabled,
+            known: standing.known,
             schedule: job.schedule.as_ref().map(ToString::to_string),
             timezone: job.timezone.name().into(),
             running_since: standing.running_since,
@@ -79,7 +83,7 @@ impl JobStatus {
             last_error: standing.last_error.clone(),
             last_success_at: standing.last_success_at,
             next_run_at: times.and_then(|times| times.rings_after(now)),
-            lag_seconds: owed.map(|due| seconds(now - due)).unwrap_or_default(),
+            lag_seconds: if standing.known { owed.map_or(0.0, |due| seconds(now - due)) } else { f64::NAN },
             consecutive_failures: standing.consecutive_failures,
             tried_again: will_be_tried_again(job, standing, now),
         }
@@ -185,6 +189,7 @@ mod tests {
         std::fs::write(file.path(), text).unwrap();
         let job = config::load(file.path()).unwrap().jobs.remove(0);
         let standing = Standing {
+            known: true,
             last_due_at: Some(at("01T04:17:00")),
             last_started_at: Some(at("01T04:17:01")),
             succeeded_until: Some(at("01T04:17:09")),
@@ -198,5 +203,10 @@ mod tests {
         // What its window has let pass is owed, by day too.
         assert!(status("02T03:30:00").is_overdue());
         assert_eq!(status("02T12:17:00").lag_seconds, 8.0 * 3600.0);
+
+        let unread = JobStatus::new(&job, &Standing::default(), at("02T12:17:00"));
+        let told = serde_json::to_value(&unread).unwrap();
+        assert_eq!((&told["known"], &told["lag_seconds"]), (&false.into(), &serde_json::Value::Null));
+        assert!(!unread.is_overdue());
     }
 }
