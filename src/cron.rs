@@ -111,19 +111,9 @@ impl Cron {
         std::iter::successors(self.next_after(after, zone), |at| self.next_after(*at, zone)).take(n).collect()
     }
 
-    /// The newest time in (`after`, `until`]. Halves the stretch instead of walking it: a year of seconds is 25 looks.
+    /// The newest time in (`after`, `until`].
     pub fn newest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
-        let first_after = |at| self.next_after(at, zone).filter(|due| *due <= until);
-        let mut newest = first_after(after)?;
-        let mut none_after = until;
-        while none_after - newest >= TimeDelta::seconds(1) {
-            let middle = newest + (none_after - newest) / 2;
-            match first_after(middle) {
-                Some(due) => newest = due,
-                None => none_after = middle,
-            }
-        }
-        Some(newest)
+        newest(|at| self.next_after(at, zone), after, until)
     }
 
     /// The shortest stretch between two times in the year after `from`.
@@ -217,6 +207,26 @@ impl Cron {
     fn day_from(&self, day: NaiveDate) -> Option<NaiveDate> {
         self.search(day.and_time(NaiveTime::MIN), true).map(|at| at.date())
     }
+}
+
+/// The newest time in (`after`, `until`] of those that `next_after` finds. Halves the stretch instead of walking it: a year
+/// of seconds is 25 looks.
+pub fn newest(
+    next_after: impl Fn(DateTime<Utc>) -> Option<DateTime<Utc>>,
+    after: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    let first_after = |at| next_after(at).filter(|due| *due <= until);
+    let mut newest = first_after(after)?;
+    let mut none_after = until;
+    while none_after - newest >= TimeDelta::seconds(1) {
+        let middle = newest + (none_after - newest) / 2;
+        match first_after(middle) {
+            Some(due) => newest = due,
+            None => none_after = middle,
+        }
+    }
+    Some(newest)
 }
 
 fn offset(at: DateTime<Utc>, zone: Tz) -> TimeDelta {

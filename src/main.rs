@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use pgtend::cli::{self, Args, LogFormat};
-use pgtend::daemon::Signals;
+use pgtend::daemon::{STATUS, Signals};
 use tracing_subscriber::EnvFilter;
 
 /// The cron crate says at info what is our own affair; those of the AWS SDK and its HTTP client say at debug what stands in
@@ -47,7 +47,7 @@ fn catch_signals(runtime: &tokio::runtime::Runtime) -> Option<std::io::Result<Si
 fn log(args: &Args) -> Result<(), String> {
     let wanted = args.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty()));
     let wanted = wanted.unwrap_or_else(|| args.default_level().into());
-    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"))
+    let filter = EnvFilter::try_new(format!("{QUIET},{STATUS}=info,{wanted}"))
         .map_err(|error| format!("the log level {wanted:?} is none: {error}"))?;
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| cli::terminal::Log).with_target(false);

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::json;
 
 use super::{DONE, FAILED, output};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Definition, Origin};
-use crate::engine::schedule::delay;
+use crate::engine::schedule::{TIMES_LOOKED_AT, Times};
 use crate::engine::{Engine, Shared, history};
 use crate::kinds::{Lasting, StoreUse, never};
 use crate::pg::pg_cron::{self, CronJob};
@@ -29,9 +29,6 @@ pub struct CheckArgs {
 }
 
 const LIMITS: Limits = Limits::new(Duration::from_secs(30), Duration::from_secs(1));
-
-/// How many runs ahead a schedule is compared with what its runs do: a year of daily ones.
-const TIMES_LOOKED_AT: usize = 366;
 
 /// A finding and what it is about.
 struct Found<'a> {
@@ -150,18 +147,12 @@ fn count(found: &[Found<'_>], severity: Severity) -> usize {
 
 /// A schedule none of whose times lies in the job's window: it would be skipped for ever.
 fn never_in_its_window(job: &Definition, now: DateTime<Utc>) -> Option<Finding> {
-    let (schedule, window) = (job.schedule.as_ref()?, job.window?);
-    let (late, zone) = (delay(job), job.timezone);
-    let mut after = now;
-    for _ in 0..TIMES_LOOKED_AT {
-        let at = schedule.next_after(after, zone)?;
-        if window.is_open(at + late, zone) {
-            return None;
-        }
-        // A schedule of each second has its next thousands of times before the window opens.
-        after = at.max(window.opens_after(at + late, zone)? - late - TimeDelta::seconds(1));
+    let (times, window) = (Times::of(job)?, job.window?);
+    if times.next_after(now).is_some() {
+        return None;
     }
-    let jitter = if late.is_zero() { "" } else { ", with its jitter," };
+    let schedule = times.cron;
+    let jitter = if times.delay.is_zero() { "" } else { ", with its jitter," };
     let message =
         format!("it would never run: no time of its schedule ({schedule}){jitter} lies in its window, {window}");
     Some(Finding::error(message, "schedule it for a time within the window, or widen that"))
@@ -169,8 +160,9 @@ fn never_in_its_window(job: &Definition, now: DateTime<Utc>) -> Option<Finding> 
 
 /// What comes to its end between two runs of the schedule.
 fn runs_too_rarely(job: &Definition, now: DateTime<Utc>) -> Vec<Finding> {
-    let Some(schedule) = &job.schedule else { return Vec::new() };
-    let times = schedule.upcoming(now, job.timezone, TIMES_LOOKED_AT);
+    let Some(times) = Times::of(job) else { return Vec::new() };
+    let runs = std::iter::successors(times.next_after(now), |at| times.next_after(*at));
+    let times: Vec<_> = runs.take(TIMES_LOOKED_AT).collect();
     let mut found: Vec<Finding> = Vec::new();
     for (at, next) in times.iter().zip(times.iter().skip(1)) {
         for Lasting { span, what, until, mend } in job.spec.lasts(*at, job.timezone) {

@@ -58,6 +58,10 @@ pub async fn status(config: &Config, json: bool) -> Result<u8> {
         }
     }
     let code = if unreached.is_empty() { DONE } else { FAILED };
+    // Where the database was read and has no history, nothing has ever run.
+    for job in config.jobs.iter().filter(|job| !unreached.contains(job.database.as_str())) {
+        standings.entry(job.name.clone()).or_default().known = true;
+    }
     let all = JobStatus::all(config.jobs.iter().map(AsRef::as_ref), &standings, engine.shared.clock.host());
     if json {
         all.iter().for_each(output::json);

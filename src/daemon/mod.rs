@@ -9,16 +9,18 @@ mod notify;
 mod observe;
 mod page;
 mod signals;
+mod tell;
 mod tending;
 mod visit;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -26,13 +28,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use signals::{Signals, Wish};
+pub use tell::STATUS;
 
 use crate::config::{self, Config, Definition};
 use crate::engine::schedule::{Heartbeat, Rota};
 use crate::engine::{Ending, Ring, Shared, labels};
-use crate::pg::explain;
+use crate::pg::{TableName, explain};
 use crate::run::{JobName, Outcome, RunRecord, Skip, Trigger};
 use crate::testpoint;
+use again::Followers;
 use board::Board;
 use http::{Wanted, Web};
 use tending::Tending;
@@ -45,6 +49,10 @@ const FOR_THE_END: Duration = Duration::from_secs(8);
 enum Event {
     Over(Box<(Ring, RunRecord)>),
     Again(Ring),
+    /// Another try, of what went badly then.
+    Try(Ring, DateTime<Utc>),
+    /// All that this one comes after have succeeded.
+    After(JobName),
 }
 
 struct Daemon {
@@ -59,8 +67,7 @@ struct Daemon {
     events: mpsc::UnboundedSender<Event>,
     sights: mpsc::Sender<Sight>,
     wanted: mpsc::Sender<Wanted>,
-    /// For jobs that come after several others: which of those have succeeded since its last run.
-    succeeded: HashSet<(JobName, JobName)>,
+    followers: Followers,
     /// The status that systemd was told last.
     told: String,
 }
@@ -88,7 +95,7 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
         events,
         sights,
         wanted,
-        succeeded: HashSet::new(),
+        followers: Followers::default(),
         told: String::new(),
     };
     let listener = daemon.bind(&config).await?;
@@ -150,6 +157,8 @@ impl Daemon {
         self.tending.begin(&self.board, &self.sights);
         for job in &self.config().jobs {
             self.shared.metrics.know(labels(job));
+            let tables: Vec<_> = job.spec.tends().into_iter().map(TableName::plain).collect();
+            self.shared.metrics.know_counters(labels(job), job.spec.counts(), &tables);
         }
         if let Some(listener) = listener {
             let web = Web {
@@ -222,6 +231,10 @@ impl Daemon {
                     self.shared.metrics.forget(labels(&ring.job));
                 }
                 self.tending.nudge(&ring.job);
+                self.postpone(&ring, record.skip());
+                if record.skip().is_none() {
+                    self.make_up(&ring.job.name);
+                }
                 self.retry(&ring, &record);
                 if record.outcome == Some(Outcome::Succeeded) {
                     self.follow(&ring.job.name);
@@ -236,6 +249,12 @@ impl Daemon {
                     self.start(Ring { job, ..ring });
                 }
             }
+            Event::Try(ring, ended) => self.try_again(ring, ended),
+            Event::After(name) => {
+                if let Some(job) = self.job(&name).filter(|job| job.enabled) {
+                    self.start_after(&job);
+                }
+            }
         }
     }
 
@@ -248,9 +267,13 @@ impl Daemon {
                 });
                 self.rota.recall(&last.collect(), self.shared.clock.host());
                 self.beat();
+                self.make_up_elsewhere(&standings);
                 self.take_up(&standings);
             }
-            Sight::Stand { standings } => self.take_up(&standings),
+            Sight::Stand { standings } => {
+                self.make_up_elsewhere(&standings);
+                self.take_up(&standings);
+            }
             Sight::Asked(requests) => {
                 for request in requests {
                     if let Some(job) = self.job(&request.job) {
@@ -306,37 +329,6 @@ impl Daemon {
         self.rota.replace(&config.jobs, self.shared.clock.host());
         self.tend(listener);
         Ok(())
-    }
-
-    fn log_status(&self) {
-        for job in self.board.jobs(&self.shared.running(), &self.tending.engine.name(), self.shared.clock.host()) {
-            let stamp =
-                |at: Option<chrono::DateTime<chrono::Utc>>| at.map(|at| at.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-            tracing::info!(
-                job = %job.job, kind = job.kind, database = job.database,
-                running_since = stamp(job.running_since), last_outcome = job.last_outcome.map(Outcome::as_str),
-                last_finished_at = stamp(job.last_finished_at), last_success_at = stamp(job.last_success_at),
-                next_run_at = stamp(job.next_run_at), consecutive_failures = job.consecutive_failures,
-                "status"
-            );
-        }
-    }
-
-    /// Keeps the line that `systemctl status` shows up to date.
-    fn tell_systemd(&mut self) {
-        let running = self.shared.running().len();
-        let next = self.board.read().next.iter().min_by_key(|(_, at)| **at).map(|(job, at)| (job.clone(), *at));
-        let next = next
-            .map_or_else(String::new, |(job, at)| format!("; next {job} at {} UTC", at.format("%Y-%m-%d %H:%M:%S")));
-        let jobs = match self.config().jobs.len() {
-            1 => "1 job".into(),
-            n => format!("{n} jobs"),
-        };
-        let status = format!("{jobs}, {running} running{next}");
-        if status != self.told {
-            notify::status(&status);
-            self.told = status;
-        }
     }
 
     /// Lets every run come to its next safe point, then makes it.

@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::lock;
+use super::shared::KnownSince;
 use crate::pg::ours;
 use crate::run::{JobName, Outcome, RunId, RunRecord, Trigger};
 
@@ -30,6 +31,8 @@ pub struct Beginning<'a> {
 /// How a job stands, by its history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Standing {
+    /// Whether the history was read.
+    pub known: bool,
     pub last_started_at: Option<DateTime<Utc>>,
     pub last_finished_at: Option<DateTime<Utc>>,
     pub last_outcome: Option<Outcome>,
@@ -50,8 +53,17 @@ pub struct Standing {
     pub running_since: Option<DateTime<Utc>>,
     pub running_on: Option<String>,
     pub consecutive_failures: i64,
-    /// When the daemon that asks came to know the job; nothing where it is no daemon that asks.
-    pub known_since: Option<DateTime<Utc>>,
+    /// Since when the daemon that asks knows the job by its schedule; nothing where it is no daemon that asks.
+    pub known_since: Option<KnownSince>,
+}
+
+impl Standing {
+    /// Up to when nothing is owed: until `done`, or where there is no such time, until the daemon came to know the job; in
+    /// any case until a reload gave the job its schedule.
+    pub fn settled(&self, done: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let known = self.known_since;
+        done.max(known.filter(|known| known.changed || done.is_none()).map(|known| known.at))
+    }
 }
 
 /// Makes what is missing of schema `pgtend`.
@@ -295,6 +307,7 @@ pub async fn pasts(client: &Client, jobs: &[&JobName]) -> Result<HashMap<JobName
 fn standing(row: &Row) -> Standing {
     let word = |column: &str| row.get::<_, Option<String>>(column);
     Standing {
+        known: true,
         last_started_at: row.get("last_started_at"),
         last_finished_at: row.get("last_finished_at"),
         last_outcome: word("last_outcome").and_then(|word| Outcome::parse(&word)),

@@ -221,8 +221,16 @@ impl Metrics {
             self.runs.with_label_values(&[name, kind, database, outcome.as_str()]);
         }
         self.running.with_label_values(&job.values());
-        self.consecutive_failures.with_label_values(&job.values());
-        self.last_success.with_label_values(&job.values());
+    }
+
+    /// What the runs of a job count by table: `increase` does not see the first value of a counter that was not there.
+    pub fn know_counters(&self, job: Labels<'_>, counters: &[Counted], tables: &[String]) {
+        let [name, kind, database] = job.values();
+        for vec in counters.iter().filter_map(|what| self.counted.get(what)) {
+            for table in tables {
+                vec.with_label_values(&[name, kind, database, table]);
+            }
+        }
     }
 
     /// A job that is gone from the config: a gauge that stands still would page for ever.
@@ -297,15 +305,13 @@ impl Metrics {
         self.runs.with_label_values(&[name, kind, database, outcome.as_str()]).inc();
     }
 
-    /// The gauges that come from the history.
+    /// The gauges that come from the history. Before it has been read there are none: a job that is not known to have ever
+    /// succeeded is not one that never has.
     pub fn standing(&self, job: Labels<'_>, standing: &Standing) {
-        let set = |gauge: &GaugeVec, at: Option<DateTime<Utc>>| {
-            if let Some(at) = at {
-                gauge.with_label_values(&job.values()).set(timestamp(at));
-            }
-        };
-        set(&self.last_run, standing.last_finished_at);
-        set(&self.last_success, standing.last_success_at);
+        if let Some(at) = standing.last_finished_at {
+            self.last_run.with_label_values(&job.values()).set(timestamp(at));
+        }
+        self.last_success.with_label_values(&job.values()).set(standing.last_success_at.map_or(0.0, timestamp));
         self.consecutive_failures.with_label_values(&job.values()).set(standing.consecutive_failures);
     }
 
@@ -366,10 +372,39 @@ mod tests {
         let metrics = Metrics::new();
         let job = Labels { job: "sessions", kind: "expire", database: "main" };
         metrics.know(job);
+        metrics.standing(job, &Standing::default());
         metrics.next_run(job, Some(DateTime::UNIX_EPOCH));
         assert!(metrics.text().contains("pgtend_job_next_run_timestamp_seconds{"));
         metrics.forget(job);
         assert!(!metrics.text().contains("pgtend_job_next_run_timestamp_seconds{"));
         assert!(!metrics.text().contains("pgtend_job_consecutive_failures{"));
+    }
+
+    #[test]
+    fn what_the_history_says_is_not_known_before_it_is_read() {
+        let metrics = Metrics::new();
+        let job = Labels { job: "sessions", kind: "expire", database: "main" };
+        let gauges = ["pgtend_job_last_success_timestamp_seconds", "pgtend_job_consecutive_failures"];
+        let of = |gauge: &str| {
+            let text = metrics.text();
+            text.lines().find(|line| line.starts_with(&format!("{gauge}{{"))).map(ToOwned::to_owned)
+        };
+        metrics.know(job);
+        for gauge in gauges {
+            assert_eq!(of(gauge), None);
+        }
+        metrics.standing(job, &Standing::default());
+        for gauge in gauges {
+            assert!(of(gauge).is_some_and(|line| line.ends_with(" 0")), "{gauge}");
+        }
+    }
+
+    #[test]
+    fn counters_of_tables_are_there_before_the_first_run() {
+        let metrics = Metrics::new();
+        let job = Labels { job: "sessions", kind: "expire", database: "main" };
+        metrics.know_counters(job, &[Counted::LockTimeouts], &["public.sessions".into()]);
+        let line = "pgtend_lock_timeouts_total{database=\"main\",job=\"sessions\",kind=\"expire\",table=\"public.sessions\"} 0";
+        assert!(metrics.text().lines().any(|one| one == line), "{}", metrics.text());
     }
 }

@@ -1,5 +1,6 @@
 //! From a ring to a record: lock, run, history, metrics. Knows no kind of job.
 
+pub mod after;
 pub mod history;
 mod hours;
 pub mod lock;

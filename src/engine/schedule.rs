@@ -5,6 +5,7 @@
 //! long as the process, since each one made leaves its listeners behind; a reload replaces what is in the rota.
 
 mod rota;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
 pub use rota::{Ring, Rota, delay, missed};
+pub use times::{TIMES_LOOKED_AT, Times};
 
 /// How long a beat may be overdue before we beat ourselves. The scheduler's own are a second apart, give or take a half.
 const PATIENCE: Duration = Duration::from_secs(3);

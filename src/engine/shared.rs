@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use tokio::sync::Semaphore;
 
 use super::metrics::Metrics;
@@ -20,12 +21,29 @@ pub struct Shared {
     pub clock: Clock,
     running: Mutex<HashMap<JobName, DateTime<Utc>>>,
     /// Since when this process knows jobs, by the schedules that they are to run by.
-    known: Mutex<HashMap<JobName, (Cron, DateTime<Utc>)>>,
+    known: Mutex<HashMap<JobName, Known>>,
     /// The reports of the runs that are at work.
     reports: Mutex<HashMap<JobName, Reporter>>,
     /// Places for runs, by what they are places in and how many there are: what one config has let begin counts for the
     /// next one too.
     places: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
+}
+
+/// By which schedule a job is to run, if any, and since when.
+#[derive(Debug)]
+struct Known {
+    schedule: Option<(Cron, Tz)>,
+    since: DateTime<Utc>,
+    /// Until then, this process knew the job by another, or as one without.
+    changed: bool,
+}
+
+/// Since when a process has known that a job runs by its schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownSince {
+    pub at: DateTime<Utc>,
+    /// Whether a reload has brought it the schedule: nothing from before is owed by that.
+    pub changed: bool,
 }
 
 impl Shared {
@@ -35,19 +53,16 @@ impl Shared {
     }
 
     /// Since when this process has known that the job runs by its schedule; nothing where it does not.
-    pub fn known_since(&self, job: &Definition, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub fn known_since(&self, job: &Definition, now: DateTime<Utc>) -> Option<KnownSince> {
+        let schedule = job.schedule.clone().filter(|_| job.enabled).map(|cron| (cron, job.timezone));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(schedule) = job.schedule.as_ref().filter(|_| job.enabled) else {
-            known.remove(&job.name);
-            return None;
-        };
-        match known.get(&job.name) {
-            Some((before, since)) if before == schedule => Some(*since),
-            _ => {
-                known.insert(job.name.clone(), (schedule.clone(), now));
-                Some(now)
-            }
+        let before = known.get(&job.name);
+        if before.is_none_or(|before| before.schedule != schedule) {
+            let anew = Known { schedule, since: now, changed: before.is_some() };
+            known.insert(job.name.clone(), anew);
         }
+        let known = known.get(&job.name).filter(|known| known.schedule.is_some())?;
+        Some(KnownSince { at: known.since, changed: known.changed })
     }
 
     /// Puts a job on the list of what runs here, until what is given is dropped.

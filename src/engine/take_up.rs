@@ -30,14 +30,13 @@ pub struct TakeUp {
 /// Nothing where a newer due time went by, which is caught up by itself; nor with `catch_up = false`, outside its window,
 /// or where somebody has run the job by hand since.
 pub fn take_up(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Option<TakeUp> {
-    let schedule = job.schedule.as_ref().filter(|_| job.enabled && job.catch_up)?;
+    job.schedule.as_ref().filter(|_| job.enabled && job.catch_up)?;
     let (outcome, trigger) = (standing.last_outcome?, standing.last_trigger?);
     let (due_at, ended) = (standing.last_due_at?, standing.last_finished_at?);
     let by_schedule =
         matches!(trigger, Trigger::Schedule | Trigger::CatchUp) && standing.last_run_due_at == Some(due_at);
     let is_open = job.window.is_none_or(|window| window.is_open(now, job.timezone));
-    let is_newest = missed(schedule, job.timezone, due_at, now - delay(job)).is_none();
-    if !by_schedule || !is_open || !is_newest || standing.running_since.is_some() {
+    if !by_schedule || !is_open || !is_newest(job, due_at, now) || standing.running_since.is_some() {
         return None;
     }
     let attempt = u32::try_from(standing.last_attempt).ok()?;
@@ -51,6 +50,12 @@ pub fn take_up(job: &Definition, standing: &Standing, now: DateTime<Utc>) -> Opt
         return None;
     };
     Some(TakeUp { due_at, attempt: attempt + 1, why })
+}
+
+/// Whether no newer due time has gone by: that one comes by itself, and counts for both.
+pub fn is_newest(job: &Definition, due_at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    let newer = |cron| missed(cron, job.timezone, due_at, now - delay(job));
+    job.schedule.as_ref().and_then(newer).is_none()
 }
 
 /// Whether the newest run went badly and another try is to come by itself.

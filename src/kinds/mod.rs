@@ -40,7 +40,7 @@ use self::partitions::format::KeyFormat;
 use crate::period::Period;
 use crate::pg::pg_cron::mentions;
 use crate::pg::{Conninfo, TableName};
-use crate::run::{Finding, JobName, Observed, Plan, Step};
+use crate::run::{Counted, Finding, JobName, Observed, Plan, Step};
 
 /// How a running job of this kind is stopped on SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +151,8 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     const WRITES: bool = true;
     /// Whether actions build on each other, so that after one that failed none is tried that hangs on it.
     const IN_ORDER: bool = false;
+    /// What its runs count by the tables that it tends.
+    const COUNTS: &[Counted] = &[Counted::LockTimeouts];
     /// How long a run may take where the config does not say.
     const TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -303,6 +305,14 @@ macro_rules! kinds {
 
             pub fn takes(&self) -> Vec<&TableName> {
                 match self { $(Spec::$variant(kind) => kind.takes()),+ }
+            }
+
+            pub fn tends(&self) -> Vec<&TableName> {
+                match self { $(Spec::$variant(kind) => kind.tends()),+ }
+            }
+
+            pub const fn counts(&self) -> &'static [Counted] {
+                match self { $(Spec::$variant(_) => <$type as Kind>::COUNTS),+ }
             }
 
             pub fn is_done_by(&self, sql: &str) -> bool {

@@ -102,6 +102,48 @@ async fn a_machine_that_slept_for_hours_catches_up_once_when_it_wakes() {
 }
 
 #[tokio::test]
+async fn a_job_that_a_reload_moves_or_switches_on_waits_for_its_next_time() {
+    let (clock, db) = at("2027-06-10T02:50:00Z").await;
+    let jobs = |moved: &str, off: &str| {
+        let (moved, off) = (format!("schedule = '{moved}'"), format!("schedule = '0 3 * * *'\nenabled = {off}"));
+        job("moved", &moved) + &job("off", &off) + &job("by-hand", "")
+    };
+    let program = Pgtend::tending(&db, &jobs("0 3 * * *", "true")).by(&clock);
+    let daemon = program.daemon().ready().await;
+    let reload = async |jobs: &str| {
+        let before = daemon.log().matches("config reloaded").count();
+        program.configure_tending(&db, jobs);
+        daemon.signal(libc::SIGHUP);
+        daemon
+            .wait_until("the config to be read again", async || {
+                daemon.log().matches("config reloaded").count() > before
+            })
+            .await;
+        // Who answers has read the history before.
+        program.run(["trigger", "by-hand", "--wait"]).await.exits(0);
+    };
+    clock.set("2027-06-10T03:00:00Z");
+    let first = "10 03:00 schedule succeeded";
+    for job in ["moved", "off"] {
+        wait_for_runs(&db, &daemon, job, &[first]).await;
+    }
+
+    clock.set("2027-06-10T12:00:00Z");
+    reload(&jobs("0 5 * * *", "false")).await;
+    let five: chrono::DateTime<chrono::Utc> = "2027-06-11T05:00:00Z".parse().unwrap();
+    for gauge in ["pgtend_job_next_run_timestamp_seconds", "pgtend_job_success_due_timestamp_seconds"] {
+        daemon.wait_for_metric(gauge, &[("job", "moved")], five.timestamp() as f64).await;
+    }
+    clock.set("2027-06-11T05:00:00Z");
+    wait_for_runs(&db, &daemon, "moved", &[first, "11 05:00 schedule succeeded"]).await;
+
+    clock.set("2027-06-11T12:00:00Z");
+    reload(&jobs("0 5 * * *", "true")).await;
+    clock.set("2027-06-12T03:00:00Z");
+    wait_for_runs(&db, &daemon, "off", &[first, "12 03:00 schedule succeeded"]).await;
+}
+
+#[tokio::test]
 async fn a_clock_set_back_an_hour_repeats_nothing_and_stops_nothing() {
     let (clock, db) = at("2027-06-10T09:50:00Z").await;
     let program = Pgtend::tending(&db, &hourly("chore")).by(&clock);

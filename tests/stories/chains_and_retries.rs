@@ -100,9 +100,120 @@ async fn a_job_runs_after_the_ones_before_it_and_never_after_a_failure() {
 }
 
 #[tokio::test]
+async fn a_job_follows_several_whichever_daemons_ran_them_and_whether_they_still_live() {
+    const RTMIN: libc::c_int = 34;
+    let jobs = job("left", "signal = 'RTMIN'", "SELECT 1")
+        + &job("right", "signal = 'RTMIN+1'", "SELECT 1")
+        + &job("both", "after = ['left', 'right']", "SELECT 1");
+    let db = Cluster::shared(newest_major()).database().await;
+    let programs = [(); 2].map(|()| Pgtend::tending(&db, &jobs));
+    let (one, other) = (programs[0].daemon().ready().await, programs[1].daemon().ready().await);
+
+    one.signal(RTMIN);
+    db.wait_for_ended("left", 1).await;
+    other.signal(RTMIN + 1);
+    wait_for_runs(&db, &other, "both", &["- after succeeded"]).await;
+
+    // The daemon that ran the first is gone when the second has succeeded.
+    one.signal(RTMIN);
+    db.wait_for_ended("left", 2).await;
+    one.stop().await.exits(0);
+    other.stop().await.exits(0);
+    let one = programs[0].daemon().ready().await;
+    one.signal(RTMIN + 1);
+    wait_for_runs(&db, &one, "both", &["- after succeeded", "- after succeeded"]).await;
+    // One of them alone is not enough.
+    one.signal(RTMIN + 1);
+    db.wait_for_ended("right", 3).await;
+    one.stop().await.exits(0);
+    assert_eq!(runs(&db, "both").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_that_is_at_work_when_it_should_follow_runs_once_more() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.add_gate().await;
+    let jobs = job("first", "", "SELECT 1")
+        + &GATED.replace("[jobs.gated.sql]", "[jobs.gated]\nafter = ['first']\n[jobs.gated.sql]");
+    let program = Pgtend::tending(&db, &jobs).env("PGTEND_HURRY", "20");
+    let daemon = program.daemon().ready().await;
+    let first = async || program.run(["trigger", "first", "--wait"]).await.exits(0);
+    let skipped = async |times: f64| {
+        let labels = [("job", "gated"), ("outcome", "skipped")];
+        daemon.wait_for_metric("pgtend_job_runs_total", &labels, times).await;
+    };
+
+    // However often, while it is at work: once more.
+    first().await;
+    db.wait_for_busy("pgtend/gated", 1).await;
+    first().await;
+    skipped(1.0).await;
+    first().await;
+    skipped(2.0).await;
+    db.open_gate().await;
+    let twice = ["- after succeeded", "- after succeeded"];
+    wait_for_runs(&db, &daemon, "gated", &twice).await;
+
+    // So too where another process is at it.
+    db.execute("delete from gate").await;
+    let by_hand = program.start(["run", "gated"]);
+    db.wait_for_busy("pgtend/gated", 1).await;
+    first().await;
+    skipped(3.0).await;
+    db.open_gate().await;
+    by_hand.wait().await.exits(0);
+    let more = [&twice[..], &["- cli succeeded", "- after succeeded"]].concat();
+    wait_for_runs(&db, &daemon, "gated", &more).await;
+    daemon.stop().await.exits(0);
+    assert_eq!(runs(&db, "gated").await, more);
+}
+
+#[tokio::test]
+async fn a_try_does_not_come_when_what_was_due_has_been_done_meanwhile() {
+    let clock = Clock::at("2027-06-10T09:50:00Z");
+    let db = Cluster::by(&clock, newest_major()).database().await;
+    db.execute("create table public.switch as select 0 as n").await;
+    let keys = |schedule: &str| format!("schedule = '{schedule}'\nretry = {{ attempts = 2, wait = '50ms' }}");
+    let statement = "SELECT 1 / n FROM public.switch";
+    let jobs = job("chore", &keys("0 10 * * *"), statement);
+    let (program, hold) = Pgtend::tending(&db, &jobs).by(&clock).holding("daemon.try");
+    let daemon = program.daemon().ready().await;
+    clock.set("2027-06-10T10:00:00Z");
+    hold.reached().await;
+    wait_for_runs(&db, &daemon, "chore", &["10 10:00 schedule failed"]).await;
+    db.execute("update public.switch set n = 1").await;
+    program.run(["run", "chore"]).await.exits(0);
+    hold.go_on();
+    daemon.wait_for_log("not tried again: it has succeeded meanwhile").await;
+    daemon.stop().await.exits(0);
+    assert_eq!(runs(&db, "chore").await, ["10 10:00 schedule failed", "- cli succeeded"]);
+
+    // A newer due time counts for both.
+    db.execute("update public.switch set n = 0").await;
+    clock.set("2027-06-10T10:50:00Z");
+    let (program, hold) =
+        Pgtend::tending(&db, &job("hourly", &keys("0 * * * *"), statement)).by(&clock).holding("daemon.try");
+    let daemon = program.daemon().ready().await;
+    clock.set("2027-06-10T11:00:00Z");
+    hold.reached().await;
+    db.execute("update public.switch set n = 1").await;
+    clock.set("2027-06-10T12:00:00Z");
+    let hourly = ["10 11:00 schedule failed", "10 12:00 schedule succeeded"];
+    wait_for_runs(&db, &daemon, "hourly", &hourly).await;
+    hold.go_on();
+    daemon.wait_for_log("not tried again: a newer due time has come").await;
+    daemon.stop().await.exits(0);
+    assert_eq!(runs(&db, "hourly").await, hourly);
+}
+
+#[tokio::test]
 async fn a_run_due_outside_its_window_is_skipped_unless_somebody_asks_for_it() {
     let jobs = job("nightly", "schedule = '0 * * * *'\nwindow = '22:00-06:00'", "SELECT 1");
     let (clock, db, program, daemon) = at("2027-06-10T20:50:00Z", &jobs).await;
+    let ten: chrono::DateTime<chrono::Utc> = "2027-06-10T22:00:00Z".parse().unwrap();
+    for gauge in ["pgtend_job_next_run_timestamp_seconds", "pgtend_job_success_due_timestamp_seconds"] {
+        daemon.wait_for_metric(gauge, &[("job", "nightly")], ten.timestamp() as f64).await;
+    }
 
     clock.set("2027-06-10T21:00:00Z");
     let line = daemon.wait_for_log("its window 22:00-06:00 is closed").await;

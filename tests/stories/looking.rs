@@ -238,7 +238,9 @@ async fn a_schedule_that_never_meets_its_window_is_an_error_and_one_that_comes_t
             "[databases.main]\nurl = \"postgresql://nobody@localhost/none\"\n[jobs.noon]\nschedule = \"{schedule}\"\n{keys}\n\
              window = \"22:00-06:00\"\n[jobs.noon.sql]\nstatements = [\"SELECT 1\"]\n\
              [jobs.months]\nschedule = \"@yearly\"\n[jobs.months.partitions]\n\
-             tables = [{{ table = \"events\", every = \"1 month\", ahead = 2 }}, {{ table = \"calls\", every = \"1 month\", ahead = 12 }}]\n"
+             tables = [{{ table = \"events\", every = \"1 month\", ahead = 2 }}, {{ table = \"calls\", every = \"1 month\", ahead = 12 }}]\n\
+             [jobs.hours]\nschedule = \"@hourly\"\nwindow = \"22:00-06:00\"\n[jobs.hours.partitions]\n\
+             tables = [{{ table = \"ticks\", every = \"1 hour\", ahead = 2 }}]\n"
         )
     };
     let program = Pgtend::new(&jobs("0 12 * * *", ""));
@@ -254,6 +256,10 @@ async fn a_schedule_that_never_meets_its_window_is_an_error_and_one_that_comes_t
     assert_eq!(rarely["severity"], "warning");
     let message = rarely["message"].as_str().unwrap();
     assert!(message.contains("events") && message.contains("the next run is at"), "{message}");
+    // Each hour, if there were no window: what the last run of the night makes does not last until the evening.
+    let [nights] = of("hours")[..] else { panic!("{findings:?}") };
+    let message = nights["message"].as_str().unwrap();
+    assert!(message.contains("05:00:00Z makes") && message.contains("22:00:00Z"), "{message}");
     let line = usize::try_from(rarely["line"].as_u64().unwrap()).unwrap();
     assert!(std::fs::read_to_string(program.config()).unwrap().lines().nth(line - 1).unwrap().contains("events"));
 

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::backup::bin;
 use crate::support::{Cluster, Daemon, Database, Pgtend, newest_major};
 
@@ -326,6 +328,38 @@ async fn promtool_has_nothing_to_say() {
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+/// Who asks Prometheus how long ago the last success was must not be told of half a century.
+#[tokio::test]
+async fn a_past_that_nobody_could_read_yet_is_not_known() {
+    let db = Database::named(Cluster::stopped(newest_major(), &[]), "postgres");
+    let expire = "[jobs.rows]\nschedule = \"@hourly\"\n[jobs.rows.expire]\ntables = [{ table = \"sessions\" }]\n";
+    let program = Pgtend::tending(&db, expire);
+    let daemon = program.daemon();
+    daemon.wait_for_metric("pgtend_up", &[("database", "main")], 0.0).await;
+    for gauge in ["pgtend_job_last_success_timestamp_seconds", "pgtend_job_consecutive_failures"] {
+        assert_eq!(daemon.metric(gauge, &[]).await, None, "{gauge}");
+    }
+    // Counters are those of this daemon, which has done nothing yet.
+    for counter in ["pgtend_rows_deleted_total", "pgtend_lock_timeouts_total"] {
+        assert_eq!(daemon.metric(counter, &[("table", "public.sessions")]).await, Some(0.0), "{counter}");
+    }
+    let status: Value = serde_json::from_str(&daemon.http_get("/api/status").await.body).unwrap();
+    let [by_command] = &program.run(["status", "--json"]).await.exits(1).json()[..] else { panic!("one job") };
+    for job in [&status["jobs"][0], by_command] {
+        assert_eq!((&job["known"], &job["lag_seconds"]), (&false.into(), &Value::Null), "{job}");
+    }
+    daemon.stop().await.exits(0);
+
+    // One that has no history yet was read: nothing has ever run there.
+    let db = Cluster::shared(newest_major()).database().await;
+    let program = Pgtend::tending(&db, expire);
+    let [job] = &program.run(["status", "--json"]).await.exits(0).json()[..] else { panic!("one job") };
+    assert_eq!((&job["known"], &job["lag_seconds"]), (&true.into(), &0.0.into()), "{job}");
+    let daemon = program.daemon().ready().await;
+    daemon.wait_for_metric("pgtend_job_last_success_timestamp_seconds", &[("job", "rows")], 0.0).await;
+    daemon.wait_for_metric("pgtend_job_consecutive_failures", &[("job", "rows")], 0.0).await;
 }
 
 /// A week without success is much for an hourly job and nothing for a yearly one.

@@ -83,7 +83,8 @@ async fn a_real_time_signal_of_no_job_is_told_and_changes_nothing() {
 async fn sigusr2_logs_how_each_job_stands() {
     let db = Cluster::shared(newest_major()).database().await;
     let program = Pgtend::tending(&db, JOBS);
-    let daemon = program.daemon_with(["--log-format", "json"]).ready().await;
+    // Whoever asks is answered, however little is logged otherwise.
+    let daemon = program.daemon_with(["--log-format", "json", "--log-level", "warn"]).ready().await;
     daemon.signal(RTMIN + 3);
     db.wait_for_ended("one", 1).await;
     let counted = ("outcome", "succeeded");

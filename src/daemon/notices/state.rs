@@ -138,6 +138,7 @@ mod tests {
             kind: "sql",
             database: "main".into(),
             enabled: true,
+            known: true,
             schedule: None,
             timezone: "UTC".into(),
             running_since: None,

@@ -43,6 +43,7 @@ fn row(view: &View, job: &Shown) -> Markup {
     let outcome = match (status.running_since, status.last_outcome) {
         (Some(since), _) => format!("running for {}", human((view.now - since).to_std().unwrap_or_default())),
         (None, Some(outcome)) => outcome.to_string(),
+        (None, None) if !status.known => "not known yet".into(),
         (None, None) => "has not run yet".into(),
     };
     let last = job.past.iter().rev().find_map(|past| past.seconds);
@@ -64,7 +65,7 @@ fn row(view: &View, job: &Shown) -> Markup {
                 @if let Some(last) = last { (time(last)) }
                 @if let Some(usual) = median(&job.past) { span class="aside" { "usually " (time(usual)) } }
             }
-            td { @match status.last_success_at { Some(at) => (when(at, view.now)), None => "never" } }
+            td { @match status.last_success_at { Some(at) => (when(at, view.now)), None if status.known => "never", None => "not known yet" } }
             td {
                 @match (status.enabled, status.next_run_at) {
                     (false, _) => span class="quiet" { "disabled" },

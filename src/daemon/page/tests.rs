@@ -19,6 +19,7 @@ fn job(name: &str) -> Shown {
         kind: "sql",
         database: "main".into(),
         enabled: true,
+        known: true,
         schedule: None,
         timezone: "UTC".into(),
         running_since: None,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::config::Definition;
+use super::times::Times;
+use crate::config::{Definition, Window};
 use crate::cron::{Cron, stable_fraction};
 use crate::run::{JobName, Trigger};
 
@@ -45,6 +46,7 @@ struct Alarm {
     zone: Tz,
     /// The job's own share of its jitter.
     delay: TimeDelta,
+    window: Option<Window>,
     catch_up: bool,
 }
 
@@ -55,6 +57,8 @@ struct Turn {
     settled: DateTime<Utc>,
     /// Whether `settled` is a due time that had its turn, and not just the moment we began to look.
     rung: bool,
+    /// Since when the job is due by this schedule, where a reload gave it: nothing from before that moment is owed.
+    since: Option<DateTime<Utc>>,
     /// The oldest due time not settled.
     next: Option<DateTime<Utc>>,
 }
@@ -74,12 +78,17 @@ impl Rota {
     }
 
     /// Takes up the history of jobs whose database has come, or come back: those that have not rung yet begin where it
-    /// ends, and a time that rang while the database was away, and so left no run, is owed again.
+    /// ends, and a time that rang while the database was away, and so left no run, is owed again. A job that a reload has
+    /// given another schedule, or switched on, owes nothing of the time before that.
     pub fn recall(&mut self, last_due: &HashMap<JobName, DateTime<Utc>>, now: DateTime<Utc>) {
         for (job, turn) in &mut self.turns {
             let Some(last) = last_due.get(job) else { continue };
-            if !turn.rung || (turn.alarm.catch_up && *last < turn.settled) {
-                turn.settle(*last, true);
+            let (from, rung) = match turn.since {
+                Some(since) if since > *last => (since, false),
+                _ => (*last, true),
+            };
+            if !turn.rung || (turn.alarm.catch_up && from < turn.settled) {
+                turn.settle(from, rung);
                 // It may have been written by a clock that was ahead of this one.
                 turn.clock_set_back(now);
             }
@@ -95,9 +104,9 @@ impl Rota {
         self.turns.iter_mut().filter_map(|(job, turn)| turn.tick(job, now)).collect()
     }
 
-    /// When each job rings next, jitter included.
+    /// When each job runs next, jitter included: a ring outside of its window is skipped.
     pub fn next_times(&self) -> HashMap<JobName, DateTime<Utc>> {
-        let next = |(job, turn): (&JobName, &Turn)| Some((job.clone(), turn.ring_at()?));
+        let next = |(job, turn): (&JobName, &Turn)| Some((job.clone(), turn.runs_at()?));
         self.turns.iter().filter_map(next).collect()
     }
 
@@ -111,8 +120,8 @@ impl Rota {
         let turns = alarms.into_iter().map(|(job, alarm)| {
             let turn = match before.remove(&job) {
                 Some(old) if old.alarm.cron == alarm.cron && old.alarm.zone == alarm.zone => Turn { alarm, ..old },
-                Some(old) if old.rung && old.settled > now => Turn::new(alarm, old.settled, true),
-                _ => Turn::new(alarm, now, false),
+                Some(old) if old.rung && old.settled > now => Turn::anew(alarm, old.settled, true),
+                _ => Turn::anew(alarm, now, false),
             };
             (job, turn)
         });
@@ -123,7 +132,12 @@ impl Rota {
 impl Turn {
     fn new(alarm: Alarm, settled: DateTime<Utc>, rung: bool) -> Self {
         let next = alarm.cron.next_after(settled, alarm.zone);
-        Self { alarm, settled, rung, next }
+        Self { alarm, settled, rung, since: None, next }
+    }
+
+    /// By a schedule that was not the job's until then.
+    fn anew(alarm: Alarm, settled: DateTime<Utc>, rung: bool) -> Self {
+        Self { since: Some(settled), ..Self::new(alarm, settled, rung) }
     }
 
     fn settle(&mut self, at: DateTime<Utc>, rung: bool) {
@@ -134,6 +148,13 @@ impl Turn {
 
     fn ring_at(&self) -> Option<DateTime<Utc>> {
         Some(self.next? + self.alarm.delay)
+    }
+
+    /// The next ring that finds the window open.
+    fn runs_at(&self) -> Option<DateTime<Utc>> {
+        let Alarm { cron, zone, delay, window, .. } = &self.alarm;
+        let times = Times { cron, zone: *zone, delay: *delay, window: *window };
+        Some(times.next_after(self.settled)? + *delay)
     }
 
     fn tick(&mut self, job: &JobName, now: DateTime<Utc>) -> Option<Ring> {
@@ -162,6 +183,7 @@ impl Turn {
         let keep = self.settled <= now || (self.rung && self.settled - now <= SET_RIGHT);
         if !keep {
             self.settle(now, false);
+            self.since = self.since.map(|since| since.min(now));
         }
     }
 }
@@ -179,7 +201,8 @@ pub fn delay(job: &Definition) -> TimeDelta {
 fn alarms(jobs: &[Arc<Definition>]) -> BTreeMap<JobName, Alarm> {
     let alarm = |job: &Arc<Definition>| {
         let cron = job.schedule.clone().filter(|_| job.enabled)?;
-        Some((job.name.clone(), Alarm { cron, zone: job.timezone, delay: delay(job), catch_up: job.catch_up }))
+        let (zone, delay, window, catch_up) = (job.timezone, delay(job), job.window, job.catch_up);
+        Some((job.name.clone(), Alarm { cron, zone, delay, window, catch_up }))
     };
     jobs.iter().filter_map(alarm).collect()
 }
@@ -193,7 +216,8 @@ mod tests {
     }
 
     fn alarm(cron: &str) -> Alarm {
-        Alarm { cron: cron.parse().unwrap(), zone: Tz::UTC, delay: TimeDelta::zero(), catch_up: true }
+        let (zone, delay) = (Tz::UTC, TimeDelta::zero());
+        Alarm { cron: cron.parse().unwrap(), zone, delay, window: None, catch_up: true }
     }
 
     fn one(alarm: Alarm) -> BTreeMap<JobName, Alarm> {
@@ -284,6 +308,19 @@ mod tests {
     }
 
     #[test]
+    fn the_next_run_is_the_next_ring_within_the_window() {
+        let window = Some("03:00-05:00".parse().unwrap());
+        let mut rota = rota(Alarm { window, ..alarm("17 * * * *") }, None, "01T04:30:00");
+        let next = |rota: &Rota| rota.next_times()[&JobName("job".into())];
+        assert_eq!(next(&rota), at("02T03:17:00"));
+        // It rings all the same, and the run says that it is skipped.
+        assert_eq!(tick(&mut rota, "01T05:17:00"), some("01T05:17:00 schedule"));
+        assert_eq!(next(&rota), at("02T03:17:00"));
+        assert_eq!(tick(&mut rota, "02T03:17:00"), some("02T03:17:00 schedule"));
+        assert_eq!(next(&rota), at("02T04:17:00"));
+    }
+
+    #[test]
     fn jitter_delays_the_ring_and_not_the_due_time() {
         let alarm = Alarm { delay: TimeDelta::minutes(20), ..alarm("0 * * * *") };
         // Started between the due time and its ring: that ring is still to come.
@@ -340,6 +377,39 @@ mod tests {
         rota.replace_with(BTreeMap::new(), at("01T11:40:00"));
         assert!(rota.next_times().is_empty());
         assert_eq!(tick(&mut rota, "01T12:30:00"), None);
+    }
+
+    #[test]
+    fn a_job_that_a_reload_moves_or_switches_on_owes_nothing_of_the_time_before() {
+        let ran = HashMap::from([(JobName("job".into()), at("01T03:00:00"))]);
+        let mut moved = rota(alarm("0 3 * * *"), Some("01T03:00:00"), "01T11:00:00");
+        moved.replace_with(one(alarm("0 5 * * *")), at("01T12:00:00"));
+        moved.recall(&ran, at("01T12:00:00"));
+        assert_eq!(tick(&mut moved, "01T12:00:01"), None);
+        assert_eq!(moved.next_times()[&JobName("job".into())], at("02T05:00:00"));
+        // What rings from then on without a run is owed as ever.
+        assert_eq!(tick(&mut moved, "02T05:00:00"), some("02T05:00:00 schedule"));
+        moved.recall(&ran, at("02T05:10:00"));
+        assert_eq!(tick(&mut moved, "02T05:10:00"), some("02T05:00:00 catch_up"));
+        // And a reload that changes nothing takes nothing back.
+        moved.replace_with(one(alarm("0 5 * * *")), at("02T05:20:00"));
+        moved.recall(&ran, at("02T05:20:00"));
+        assert_eq!(tick(&mut moved, "02T05:20:00"), some("02T05:00:00 catch_up"));
+
+        let mut off = rota(alarm("0 3 * * *"), Some("01T03:00:00"), "01T11:00:00");
+        off.replace_with(BTreeMap::new(), at("01T12:00:00"));
+        off.replace_with(one(alarm("0 3 * * *")), at("07T12:00:00"));
+        off.recall(&ran, at("07T12:00:00"));
+        assert_eq!(tick(&mut off, "07T12:00:01"), None);
+        assert_eq!(tick(&mut off, "08T03:00:00"), some("08T03:00:00 schedule"));
+    }
+
+    #[test]
+    fn a_job_that_waits_for_its_database_at_the_start_owes_what_went_by_whatever_else_is_reloaded() {
+        let mut rota = rota(alarm("0 * * * *"), None, "01T09:30:00");
+        rota.replace_with(one(alarm("0 * * * *")), at("01T09:31:00"));
+        rota.recall(&HashMap::from([(JobName("job".into()), at("01T02:00:00"))]), at("01T09:32:00"));
+        assert_eq!(tick(&mut rota, "01T09:32:00"), some("01T09:00:00 catch_up"));
     }
 
     #[test]

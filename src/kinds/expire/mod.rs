@@ -19,7 +19,7 @@ use super::{Applied, Context, Kind, StoreUse};
 use crate::period::Period;
 use crate::pg::batch::Batch;
 use crate::pg::{Ident, TableName};
-use crate::run::{Finding, Plan, Step};
+use crate::run::{Counted, Finding, Plan, Step};
 
 /// Deletes rows whose time is over.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -95,6 +95,8 @@ impl ExpireTable {
 
 impl Kind for Expire {
     type Action = Action;
+
+    const COUNTS: &[Counted] = &[Counted::RowsDeleted, Counted::LockTimeouts];
 
     fn validate(&self) -> Vec<Finding> {
         let mut found = Vec::new();

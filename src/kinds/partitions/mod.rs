@@ -46,10 +46,12 @@ use self::survey::{Refusal, Surveyed};
 use super::{Applied, Context, Kind, Lasting, Observes, Word, retention};
 use crate::pg::Session;
 use crate::pg::TableName;
-use crate::run::{Finding, Observed, Plan, Step};
+use crate::run::{Counted, Finding, Observed, Plan, Step};
 
 impl Kind for Partitions {
     type Action = Action;
+
+    const COUNTS: &[Counted] = &[Counted::PartitionsCreated, Counted::LockTimeouts];
 
     const OBSERVES: Observes = Observes::Always;
 
@@ -102,6 +104,13 @@ impl Kind for Partitions {
 
     fn step(&self, action: &Action) -> Step {
         action.step()
+    }
+
+    fn label(&self, action: &Action) -> String {
+        match action {
+            Action::Refuse { table, .. } | Action::RemoveLeftover { table, .. } => table.plain(),
+            Action::Create(create) => create.parent.plain(),
+        }
     }
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {

@@ -27,7 +27,7 @@ use super::{Applied, Context, Kind, Says, Word};
 use crate::period::Period;
 use crate::pg::batch::{Batch, Into};
 use crate::pg::{Ident, Session, TableName};
-use crate::run::{Finding, Plan, Step};
+use crate::run::{Counted, Finding, Plan, Step};
 
 /// Counts the rows of whole days by group in a summary table, and deletes what it counted.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -63,6 +63,8 @@ pub struct Summarize {
 
 impl Kind for Summarize {
     type Action = Action;
+
+    const COUNTS: &[Counted] = &[Counted::RowsSummarized, Counted::LockTimeouts];
 
     fn tends(&self) -> Vec<&TableName> {
         vec![&self.table]
