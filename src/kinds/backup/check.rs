@@ -8,7 +8,7 @@ use super::config::Backup;
 use super::crypt::Identities;
 use super::directory;
 use super::plan::{Action, Dump, Facts, others, plan};
-use super::survey::Names;
+use super::survey::{Absent, Names};
 use super::words;
 use crate::pg::{Ident, Session, TableName, explain};
 use crate::run::{Finding, Severity};
@@ -126,6 +126,16 @@ fn several(troubles: &[&Trouble], what: &str) -> String {
     }
 }
 
+/// What the config names and is not there: what was to be dumped keeps any dump from being made, what was to be left out
+/// is not.
+pub fn absences(names: &Names) -> Vec<Finding> {
+    let finding = |absent: &Absent| match absent.is_wanted() {
+        true => Finding::error(absent.said(), Absent::MEND),
+        false => Finding::warning(absent.said(), Absent::MEND),
+    };
+    names.absent.iter().map(finding).collect()
+}
+
 /// What a run would be like: sizes, memory, and what the config leaves out.
 pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -155,6 +165,9 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
             "globals.sql will have the roles without their passwords, which only a superuser or a member of pg_read_all_data may read",
             "have the passwords ready elsewhere, or set `globals = false`",
         ));
+    }
+    if facts.names.see_that_all_are_there().is_err() {
+        return found;
     }
     let folder = facts.tools.folder.display().to_string();
     for action in plan(facts).actions {

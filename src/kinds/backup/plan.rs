@@ -202,6 +202,7 @@ pub fn plan(facts: Facts) -> Plan<Action> {
         let why = "no backup is deleted until they agree; set the wrong one right (chronyc tracking, timedatectl)";
         plan.notes.push(Step::warn("keep", format!("{apart}: {why}")));
     }
+    plan.notes.extend(facts.names.absent.iter().map(|absent| Step::warn(&absent.name, absent.said())));
     plan.actions.push(Action::Dump(Box::new(Dump {
         id,
         expected,
