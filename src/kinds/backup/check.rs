@@ -182,14 +182,40 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
             words::size(dump.memory()),
         );
         found.push(Finding { severity: Severity::Ok, span: None, message, mend: String::new() });
+        found.extend(unsaid_spool(backup));
         found.extend(spool(backup, &dump));
     }
     found
 }
 
+/// What the config leaves open of the place where a dump lies before it is stored. It asks the file system.
+fn unsaid_spool(backup: &Backup) -> Option<Finding> {
+    let (spooling, span) = (backup.spooling()?, backup.format.as_ref()?.span());
+    let folder = spooling.folder.display();
+    let free = directory::spool::free(&spooling.folder).map_or_else(|_| "nobody knows how much".into(), words::size);
+    let most = spooling.limit().map_or_else(|_| "half of it".into(), words::size);
+    let (message, mend) = match (&backup.spool, &backup.spool_max) {
+        (Some(_), Some(_)) => return None,
+        (None, _) => (
+            format!(
+                "spool is not set: a dump lies in {folder} until it is stored, and may take {most} of the {free} that are free"
+            ),
+            "set `spool` to a folder on a disk with room for a dump as it is before it is packed, and `spool_max` to what it may take there",
+        ),
+        (Some(_), None) => (
+            format!(
+                "spool_max is not set: a dump may take half of what is free in {folder} when it begins, now {most}"
+            ),
+            "set `spool_max` to what it may take there",
+        ),
+    };
+    Some(Finding::warning(message, mend).at(span))
+}
+
 /// Whether there is room for the dump where it lies before it is stored. It asks the file system.
 fn spool(backup: &Backup, dump: &Dump) -> Option<Finding> {
-    let (spooling, span) = (backup.spooling()?, backup.spool.as_ref()?.span());
+    let spooling = backup.spooling()?;
+    let span = backup.spool.as_ref().map(toml::Spanned::span).or_else(|| Some(backup.format.as_ref()?.span()))?;
     let need = directory::dump::need(backup, dump)?;
     let looked = directory::spool::free(&spooling.folder)
         .and_then(|free| directory::spool::enough(&spooling, need, free).map(|()| free));

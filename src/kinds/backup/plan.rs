@@ -338,7 +338,8 @@ impl Dump {
         let spooling = backup.spooling();
         let by = match &spooling {
             Some(spooling) => {
-                let (folder, most) = (spooling.folder.display(), words::size(spooling.most));
+                let folder = spooling.folder.display();
+                let most = spooling.most.map_or_else(|| "half of what is free".into(), words::size);
                 format!(" with {} jobs, by way of {folder}, where it may take {most}", spooling.jobs)
             }
             None => String::new(),
@@ -359,7 +360,7 @@ impl Dump {
                 "memory_bytes": self.memory(), "pg_dump": self.tools.version, "stores": stores,
                 "jobs": spooling.as_ref().map(|spooling| spooling.jobs),
                 "spool": spooling.as_ref().map(|spooling| &spooling.folder),
-                "spool_max_bytes": spooling.as_ref().map(|spooling| spooling.most),
+                "spool_max_bytes": spooling.as_ref().and_then(|spooling| spooling.most),
             }),
             sql: None,
         }
