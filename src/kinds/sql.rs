@@ -286,7 +286,8 @@ mod tests {
             assert!(found.len() == 1 && found[0].severity == crate::run::Severity::Warning, "{found:?}");
             assert!(found[0].message.contains(&format!("begins with {word},")), "{found:?}");
         }
-        let right = "statements = ['(SELECT 1) UNION (SELECT 2)', '-- aside\nvacuum', 'do $$ begin end $$', 'table t']";
+        let right =
+            "statements = ['(SELECT 1) UNION (SELECT 2)', '/* aside */ vacuum', 'do $$ begin end $$', 'table t']";
         assert_eq!(mistakes(right), "");
     }
 

@@ -188,7 +188,11 @@ async fn a_history_that_may_not_be_read_hides_no_other() {
         let output = program.run([command]).await.exits(1);
         let line = output.stdout.lines().find(|line| line.contains("chore@open"));
         assert!(line.is_some_and(|line| line.contains("succeeded")), "{}", output.stdout);
-        assert!(output.stderr.contains("database closed: read the history: permission denied"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("database closed: read the history: ERROR: permission denied"),
+            "{}",
+            output.stderr
+        );
     }
     let stdout = program.run(["status"]).await.exits(1).stdout;
     let line = stdout.lines().find(|line| line.contains("chore@closed")).unwrap();

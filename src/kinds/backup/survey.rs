@@ -116,7 +116,7 @@ pub async fn names(session: &Session, backup: &Backup) -> Result<Names> {
     let mut absent = Vec::new();
     for (key, schemas) in [("schemas", &backup.schemas), ("exclude_schemas", &backup.exclude_schemas)] {
         let missing = missing(session, schemas).await?;
-        absent.extend(missing.into_iter().map(|schema| Absent { key, name: schema.to_string() }));
+        absent.extend(missing.into_iter().map(|schema| Absent { key, name: schema.as_str().to_owned() }));
     }
     Ok(Names {
         tables: expand(session, "tables", &backup.tables, &mut absent).await?,

@@ -27,7 +27,8 @@ pub fn findings<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts, counti
     }
     for at in chosen.idle_exclusions {
         let entry = &chore.exclude[at];
-        let message = format!("there is no table or materialized view {}, so `exclude` leaves nothing out", entry.get_ref());
+        let message =
+            format!("there is no table or materialized view {}, so `exclude` leaves nothing out", entry.get_ref());
         found.push(Finding::warning(message, "mend the name, or take it out of `exclude`").at(entry.span()));
     }
     let tables = chosen.tables.into_iter().map(|(table, _)| table);
