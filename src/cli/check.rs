@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use futures_util::future;
 use serde_json::json;
 
 use super::{DONE, FAILED, output};
@@ -38,6 +39,21 @@ struct Found<'a> {
     job: Option<&'a Definition>,
 }
 
+/// Whether a store serves those who use it; nothing where nobody does.
+async fn try_store(engine: &Engine, config: &Config, name: &str) -> Vec<Finding> {
+    let uses = config.jobs.iter().flat_map(|job| job.spec.stores()).filter(|one| one.store == name);
+    let (foreign, own): (Vec<StoreUse>, Vec<StoreUse>) = uses.partition(|one| one.foreign);
+    let Some(store) = engine.stores.get(name) else { return Vec::new() };
+    let mut findings = Vec::new();
+    if !own.is_empty() {
+        findings.extend(store.probe(own.iter().any(|one| one.deletes)).await);
+    }
+    if !foreign.is_empty() {
+        findings.extend(store.probe_removal().await);
+    }
+    findings
+}
+
 /// # Errors
 /// A connection pool cannot be made.
 pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
@@ -64,23 +80,13 @@ pub async fn check(config: &Config, args: &CheckArgs) -> Result<u8> {
     }
     if !args.offline {
         let engine = Engine::new(config, Arc::new(Shared::default()))?;
-        for (name, store) in &config.stores {
-            let uses: Vec<StoreUse> =
-                config.jobs.iter().flat_map(|job| job.spec.stores()).filter(|one| one.store == *name).collect();
-            if let Some(tried) = engine.stores.get(name).filter(|_| !uses.is_empty()) {
-                let (foreign, own): (Vec<_>, Vec<_>) = uses.iter().partition(|one| one.foreign);
-                let mut findings = Vec::new();
-                if !own.is_empty() {
-                    findings.extend(tried.probe(own.iter().any(|one| one.deletes)).await);
-                }
-                if !foreign.is_empty() {
-                    findings.extend(tried.probe_removal().await);
-                }
-                let mut users = config.jobs.iter().filter(|job| job.spec.stores().iter().any(|one| one.store == *name));
-                let enabled = users.any(|job| job.enabled);
-                let about = |finding| Found { finding, origin: &store.origin, database: None, job: None };
-                found.extend(findings.into_iter().map(|finding| about(as_it_matters(finding, enabled))));
-            }
+        // At once: each may be one that is long in not answering.
+        let tried = future::join_all(config.stores.keys().map(|name| try_store(&engine, config, name))).await;
+        for ((name, store), findings) in config.stores.iter().zip(tried) {
+            let mut users = config.jobs.iter().filter(|job| job.spec.stores().iter().any(|one| one.store == *name));
+            let enabled = users.any(|job| job.enabled);
+            let about = |finding| Found { finding, origin: &store.origin, database: None, job: None };
+            found.extend(findings.into_iter().map(|finding| about(as_it_matters(finding, enabled))));
         }
         for (name, database) in &config.databases {
             let findings = match look_at(&engine, name).await {

@@ -115,6 +115,17 @@ enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether somebody waits to see what there is, and nothing is lost when it is not seen.
+    fn only_looks(&self) -> bool {
+        match self {
+            Command::Check(_) | Command::Plan(_) => true,
+            Command::Backup(args) => args.only_looks(),
+            _ => false,
+        }
+    }
+}
+
 /// Done; also when there was nothing to do.
 pub const DONE: u8 = 0;
 /// A job failed, or a check found an error.
@@ -151,11 +162,15 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
             return ExitCode::from(DONE);
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "pgtend", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "pgtend", &mut script);
+            output::text(&String::from_utf8_lossy(&script));
             return ExitCode::from(DONE);
         }
         Command::Man => {
-            let written = man::write(&mut std::io::stdout());
+            let mut page = Vec::new();
+            let written = man::write(&mut page);
+            output::text(&String::from_utf8_lossy(&page));
             return ExitCode::from(if written.is_ok() { DONE } else { FAILED });
         }
         _ => {}
@@ -187,6 +202,7 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
             tracing::warn!("{}:{line}: {}; {}", file.display(), warning.message, warning.mend);
         }
     }
+    let config = if command.only_looks() { config.in_haste() } else { config };
     let result = match command {
         Command::Daemon => match signals.unwrap_or_else(Signals::catch) {
             Ok(signals) => daemon::run(path, config, signals).await.map(|()| DONE),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use tokio_postgres::Client;
 
 use super::{DONE, FAILED, Usage, output};
 use crate::config::Config;
 use crate::engine::{Engine, JobStatus, Shared, history};
 use crate::period::human;
-use crate::pg::{Limits, Link, explain};
+use crate::pg::{Limits, explain};
 use crate::run::RunRecord;
 
 #[derive(Debug, Args)]
@@ -27,22 +28,24 @@ pub struct HistoryArgs {
     json: bool,
 }
 
-/// A connection to read by. A database that is out of reach is reported, and keeps no other from being read.
-async fn reach<'a>(engine: &Engine, name: &'a str, unreached: &mut HashSet<&'a str>) -> Option<Link> {
+/// What `reading` finds in a database; nothing where it has no history. One that is out of reach, or does not let the role
+/// read its history, is reported, and keeps no other from being read.
+async fn read<'a, T: Default>(
+    engine: &Engine,
+    name: &'a str,
+    unreached: &mut HashSet<&'a str>,
+    reading: impl AsyncFnOnce(&Client) -> Result<T>,
+) -> T {
     let connect = async {
         let limits = Limits::new(Duration::from_secs(30), Duration::from_secs(1));
         let (link, _) = engine.database(name)?.connect("pgtend/status", limits).await?;
-        let exists = history::exists(&link.client).await?;
-        anyhow::Ok(exists.then_some(link))
+        if history::exists(&link.client).await? { reading(&link.client).await } else { Ok(T::default()) }
     };
-    match connect.await {
-        Ok(link) => link,
-        Err(error) => {
-            eprintln!("{}", explain(&error));
-            unreached.insert(name);
-            None
-        }
-    }
+    connect.await.unwrap_or_else(|error| {
+        eprintln!("database {name}: {}", explain(&error));
+        unreached.insert(name);
+        T::default()
+    })
 }
 
 /// # Errors
@@ -53,9 +56,8 @@ pub async fn status(config: &Config, json: bool) -> Result<u8> {
     let mut standings = HashMap::new();
     for name in config.databases.keys() {
         let names: Vec<_> = config.jobs.iter().filter(|job| job.database == *name).map(|job| &job.name).collect();
-        if let Some(link) = reach(&engine, name, &mut unreached).await {
-            standings.extend(history::standings(&link.client, &names).await?);
-        }
+        let reading = async |client: &Client| history::standings(client, &names).await;
+        standings.extend(read(&engine, name, &mut unreached, reading).await);
     }
     let code = if unreached.is_empty() { DONE } else { FAILED };
     // Where the database was read and has no history, nothing has ever run.
@@ -109,9 +111,8 @@ pub async fn history(config: &Config, args: &HistoryArgs) -> Result<u8> {
     let mut unreached = HashSet::new();
     let mut runs: Vec<RunRecord> = Vec::new();
     for name in config.databases.keys() {
-        if let Some(link) = reach(&engine, name, &mut unreached).await {
-            runs.extend(history::recent(&link.client, name, args.job.as_deref(), args.limit).await?);
-        }
+        let reading = async |client: &Client| history::recent(client, name, args.job.as_deref(), args.limit).await;
+        runs.extend(read(&engine, name, &mut unreached, reading).await);
     }
     let code = if unreached.is_empty() { DONE } else { FAILED };
     // A job that has left the config still has its past; a name that is in neither is a slip of the hand.

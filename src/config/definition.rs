@@ -105,10 +105,20 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
+/// How often a store is tried for somebody who only looks.
+const LOOKS: u32 = 3;
+
 impl Config {
     /// The instances that `name` means: one by `JOB@DATABASE`, all of the job's by `JOB`.
     pub fn instances(&self, name: &str) -> Vec<Arc<Definition>> {
         self.jobs.iter().filter(|job| job.name.as_str() == name || job.name.definition() == name).cloned().collect()
+    }
+
+    /// For somebody who only looks, and waits for the answer: stores that do not answer are soon given up.
+    #[must_use]
+    pub fn in_haste(mut self) -> Self {
+        self.stores.values_mut().for_each(|store| store.settings.try_at_most(LOOKS));
+        self
     }
 }
 

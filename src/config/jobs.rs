@@ -30,7 +30,10 @@ pub struct Layer {
 pub struct WrittenJob {
     origin: Origin,
     layer: Layer,
+    /// Nothing where something was wrong with it.
     spec: Option<Spec>,
+    /// Those that it names, as far as it could be read.
+    stores: Vec<StoreUse>,
 }
 
 /// A job with its instances.
@@ -107,16 +110,20 @@ fn read_job(name: &str, place: Origin, mut node: Node, problems: &mut Problems) 
     }
     let specs: Vec<_> = kinds.into_iter().map(|kind| read_kind(kind, source, problems)).collect();
     let layer = Layer { keys: keys.value.unwrap_or_default(), lost: keys.lost, source: Arc::clone(source) };
-    WrittenJob { origin: place, layer, spec: specs.into_iter().next().flatten() }
+    let (spec, stores) = specs.into_iter().next().unwrap_or_default();
+    WrittenJob { origin: place, layer, spec, stores }
 }
 
-fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> Option<Spec> {
+fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> (Option<Spec>, Vec<StoreUse>) {
     let node = kind.node.clone();
-    let spec = read(kind.node, &kind.key, &[], source, problems, |node| Spec::parse(&kind.key, node));
-    // What is left after a mistake is not what was meant; judging it would only add to the noise.
-    let mut spec = spec.value.filter(|_| spec.clean)?;
+    let read = read(kind.node, &kind.key, &[], source, problems, |node| Spec::parse(&kind.key, node));
+    let Some(mut spec) = read.value else { return (None, Vec::new()) };
     spec.resolve(folder(&source.path));
     for finding in spec.validate() {
+        // What is left after a mistake is not what was meant, and judging that would only add to the noise.
+        if !read.clean && !stands_apart(&node, &read.cut, finding.span.as_ref()) {
+            continue;
+        }
         let place = origin(source, finding.span.clone().unwrap_or(kind.key_span.clone()));
         let (message, mend) = if may_show_variables(&node, finding.span.as_ref()) {
             let what = "is not right with what its variables stand for, which is not shown because it may be secret";
@@ -131,7 +138,30 @@ fn read_kind(kind: Entry, source: &Arc<Source>, problems: &mut Problems) -> Opti
             Severity::Ok => {}
         }
     }
-    Some(spec)
+    let stores = spec.stores();
+    (Some(spec).filter(|_| read.clean), stores)
+}
+
+/// Whether a finding about these bytes is about one table of several in a kind's list, such as one of `tables`, and all that
+/// was cut out of the kind was in others.
+fn stands_apart(kind: &Node, cut: &[Range<usize>], span: Option<&Range<usize>>) -> bool {
+    fn any(node: &Node, is: &dyn Fn(&Node) -> bool) -> bool {
+        let within = || match &node.value {
+            Value::Table(entries) => entries.iter().any(|entry| any(&entry.node, is)),
+            Value::Array(items) => items.iter().any(|item| any(item, is)),
+            _ => false,
+        };
+        is(node) || within()
+    }
+    let (Some(span), Value::Table(entries)) = (span, &kind.value) else { return false };
+    let items = entries.iter().filter_map(|entry| match &entry.node.value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    });
+    !cut.contains(&kind.span)
+        && items
+            .flatten()
+            .any(|item| any(item, &|node| node.span == *span) && !any(item, &|node| cut.contains(&node.span)))
 }
 
 /// Whether a finding about these bytes could quote what a variable stands for; one about no bytes in particular could
@@ -173,9 +203,7 @@ pub fn define(
                 signals.insert(signal.0, (name.clone(), place));
             }
         }
-        if let Some(spec) = &job.spec {
-            known_stores(spec.stores(), &job.origin.source, stores, problems);
-        }
+        known_stores(job.stores, &job.origin.source, stores, problems);
         let after = keys.pick(|keys| &keys.after).map_or_else(Vec::new, |(names, place)| {
             names.iter().map(|name| (name.get_ref().clone(), origin(&place.source, name.span()))).collect()
         });

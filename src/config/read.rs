@@ -16,7 +16,7 @@ use super::definition::Source;
 use super::errors::Problems;
 use super::fault::{Fault, What};
 use super::near;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Entry, Node, Text, Value};
 
 /// What reading a piece came to.
 pub struct Read<T> {
@@ -29,6 +29,8 @@ pub struct Read<T> {
     pub unknown_kinds: usize,
     /// Nothing was wrong, anywhere in it.
     pub clean: bool,
+    /// The tables and arrays that something was cut out of, by their places.
+    pub cut: Vec<Range<usize>>,
 }
 
 /// Reads `node`, which `key` leads to. `kinds` are known in it besides the keys that its type knows.
@@ -56,6 +58,14 @@ pub fn read<T>(
             let name = entry.map_or(key, |entry| entry.key.as_str());
             problems.at(source, place, fault.message(spot, name, kinds));
         }
+        if let What::Missing(first) = fault.what {
+            let others = others_missing(&node, &fault.path, first, &parse).into_iter();
+            for other in others.map(|other| Fault::new(What::Missing(other))) {
+                if !cuts.explain(&other, spot) {
+                    problems.at(source, &spot.span, other.message(spot, key, &[]));
+                }
+            }
+        }
         let was_table = spot.is_table();
         let Some((within, key)) = node.remove(&fault.path) else { break None };
         if let (What::UnknownKey { known, .. }, Some(key)) = (&fault.what, &key) {
@@ -66,7 +76,46 @@ pub fn read<T>(
         }
         cuts.add(within, key);
     };
-    Read { value, lost: cuts.keys_of(&node.span), unknown_kinds, clean }
+    let cut = cuts.0.iter().map(|(within, _)| within.clone()).collect();
+    Read { value, lost: cuts.keys_of(&node.span), unknown_kinds, clean, cut }
+}
+
+/// Which keys are missing besides `first` in the table that `path` leads to. A reader tells of the first alone, so it is given
+/// something in its place, of whichever sort it takes, and asked again.
+fn others_missing<T>(
+    node: &Node,
+    path: &[usize],
+    first: &'static str,
+    parse: &impl Fn(&Node) -> Result<T, Fault>,
+) -> Vec<&'static str> {
+    let stand_ins = || {
+        let text = |text: &str| Value::Text(Text { text: text.into(), variables: Vec::new() });
+        [
+            text("x"),
+            text("1 day"),
+            Value::Array(Vec::new()),
+            Value::Whole(1),
+            Value::Bool(true),
+            Value::Table(Vec::new()),
+        ]
+    };
+    let (mut node, mut found, mut key) = (node.clone(), Vec::new(), first);
+    loop {
+        let next = stand_ins().into_iter().find_map(|value| {
+            let mut tried = node.clone();
+            let Value::Table(entries) = &mut tried.follow_mut(path)?.value else { return None };
+            entries.push(Entry { key: key.into(), key_span: 0..0, node: Node { span: 0..0, value } });
+            let mut fault = parse(&tried).err()?;
+            fault.path.reverse();
+            match fault.what {
+                What::Missing(next) if fault.path == path && next != key => Some((next, tried)),
+                _ => None,
+            }
+        });
+        let Some((next, tried)) = next.filter(|(next, _)| !found.contains(next)) else { return found };
+        found.push(next);
+        (node, key) = (tried, next);
+    }
 }
 
 /// What has been cut out, by the place of the table or array it was in; in a table with its key, and with the key that
@@ -323,6 +372,42 @@ mod tests {
 
     fn errors(text: &str) -> String {
         kind(text).1
+    }
+
+    #[test]
+    fn every_key_that_is_missing_is_told() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code, reason = "only its reading is tested")]
+        struct Needy {
+            name: String,
+            keep: crate::period::Period,
+            rows: u8,
+            note: Option<String>,
+            list: Vec<Table>,
+            mode: Mode,
+        }
+        let said = |text: &str| {
+            let source = Arc::new(Source { path: "f".into(), text: text.into() });
+            let mut problems = Problems::default();
+            let tree = tree::parse(&source, &|_| None, &mut problems).unwrap();
+            read(tree, "kind", &[], &source, &mut problems, |node| Needy::deserialize(node));
+            problems.errors().unwrap_err().to_string()
+        };
+        let missing = |text: &str| -> Vec<String> {
+            said(text).lines().map(|line| line.rsplit(':').next().unwrap().trim().to_owned()).collect()
+        };
+        let are = |keys: &[&str]| keys.iter().map(|key| format!("the key `{key}` is missing")).collect::<Vec<_>>();
+        let sorted = |mut lines: Vec<String>| {
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(missing("")), are(&["keep", "list", "mode", "name", "rows"]));
+        assert_eq!(sorted(missing("keep = '1 day'\nlist = []")), are(&["mode", "name", "rows"]));
+        // What was cut out is not missing.
+        let said = said("rows = 300\nmode = 'auto'\nlist = []");
+        assert!(said.contains("`rows`: expected") && !said.contains("`rows` is missing"), "{said}");
+        assert!(said.contains("`name` is missing") && said.contains("`keep` is missing"), "{said}");
     }
 
     #[test]

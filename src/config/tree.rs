@@ -223,18 +223,20 @@ impl Node {
         found
     }
 
+    /// The node `path` leads to, to change it.
+    pub fn follow_mut(&mut self, path: &[usize]) -> Option<&mut Node> {
+        path.iter().try_fold(self, |node, step| match &mut node.value {
+            Value::Table(entries) => entries.get_mut(*step).map(|entry| &mut entry.node),
+            Value::Array(items) => items.get_mut(*step),
+            _ => None,
+        })
+    }
+
     /// Removes what `path` leads to. Gives the place of the table or array it was in, and its key in a table; nothing
     /// where there is nothing to remove.
     pub fn remove(&mut self, path: &[usize]) -> Option<(Range<usize>, Option<String>)> {
         let (last, way) = path.split_last()?;
-        let mut node = self;
-        for step in way {
-            node = match &mut node.value {
-                Value::Table(entries) => &mut entries[*step].node,
-                Value::Array(items) => &mut items[*step],
-                _ => return None,
-            };
-        }
+        let node = self.follow_mut(way)?;
         match &mut node.value {
             Value::Table(entries) => Some((node.span.clone(), Some(entries.remove(*last).key))),
             Value::Array(items) => {

@@ -222,10 +222,7 @@ async fn run_from_page(State(web): State<Web>, Path(name): Path<String>, headers
 }
 
 async fn run(State(web): State<Web>, Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|v| v.strip_prefix("Bearer "));
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
     let allowed = match (&web.board.read().token, given) {
         (None, _) => {
             Err((StatusCode::FORBIDDEN, "nothing can be triggered over HTTP: the config has no [http] token_file"))
@@ -241,6 +238,12 @@ async fn run(State(web): State<Web>, Path(name): Path<String>, headers: HeaderMa
         Ok(jobs) => (StatusCode::ACCEPTED, Json(json!({ "accepted": jobs }))).into_response(),
         Err((code, why)) => (code, Json(json!({ "error": why }))).into_response(),
     }
+}
+
+/// The token of an `Authorization`. The name of a scheme has no case (RFC 9110, 11.1).
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
 }
 
 /// Asks the daemon's loop for a run.

@@ -30,6 +30,16 @@ pub struct Sql {
     pub transaction: bool,
 }
 
+/// The first words of all statements of PostgreSQL 13 to 19, sorted.
+#[rustfmt::skip]
+const COMMANDS: &[&str] = &[
+    "ABORT", "ALTER", "ANALYSE", "ANALYZE", "BEGIN", "CALL", "CHECKPOINT", "CLOSE", "CLUSTER", "COMMENT", "COMMIT", "COPY",
+    "CREATE", "DEALLOCATE", "DECLARE", "DELETE", "DISCARD", "DO", "DROP", "END", "EXECUTE", "EXPLAIN", "FETCH", "GRANT",
+    "IMPORT", "INSERT", "LISTEN", "LOAD", "LOCK", "MERGE", "MOVE", "NOTIFY", "PREPARE", "REASSIGN", "REFRESH", "REINDEX",
+    "RELEASE", "REPACK", "RESET", "REVOKE", "ROLLBACK", "SAVEPOINT", "SECURITY", "SELECT", "SET", "SHOW", "START", "TABLE",
+    "TRUNCATE", "UNLISTEN", "UPDATE", "VACUUM", "VALUES", "WAIT", "WITH",
+];
+
 fn yes() -> bool {
     true
 }
@@ -91,6 +101,12 @@ impl Kind for Sql {
             scripts.iter().flat_map(|script| script.statements.iter().enumerate().map(|(i, s)| (script.first + i, s)))
         {
             let word = split::first_word(statement);
+            if !word.is_empty() && COMMANDS.binary_search(&word.as_str()).is_err() {
+                findings.push(Finding::warning(
+                    format!("statement {n} begins with {word}, which no command of PostgreSQL is known to do"),
+                    "mend it, or a run fails there with a syntax error; a server that knows it takes it as it is",
+                ));
+            }
             if matches!(word.as_str(), "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT") {
                 findings.push(Finding::error(
                     format!("statement {n} is {word}, but transactions are pgtend's part"),
@@ -260,6 +276,19 @@ mod tests {
     fn transactions_are_not_the_statements_part() {
         assert!(mistakes("statements = ['SELECT 1', 'COMMIT']").contains("statement 2 is COMMIT"));
         assert_eq!(mistakes("statements = ['DO $$ BEGIN COMMIT; END $$']"), "");
+    }
+
+    #[test]
+    fn a_statement_that_begins_like_none_is_a_warning() {
+        assert!(COMMANDS.is_sorted());
+        for (statement, word) in [("selec 1", "SELEC"), ("SELECT 1; updat t SET n = 1", "UPDAT")] {
+            let found = sql(&format!("statements = ['{statement}']")).validate();
+            assert!(found.len() == 1 && found[0].severity == crate::run::Severity::Warning, "{found:?}");
+            assert!(found[0].message.contains(&format!("begins with {word},")), "{found:?}");
+        }
+        let right =
+            "statements = ['(SELECT 1) UNION (SELECT 2)', '/* aside */ vacuum', 'do $$ begin end $$', 'table t']";
+        assert_eq!(mistakes(right), "");
     }
 
     #[test]

@@ -30,6 +30,15 @@ pub enum Settings {
     Directory(directory::Settings),
 }
 
+impl Settings {
+    /// No request is tried more often, whatever else is said.
+    pub fn try_at_most(&mut self, attempts: u32) {
+        if let Settings::S3(settings) = self {
+            settings.attempts = settings.attempts.min(attempts);
+        }
+    }
+}
+
 /// The stores of a config, by name.
 pub type Stores = BTreeMap<String, Arc<Store>>;
 

@@ -167,3 +167,34 @@ async fn a_host_whose_clock_runs_ahead_forgets_nothing() {
     let left: i64 = db.scalar("select count(*) from pgtend.run where started_at > now() - interval '11 days'").await;
     assert_eq!((left, db.count("pgtend.run").await), (2, 2));
 }
+
+#[tokio::test]
+async fn a_history_that_may_not_be_read_hides_no_other() {
+    let cluster = Cluster::own(newest_major());
+    let (open, closed) = (cluster.database().await, cluster.database().await);
+    open.execute("create role tender login; create schema pgtend authorization tender").await;
+    closed
+        .execute(
+            "create schema pgtend; create table pgtend.run (); create table pgtend.hold (); create table pgtend.request ()",
+        )
+        .await;
+    let (at_closed, at_open) = (closed.url_as("tender"), open.url_as("tender"));
+    let program = Pgtend::new(&format!(
+        "[databases.closed]\nurl = \"{at_closed}\"\n[databases.open]\nurl = \"{at_open}\"\n\
+         [jobs.chore]\ndatabases = ['*']\nsql = {{ statements = ['SELECT 1'] }}\n"
+    ));
+    program.run(["run", "chore@open"]).await.exits(0);
+    for command in ["status", "history"] {
+        let output = program.run([command]).await.exits(1);
+        let line = output.stdout.lines().find(|line| line.contains("chore@open"));
+        assert!(line.is_some_and(|line| line.contains("succeeded")), "{}", output.stdout);
+        assert!(
+            output.stderr.contains("database closed: read the history: ERROR: permission denied"),
+            "{}",
+            output.stderr
+        );
+    }
+    let stdout = program.run(["status"]).await.exits(1).stdout;
+    let line = stdout.lines().find(|line| line.contains("chore@closed")).unwrap();
+    assert!(line.contains("unknown"), "{stdout}");
+}

@@ -142,6 +142,10 @@ async fn with_the_token_a_job_is_run_and_without_it_none() {
 
     assert_eq!(run(&daemon, "hello", "Bearer s3cr3t-token").await, (202, r#"["hello"]"#.into()));
     assert_eq!(db.wait_for_ended("hello", 1).await[0].trigger, "http");
+    // The name of the scheme has no case.
+    for scheme in ["bearer", "BEARER "] {
+        assert_eq!(run(&daemon, "hello", &format!("{scheme} s3cr3t-token")).await.0, 202, "{scheme}");
+    }
     // Somebody asked for it: that it is disabled concerns its schedule.
     assert_eq!(run(&daemon, "off", "Bearer s3cr3t-token").await.0, 202);
     db.wait_for_ended("off", 1).await;

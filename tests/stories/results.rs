@@ -153,6 +153,17 @@ async fn the_schema_describes_every_key_of_the_kinds() {
     }
 }
 
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    for args in [&["completions", "bash"][..], &["completions", "zsh"], &["man"], &["schema"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgtend"));
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{args:?}");
+    }
+}
+
 /// What the program writes to stderr on being given `text`; nothing where it is not installed.
 fn feed(program: &str, args: &[&str], text: &str) -> Option<String> {
     let mut command = Command::new(program);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
+use futures_util::future;
 use serde_json::{Value, json};
 
 use super::list::seen;
@@ -72,9 +73,11 @@ pub fn is_export(name: &str) -> bool {
 /// A store's settings cannot be used.
 pub async fn list(config: &Config, wanted: &Where, as_json: bool) -> Result<u8> {
     let (mut code, mut lines) = (DONE, Vec::new());
-    for place in places(config, wanted) {
-        let store = place.open(config)?;
-        match find::all(&store, place.job.name.as_str()).await {
+    let places = places(config, wanted);
+    let stores = places.iter().map(|place| place.open(config)).collect::<Result<Vec<Store>>>()?;
+    let looking = places.iter().zip(&stores).map(|(place, store)| find::all(store, place.job.name.as_str()));
+    for ((place, store), looked) in places.iter().zip(&stores).zip(future::join_all(looking).await) {
+        match looked {
             Ok((kept, unreadable)) => {
                 for (id, why) in unreadable {
                     eprintln!("job {} in store {}: {id} cannot be read: {why}", place.job.name, place.store);
@@ -82,9 +85,9 @@ pub async fn list(config: &Config, wanted: &Where, as_json: bool) -> Result<u8> 
                 }
                 for kept in kept.iter().rev() {
                     if as_json {
-                        output::json(&for_programs(&place, &store, kept));
+                        output::json(&for_programs(place, store, kept));
                     } else {
-                        lines.push(for_people(&place, kept));
+                        lines.push(for_people(place, kept));
                     }
                 }
             }

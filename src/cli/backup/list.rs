@@ -68,7 +68,8 @@ pub async fn list(config: &Config, args: &ListArgs) -> Result<u8> {
             output::json(&for_programs(place, at, kept));
         }
     } else if found.is_empty() {
-        if !places.is_empty() || !with_exports {
+        // What could not be looked at may have some.
+        if code == DONE && (!places.is_empty() || !with_exports) {
             output::line("no backups");
         }
     } else {

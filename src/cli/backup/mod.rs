@@ -45,6 +45,13 @@ enum BackupCommand {
     Restore(restore::RestoreArgs),
 }
 
+impl BackupArgs {
+    /// Whether it only says what there is.
+    pub fn only_looks(&self) -> bool {
+        matches!(self.command, BackupCommand::List(_))
+    }
+}
+
 /// # Errors
 /// What is asked for is not there, or cannot be had.
 pub async fn backup(config: &Config, args: &BackupArgs) -> Result<u8> {

@@ -170,7 +170,10 @@ fn spooling(found: &Found<'_>, jobs: Option<u16>) -> Result<Option<Spooling>> {
         return Err(Usage(said).into());
     }
     if jobs > 1 && spooling.is_none() {
-        let said = format!("--jobs: job {} has no `spool` any more, which several workers need", found.place.job.name);
+        let said = format!(
+            "--jobs: job {} is not of format \"directory\" any more, and so has no `spool`, which several workers need",
+            found.place.job.name
+        );
         return Err(Usage(said).into());
     }
     Ok(spooling.map(|spooling| Spooling { jobs, ..spooling }))

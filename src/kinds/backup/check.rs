@@ -8,7 +8,7 @@ use super::config::Backup;
 use super::crypt::Identities;
 use super::directory;
 use super::plan::{Action, Dump, Facts, others, plan};
-use super::survey::Names;
+use super::survey::{Absent, Names};
 use super::words;
 use crate::pg::{Ident, Session, TableName, explain};
 use crate::run::{Finding, Severity};
@@ -126,6 +126,16 @@ fn several(troubles: &[&Trouble], what: &str) -> String {
     }
 }
 
+/// What the config names and is not there: what was to be dumped keeps any dump from being made, what was to be left out
+/// is not.
+pub fn absences(names: &Names) -> Vec<Finding> {
+    let finding = |absent: &Absent| match absent.is_wanted() {
+        true => Finding::error(absent.said(), Absent::MEND),
+        false => Finding::warning(absent.said(), Absent::MEND),
+    };
+    names.absent.iter().map(finding).collect()
+}
+
 /// What a run would be like: sizes, memory, and what the config leaves out.
 pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -156,6 +166,9 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
             "have the passwords ready elsewhere, or set `globals = false`",
         ));
     }
+    if facts.names.see_that_all_are_there().is_err() {
+        return found;
+    }
     let folder = facts.tools.folder.display().to_string();
     for action in plan(facts).actions {
         let Action::Dump(dump) = action else { continue };
@@ -169,14 +182,40 @@ pub fn prospects(backup: &Backup, facts: Facts) -> Vec<Finding> {
             words::size(dump.memory()),
         );
         found.push(Finding { severity: Severity::Ok, span: None, message, mend: String::new() });
+        found.extend(unsaid_spool(backup));
         found.extend(spool(backup, &dump));
     }
     found
 }
 
+/// What the config leaves open of the place where a dump lies before it is stored. It asks the file system.
+fn unsaid_spool(backup: &Backup) -> Option<Finding> {
+    let (spooling, span) = (backup.spooling()?, backup.format.as_ref()?.span());
+    let folder = spooling.folder.display();
+    let free = directory::spool::free(&spooling.folder).map_or_else(|_| "nobody knows how much".into(), words::size);
+    let most = spooling.limit().map_or_else(|_| "half of it".into(), words::size);
+    let (message, mend) = match (&backup.spool, &backup.spool_max) {
+        (Some(_), Some(_)) => return None,
+        (None, _) => (
+            format!(
+                "spool is not set: a dump lies in {folder} until it is stored, and may take {most} of the {free} that are free"
+            ),
+            "set `spool` to a folder on a disk with room for a dump as it is before it is packed, and `spool_max` to what it may take there",
+        ),
+        (Some(_), None) => (
+            format!(
+                "spool_max is not set: a dump may take half of what is free in {folder} when it begins, now {most}"
+            ),
+            "set `spool_max` to what it may take there",
+        ),
+    };
+    Some(Finding::warning(message, mend).at(span))
+}
+
 /// Whether there is room for the dump where it lies before it is stored. It asks the file system.
 fn spool(backup: &Backup, dump: &Dump) -> Option<Finding> {
-    let (spooling, span) = (backup.spooling()?, backup.spool.as_ref()?.span());
+    let spooling = backup.spooling()?;
+    let span = backup.spool.as_ref().map(toml::Spanned::span).or_else(|| Some(backup.format.as_ref()?.span()))?;
     let need = directory::dump::need(backup, dump)?;
     let looked = directory::spool::free(&spooling.folder)
         .and_then(|free| directory::spool::enough(&spooling, need, free).map(|()| free));

@@ -32,10 +32,11 @@ pub struct Backup {
     #[schemars(with = "Option<u16>")]
     pub jobs: Option<Spanned<u16>>,
     /// With "directory": the folder that the dump is written to before it is stored, in a folder of its own that goes
-    /// afterwards. It is made where it is missing.
+    /// afterwards. It is made where it is missing. Default: the folder for temporary files (TMPDIR, or /tmp).
     #[schemars(with = "Option<PathBuf>")]
     pub spool: Option<Spanned<PathBuf>>,
-    /// With "directory": what a dump may take there at most, such as "50 GB". One that grows larger is given up.
+    /// With "directory": what a dump may take there at most, such as "50 GB". One that grows larger is given up. Default:
+    /// half of what is free there when it begins.
     #[schemars(with = "Option<String>")]
     pub spool_max: Option<Spanned<Size>>,
     /// "zstd:1" to "zstd:19", "gzip:1" to "gzip:9", or "none". Default: "zstd:1".

@@ -28,13 +28,16 @@ fn mistakes_are_seen_before_anything_connects() {
 }
 
 #[test]
-fn a_spool_is_for_the_directory_format_which_needs_one() {
+fn a_spool_is_for_the_directory_format_which_has_one_in_any_case() {
     let with = |lines: &str| format!("to = [{{ store = 'a' }}]\n{lines}");
     let whole = with("format = 'directory'\nspool = '/s'\nspool_max = '1 GB'");
     check(&whole, "");
     check(&format!("{whole}\njobs = 64"), "");
-    check(&with("format = 'directory'\nspool_max = '1 GB'"), "needs `spool`, the folder");
-    check(&with("format = 'directory'\nspool = '/s'"), "needs `spool_max`");
+    for some in
+        ["format = 'directory'", "format = 'directory'\nspool_max = '1 GB'", "format = 'directory'\nspool = '/s'"]
+    {
+        check(&with(some), "");
+    }
     check(&format!("{whole}\njobs = 0"), "`jobs` is 0, and has to be 1 to 64");
     check(&format!("{whole}\njobs = 65"), "`jobs` is 65");
     check(&whole.replace("1 GB", "0 GB"), "holds no dump");
@@ -45,7 +48,10 @@ fn a_spool_is_for_the_directory_format_which_needs_one() {
         }
     }
     let spooling = toml::from_str::<Backup>(&whole).unwrap().spooling().unwrap();
-    assert_eq!((spooling.jobs, spooling.most), (2, 1_000_000_000));
+    assert_eq!((spooling.jobs, spooling.most), (2, Some(1_000_000_000)));
+    let spooling = toml::from_str::<Backup>(&with("format = 'directory'")).unwrap().spooling().unwrap();
+    assert_eq!((spooling.folder.clone(), spooling.most), (std::env::temp_dir(), None));
+    assert!(spooling.limit().unwrap() > 0);
     assert!(toml::from_str::<Backup>(&with("")).unwrap().spooling().is_none());
 }
 

@@ -95,6 +95,7 @@ impl Kind for Backup {
         let session = cx.session().await?;
         let (server, names) = self.survey(&session).await?;
         session.close().await;
+        names.see_that_all_are_there()?;
         Ok(plan::plan(Box::pin(self.facts(cx, server, names)).await?))
     }
 
@@ -127,6 +128,7 @@ impl Kind for Backup {
         let (server, names) = self.survey(&session).await?;
         let mut found = check::privileges(&session, self, &names).await?;
         session.close().await;
+        found.extend(check::absences(&names));
         match Box::pin(self.facts(cx, server, names)).await {
             Ok(facts) => found.extend(check::prospects(self, facts)),
             Err(error) => {

@@ -202,6 +202,7 @@ pub fn plan(facts: Facts) -> Plan<Action> {
         let why = "no backup is deleted until they agree; set the wrong one right (chronyc tracking, timedatectl)";
         plan.notes.push(Step::warn("keep", format!("{apart}: {why}")));
     }
+    plan.notes.extend(facts.names.absent.iter().map(|absent| Step::warn(&absent.name, absent.said())));
     plan.actions.push(Action::Dump(Box::new(Dump {
         id,
         expected,
@@ -337,7 +338,8 @@ impl Dump {
         let spooling = backup.spooling();
         let by = match &spooling {
             Some(spooling) => {
-                let (folder, most) = (spooling.folder.display(), words::size(spooling.most));
+                let folder = spooling.folder.display();
+                let most = spooling.most.map_or_else(|| "half of what is free".into(), words::size);
                 format!(" with {} jobs, by way of {folder}, where it may take {most}", spooling.jobs)
             }
             None => String::new(),
@@ -358,7 +360,7 @@ impl Dump {
                 "memory_bytes": self.memory(), "pg_dump": self.tools.version, "stores": stores,
                 "jobs": spooling.as_ref().map(|spooling| spooling.jobs),
                 "spool": spooling.as_ref().map(|spooling| &spooling.folder),
-                "spool_max_bytes": spooling.as_ref().map(|spooling| spooling.most),
+                "spool_max_bytes": spooling.as_ref().and_then(|spooling| spooling.most),
             }),
             sql: None,
         }

@@ -60,6 +60,16 @@ fn the_first_dump_is_as_large_as_the_database_and_the_next_as_the_last() {
 }
 
 #[test]
+fn what_was_to_be_left_out_and_is_not_there_is_a_warning() {
+    use crate::kinds::backup::survey::Absent;
+    let mut facts = facts(vec![seen("a", "", Ok(Shelf::default()))]);
+    facts.names.absent.push(Absent { key: "exclude_tables", name: "public.nope".into() });
+    let notes = plan(facts).notes;
+    assert_eq!((notes.len(), notes[0].action, notes[0].target.as_str()), (1, "warn", "public.nope"));
+    assert!(notes[0].reason.contains("which `exclude_tables` names, so nothing is left out"), "{notes:?}");
+}
+
+#[test]
 fn one_size_of_parts_serves_all_stores() {
     let mut large = seen("b", "", Ok(Shelf::default()));
     large.parts = Parts { size: 64 << 20, most: 1_000 };

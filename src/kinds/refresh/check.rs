@@ -22,7 +22,7 @@ pub async fn check(refresh: &Refresh, cx: &Context) -> Result<Vec<Finding>> {
 
 /// Pure.
 fn findings(refresh: &Refresh, facts: &Facts, hidden: &[(u32, TableName, Ident)]) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let (mut found, mut idle) = (Vec::new(), Vec::new());
     let mut say = |finding: Finding, name: &TableName| {
         found.push(match refresh.span_of(name) {
             Some(span) => finding.at(span),
@@ -31,6 +31,11 @@ fn findings(refresh: &Refresh, facts: &Facts, hidden: &[(u32, TableName, Ident)]
     };
     for (name, refusal) in &facts.refused {
         say(Finding::error(&refusal.why, &refusal.mend), name);
+    }
+    for at in &facts.idle {
+        let entry = &refresh.exclude[*at];
+        let message = format!("there is no materialized view {}, so `exclude` leaves nothing out", entry.get_ref());
+        idle.push(Finding::warning(message, "mend the name, or take it out of `exclude`").at(entry.span()));
     }
     for view in &facts.views {
         for finding in of_view(refresh, facts, view) {
@@ -49,6 +54,7 @@ fn findings(refresh: &Refresh, facts: &Facts, hidden: &[(u32, TableName, Ident)]
             );
         }
     }
+    found.extend(idle);
     found
 }
 

@@ -94,6 +94,12 @@ impl Refresh {
         self.exclude.iter().any(|pattern| pattern.get_ref().matches(view))
     }
 
+    /// Which entries of `exclude` name one view that is not among these.
+    pub fn idle_exclusions(&self, all: &[TableName]) -> Vec<usize> {
+        let is_idle = |pattern: &Pattern| pattern.exact.as_ref().is_some_and(|name| !all.contains(name));
+        (0..self.exclude.len()).filter(|at| is_idle(self.exclude[*at].get_ref())).collect()
+    }
+
     /// Where the config names a view, or all of them.
     pub fn span_of(&self, name: &TableName) -> Option<std::ops::Range<usize>> {
         let names = |wanted: &&Spanned<Wanted>| match wanted.get_ref() {
@@ -172,5 +178,13 @@ mod tests {
         check("views = ['a']\nrefresh_timeout = '2 days'", "between 100ms and 24h");
         check("views = ['a']\nrefresh_timeout = 5", "no unit");
         check("views = ['a']\nview = 'b'", "unknown field `view`");
+    }
+
+    #[test]
+    fn an_exclusion_of_one_view_that_is_not_there_is_idle_and_a_wildcard_is_not() {
+        let refresh: Refresh =
+            toml::from_str("views = ['*']\nexclude = ['app.a', 'nope', 'staging.*', 'public.b']").unwrap();
+        let all: Vec<TableName> = ["app.a", "public.b", "c"].map(|name| name.parse().unwrap()).to_vec();
+        assert_eq!(refresh.idle_exclusions(&all), [1]);
     }
 }

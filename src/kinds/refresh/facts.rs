@@ -11,6 +11,8 @@ pub struct Facts {
     /// What the config names and is no materialized view that we could look at.
     pub refused: Vec<(TableName, Refusal)>,
     pub views: Vec<View>,
+    /// Entries of `exclude` that name one view, which is not there; by their place in it.
+    pub idle: Vec<usize>,
     /// Which materialized views the query of each reads, be it through plain views; of all that the database has.
     pub reads: BTreeMap<u32, BTreeSet<u32>>,
     /// The names of all there are.

@@ -22,6 +22,10 @@ pub fn plan(refresh: &Refresh, facts: &Facts) -> Plan<Action> {
     for (name, refusal) in &facts.refused {
         plan.actions.push(refuse(None, name, refusal.sentence()));
     }
+    for at in &facts.idle {
+        let why = "`exclude` names it, and there is no materialized view of that name";
+        plan.notes.push(Step::warn(refresh.exclude[*at].get_ref().to_string(), why));
+    }
     let below = below(&facts.reads);
     let mut going: BTreeMap<u32, TableName> = BTreeMap::new();
     let mut sweeps = Vec::new();

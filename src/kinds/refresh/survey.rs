@@ -17,11 +17,15 @@ use crate::pg::{Ident, Session, TableName, explain};
 /// # Errors
 /// The server cannot be asked. What is wrong with a view stands among the facts.
 pub async fn facts(session: &Session, cx: &Context, refresh: &Refresh) -> Result<Facts> {
-    let names: Vec<TableName> = match refresh.named() {
-        Some(names) => names.into_iter().cloned().collect(),
-        None => all(session).await?.into_iter().filter(|view| !refresh.excludes(view)).collect(),
+    let (names, idle) = match refresh.named() {
+        Some(names) => (names.into_iter().cloned().collect(), Vec::new()),
+        None => {
+            let all = all(session).await?;
+            let idle = refresh.idle_exclusions(&all);
+            (all.into_iter().filter(|view| !refresh.excludes(view)).collect(), idle)
+        }
     };
-    let mut facts = look(session, names).await?;
+    let mut facts = Facts { idle, ..look(session, names).await? };
     for row in session.query(include_str!("reads.sql"), &[]).await.context("look up what the views are made from")? {
         let (view, under): (u32, u32) = (row.get(0), row.get(1));
         facts.reads.entry(view).or_default().insert(under);

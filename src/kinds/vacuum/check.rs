@@ -25,6 +25,12 @@ pub fn findings<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts, counti
         };
         found.push(placed(finding, entry.span()));
     }
+    for at in chosen.idle_exclusions {
+        let entry = &chore.exclude[at];
+        let message =
+            format!("there is no table or materialized view {}, so `exclude` leaves nothing out", entry.get_ref());
+        found.push(Finding::warning(message, "mend the name, or take it out of `exclude`").at(entry.span()));
+    }
     let tables = chosen.tables.into_iter().map(|(table, _)| table);
     let (others, ours): (Vec<_>, Vec<_>) = tables.partition(|table| table.may == May::Not);
     let mut by_owner: BTreeMap<&Ident, Vec<&Relation>> = BTreeMap::new();

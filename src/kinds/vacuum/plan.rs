@@ -159,6 +159,8 @@ pub struct Chosen<'a> {
     pub tables: Vec<(&'a Relation, &'a Pattern)>,
     /// Entries that mean nothing that is there, by their place in `tables`.
     pub idle: Vec<usize>,
+    /// Likewise in `exclude`, of those that name one table.
+    pub idle_exclusions: Vec<usize>,
 }
 
 /// A table is meant by its own name, or by that of what it is a partition or child of.
@@ -168,7 +170,7 @@ pub fn choose<'a, const VACUUM: bool>(chore: &'a Chore<VACUUM>, relations: &'a [
         let above = relation.ancestors.iter().filter_map(|oid| by_oid.get(oid).copied());
         std::iter::once(relation).chain(above).any(|relation| pattern.matches(&relation.name))
     };
-    let mut used = HashSet::new();
+    let (mut used, mut excluding) = (HashSet::new(), HashSet::new());
     let mut tables = Vec::new();
     for relation in relations {
         let mut chosen_by = None;
@@ -178,11 +180,19 @@ pub fn choose<'a, const VACUUM: bool>(chore: &'a Chore<VACUUM>, relations: &'a [
                 chosen_by.get_or_insert(pattern.get_ref());
             }
         }
-        let excluded = chore.exclude.iter().any(|pattern| means(pattern.get_ref(), relation));
+        let mut excluded = false;
+        for (at, pattern) in chore.exclude.iter().enumerate() {
+            if means(pattern.get_ref(), relation) {
+                excluding.insert(at);
+                excluded = true;
+            }
+        }
         tables.extend(chosen_by.filter(|_| !excluded).map(|pattern| (relation, pattern)));
     }
     let idle = (0..chore.tables.len()).filter(|at| !used.contains(at)).collect();
-    Chosen { tables, idle }
+    let named = |at: &usize| chore.exclude[*at].get_ref().exact.is_some();
+    let idle_exclusions = (0..chore.exclude.len()).filter(named).filter(|at| !excluding.contains(at)).collect();
+    Chosen { tables, idle, idle_exclusions }
 }
 
 pub fn plan<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts) -> Plan<Action> {
@@ -214,6 +224,10 @@ pub fn plan<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts) -> Plan<Ac
             }
             None => plan.notes.push(Step::warn(pattern.to_string(), "no table is called so")),
         }
+    }
+    for at in chosen.idle_exclusions {
+        let why = "`exclude` names it, and there is no table or materialized view of that name";
+        plan.notes.push(Step::warn(chore.exclude[at].get_ref().to_string(), why));
     }
     let mut tends = Vec::new();
     for (table, chosen_by) in chosen.tables {

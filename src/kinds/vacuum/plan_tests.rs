@@ -236,3 +236,13 @@ fn a_budget_is_for_all_but_the_first() {
     };
     assert_eq!(plan(&chore, &facts).actions.iter().map(of).collect::<Vec<_>>(), [None, until]);
 }
+
+#[test]
+fn an_exclusion_that_names_what_is_not_there_is_a_warning_and_a_wildcard_is_none() {
+    let plan = vacuum("exclude = ['a', 'nope', 'n*']", vec![table(1, "a"), table(2, "b")]);
+    assert_eq!(plan, ["VACUUM public.b", "warn nope"]);
+    let chore: Chore<true> = toml::from_str("exclude = ['a', 'nope', 'n*']").unwrap();
+    let found = super::super::check::findings(&chore, &facts(150_000, vec![table(1, "a")]), true);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.contains("view nope, so `exclude` leaves nothing out"), "{found:?}");
+}

@@ -60,6 +60,48 @@ async fn a_pg_dump_that_is_too_old_is_told_with_the_package_to_install() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_not_there_is_told_before_a_dump_is_made_without_it() {
+    on_each_major(async |db| {
+        db.execute("create table sessions (n int); create index an_index on sessions (n)").await;
+        // What was to be dumped: there is no dump.
+        for lines in [
+            "schemas = [\"public\", \"nope\"]",
+            "tables = [\"public.sessions\", \"public.nope\"]",
+            "tables = [\"public.sessions\", \"an_index\"]",
+        ] {
+            let setting = setting(&db, lines);
+            let name = if lines.contains("an_index") { "public.an_index" } else { "nope" };
+            let told = |said: &str| assert!(said.contains("there is no ") && said.contains(name), "{lines}: {said}");
+            let check = setting.program.run(["check"]).await.exits(1).stdout;
+            told(&check);
+            assert!(!check.contains("dumps "), "{lines}: {check}");
+            told(&setting.program.run(["plan"]).await.exits(1).stderr);
+            let run = setting.run(1).await;
+            told(run["error"].as_str().unwrap());
+            assert!(!run["error"].to_string().contains("pg_dump"), "{run}");
+        }
+        // What was to be left out: there is one, with a word about it.
+        for (key, name) in
+            [("exclude_schemas", "nope"), ("exclude_tables", "public.nope"), ("exclude_table_data", "public.nope")]
+        {
+            // Our own schema may be yet to come.
+            let there = if key == "exclude_schemas" { "pgtend" } else { "sessions" };
+            let setting = setting(&db, &format!("{key} = [\"{name}\", \"{there}\"]"));
+            let findings = setting.program.run(["check", "--json"]).await.exits(0).json();
+            let about = |finding: &&serde_json::Value| finding["message"].to_string().contains("there is no ");
+            let about: Vec<_> = findings.iter().filter(about).collect();
+            assert!(about.len() == 1 && about[0]["severity"] == "warning", "{key}: {findings:#?}");
+            assert!(about[0]["message"].to_string().contains(&format!("{name}, which `{key}` names")), "{about:#?}");
+            let plan = setting.program.run(["plan", "--json"]).await.exits(0).json();
+            assert!(plan.iter().any(|step| step["action"] == "warn" && step["target"] == name), "{plan:#?}");
+            let run = setting.run(0).await;
+            assert!(run["details"]["warnings"].to_string().contains(&format!("which `{key}` names")), "{run}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn check_knows_what_a_dump_would_fail_at() {
     for major in majors::majors() {
         let cluster = Cluster::own(major);

@@ -76,6 +76,22 @@ async fn where_there_is_nothing_that_is_said() {
     }
 }
 
+/// Who looks does not want to wait for as long as a backup would.
+#[tokio::test]
+async fn a_store_that_is_away_is_soon_given_up_and_not_said_to_be_empty() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let server = S3Server::start();
+    let setting = two_stores(&db, &server, "");
+    drop(server);
+    let output = setting.program.run(["backup", "list", "nightly", "--store", "offsite"]).await.exits(1);
+    assert_eq!(output.stdout, "");
+    assert!(output.stderr.contains("tried 3 times"), "{}", output.stderr);
+    let said = setting.program.run(["check"]).await.exits(1).stdout;
+    assert!(said.contains("tried 3 times"), "{said}");
+    let said = setting.program.run(["plan", "nightly"]).await.exits(0).stdout;
+    assert!(said.contains("tried 3 times"), "{said}");
+}
+
 #[tokio::test]
 async fn what_is_not_said_is_no_guess_where_there_are_several() {
     let (url, stores) = (

@@ -36,6 +36,39 @@ async fn a_dump_that_cannot_fit_is_not_begun() {
 }
 
 #[tokio::test]
+async fn without_a_spool_it_lies_in_a_folder_of_its_own_among_temporary_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    on_each_major(async |db| {
+        tables(&db, 1).await;
+        let mut setting = crate::backup::setting(&db, "format = \"directory\"");
+        let folder = setting.program.folder().join("temporary");
+        fs::create_dir(&folder).unwrap();
+        setting.program = setting.program.env("TMPDIR", &folder.display().to_string());
+        let said = setting.program.run(["check"]).await.exits(0).stdout;
+        let warning = format!("spool is not set: a dump lies in {} until it is stored", folder.display());
+        assert!(said.contains(&warning) && said.contains("set `spool` to a folder"), "{said}");
+        let plan = setting.program.run(["plan", "--json"]).await.exits(0).json().remove(0);
+        assert!(plan["reason"].as_str().unwrap().contains("where it may take half of what is free"), "{plan}");
+        let (process, held) = at_work(&db, &setting).await;
+        let names = super::names(&folder);
+        assert!(names.len() == 1 && names[0].starts_with("pgtend-spool-nightly-"), "{names:?}");
+        assert_eq!(fs::metadata(folder.join(&names[0])).unwrap().permissions().mode() & 0o777, 0o700);
+        drop(held);
+        process.wait().await.exits(0);
+        assert_eq!((setting.backups().len(), super::names(&folder)), (1, Vec::new()));
+        // What is said of the spool is kept.
+        let config = fs::read_to_string(setting.program.config()).unwrap();
+        setting.program.configure(&config.replace("format = ", "spool = \"spool\"\nformat = "));
+        let said = setting.program.run(["check"]).await.exits(0).stdout;
+        assert!(said.contains("spool_max is not set: a dump may take half of what is free in "), "{said}");
+        assert!(!said.contains("spool is not set"), "{said}");
+        setting.run(0).await;
+        assert_eq!((spooled(&setting), super::names(&folder)), (Vec::new(), Vec::new()));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_dump_that_outgrows_its_limit_is_given_up_with_all_its_workers() {
     on_each_major(async |db| {
         tables(&db, 1).await;
@@ -116,7 +149,6 @@ async fn what_makes_no_sense_is_refused_beforehand() {
     let setting = setting(&db, "");
     let config = fs::read_to_string(setting.program.config()).unwrap();
     for (lines, said) in [
-        ("format = \"directory\"\n", "needs `spool`"),
         ("spool = \"spool\"\nspool_max = \"1 GB\"\n", "`spool` is for `format = \"directory\"` alone"),
         ("format = \"plain\"\njobs = 2\n", "`jobs` is for"),
     ] {

@@ -53,6 +53,7 @@ pub async fn dump(
     env: &LibpqEnv,
     options: &[&str],
 ) -> Result<Spooled> {
+    let most = spooling.limit()?;
     let spool = Spool::make(spooling, cx.job.as_str(), need(backup, dump)).await?;
     testpoint::reach_in("backup.begun", cx.job.as_str()).await;
     let folder = spool.dump();
@@ -66,7 +67,7 @@ pub async fn dump(
         tokio::pin!(finished);
         let ending = async {
             let why = tokio::select! {
-                bytes = spool.outgrown(spooling.most, &size) => Some(bytes),
+                bytes = spool.outgrown(most, &size) => Some(bytes),
                 _ = cx.stop.requested_at_last() => None,
                 never = tell(cx, dump, &size) => match never {},
             };
@@ -81,7 +82,7 @@ pub async fn dump(
             }
         };
         match grown {
-            Some(bytes) => Err(outgrown(spooling, bytes)),
+            Some(bytes) => Err(outgrown(spooling, most, bytes)),
             None => ended.map_err(|error| explained(error, dump)),
         }
     };
@@ -89,18 +90,19 @@ pub async fn dump(
     ended?;
     let contents = contents(&dump.tools, &folder, cx).await.context("pg_dump ended well, but its dump is not whole")?;
     let bytes = contents.size();
-    if bytes > spooling.most {
+    if bytes > most {
         // All that it has grown to in its last moment.
-        return Err(outgrown(spooling, bytes));
+        return Err(outgrown(spooling, most, bytes));
     }
     testpoint::reach_in("backup.spooled", cx.job.as_str()).await;
     Ok(Spooled { contents, spool })
 }
 
-fn outgrown(spooling: &Spooling, bytes: u64) -> anyhow::Error {
-    let (most, bytes) = (words::size(spooling.most), words::size(bytes));
+fn outgrown(spooling: &Spooling, most: u64, bytes: u64) -> anyhow::Error {
+    let (most, bytes) = (words::size(most), words::size(bytes));
+    let raise = if spooling.most.is_some() { "raise" } else { "set" };
     anyhow!(
-        "the dump was given up: it had grown to {bytes} in {}, and may take {most} there; raise `spool_max` if the disk has \
+        "the dump was given up: it had grown to {bytes} in {}, and may take {most} there; {raise} `spool_max` if the disk has \
          the room",
         spooling.folder.display()
     )

@@ -19,6 +19,8 @@ pub mod unpack;
 
 use std::path::PathBuf;
 
+use anyhow::Result;
+
 pub use self::spool::Spool;
 use super::config::{Backup, Format};
 use crate::run::Finding;
@@ -32,15 +34,32 @@ const MOST_JOBS: u16 = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spooling {
     pub folder: PathBuf,
-    /// Bytes that a dump may take there.
-    pub most: u64,
+    /// Bytes that a dump may take there; where the config does not say, half of what is free when it begins.
+    pub most: Option<u64>,
     pub jobs: u16,
+}
+
+impl Spooling {
+    /// How many bytes a dump that begins now may take. It asks the file system where the config does not say.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub fn limit(&self) -> Result<u64> {
+        self.most.map_or_else(|| Ok(half_of(spool::free(&self.folder)?)), Ok)
+    }
+}
+
+/// What a dump may take of what is free, where nobody has said: others need room too.
+const fn half_of(free: u64) -> u64 {
+    free / 2
 }
 
 impl Backup {
     /// How dumps of the directory format are made; nothing where the format is another one.
     pub fn spooling(&self) -> Option<Spooling> {
-        let (folder, most) = (self.spool.as_ref()?.get_ref().clone(), self.spool_max.as_ref()?.get_ref().0);
+        // A folder of its own in it is closed to others, and gone with the run.
+        let folder = self.spool.as_ref().map_or_else(std::env::temp_dir, |folder| folder.get_ref().clone());
+        let most = self.spool_max.as_ref().map(|most| most.get_ref().0);
         let jobs = self.jobs.as_ref().map_or(JOBS, |jobs| *jobs.get_ref());
         (self.format() == Format::Directory).then_some(Spooling { folder, most, jobs })
     }
@@ -51,27 +70,14 @@ impl Backup {
             ("spool", self.spool.as_ref().map(toml::Spanned::span)),
             ("spool_max", self.spool_max.as_ref().map(toml::Spanned::span)),
         ];
-        let Some(format) = self.format.as_ref().filter(|format| *format.get_ref() == Format::Directory) else {
+        if self.format() != Format::Directory {
             let idle = spans.into_iter().filter_map(|(key, span)| {
                 let message = format!("`{key}` is for `format = \"directory\"` alone");
                 Some(Finding::error(message, "set that format, or leave it out").at(span?))
             });
             return idle.collect();
-        };
+        }
         let mut found = Vec::new();
-        let absent = |message: &str, mend: &str| Finding::error(message, mend).at(format.span());
-        if self.spool.is_none() {
-            found.push(absent(
-                "the directory format needs `spool`, the folder that a dump is written to before it is stored",
-                "name one that has room for it as it is before it is packed: spool = \"/var/lib/pgtend/spool\"",
-            ));
-        }
-        if self.spool_max.is_none() {
-            found.push(absent(
-                "the directory format needs `spool_max`, what a dump may take in the spool at most",
-                "say how much of that disk it may fill: spool_max = \"50 GB\"",
-            ));
-        }
         if let Some(jobs) = self.jobs.as_ref().filter(|jobs| !(1..=MOST_JOBS).contains(jobs.get_ref())) {
             let message = format!("`jobs` is {}, and has to be 1 to {MOST_JOBS}", jobs.get_ref());
             found.push(Finding::error(message, "each of them is a connection and a core at work").at(jobs.span()));

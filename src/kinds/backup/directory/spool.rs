@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{Spooling, sweep};
+use super::{Spooling, half_of, sweep};
 use crate::kinds::backup::words;
 
 /// How all of them begin.
@@ -111,12 +111,12 @@ pub fn free(folder: &Path) -> Result<u64> {
 pub fn enough(spooling: &Spooling, need: Need, free: u64) -> Result<()> {
     let Need { bytes, why } = need;
     let (folder, size) = (spooling.folder.display(), words::size);
-    if bytes > spooling.most {
-        bail!(
-            "the spool may take {} (`spool_max`), and the dump needs about {}: {why}",
-            size(spooling.most),
-            size(bytes)
-        );
+    let (most, by) = match spooling.most {
+        Some(most) => (most, "`spool_max`"),
+        None => (half_of(free), "half of what is free there, as long as no `spool_max` is set"),
+    };
+    if bytes > most {
+        bail!("the spool may take {} ({by}), and the dump needs about {}: {why}", size(most), size(bytes));
     }
     if bytes > free {
         bail!("{folder} (`spool`) has {} free, and the dump needs about {}: {why}", size(free), size(bytes));
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn spooling(folder: &Path) -> Spooling {
-        Spooling { folder: folder.into(), most: 1_000_000, jobs: 2 }
+        Spooling { folder: folder.into(), most: Some(1_000_000), jobs: 2 }
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -233,6 +233,10 @@ mod tests {
             800_000,
             "/spool (`spool`) has 800 kB free, and the dump needs about 900 kB: the last dump had as much",
         );
+        let unsaid = Spooling { most: None, ..spooling.clone() };
+        enough(&unsaid, Need { bytes: 400_000, why: "" }, 800_000).unwrap();
+        let said = enough(&unsaid, Need { bytes: 400_001, why: "" }, 800_000).unwrap_err().to_string();
+        assert!(said.contains("may take 400 kB (half of what is free there"), "{said}");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use super::spool::{OWNER, PREFIX, remove};
 
@@ -16,10 +17,15 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Never fails: what cannot be cleared away is told, and left.
 pub fn sweep(folder: &Path) {
+    let anybodys = fs::metadata(folder).is_ok_and(|meta| meta.mode() & 0o002 != 0);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| is_named_like_ours(&entry.file_name().to_string_lossy())) {
         // Not through a link: nobody's folder becomes ours by being pointed at.
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        // Where anybody may make folders, somebody else's could become another one while it is looked at.
+        if anybodys && !entry.metadata().is_ok_and(|meta| meta.uid() == geteuid().as_raw()) {
             continue;
         }
         let path = entry.path();

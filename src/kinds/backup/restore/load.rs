@@ -32,8 +32,9 @@ pub async fn load<'a>(
     // An older server gets a script, which is one stream.
     let Some(spooling) = several.filter(|_| !needs_script(tools, version)) else { return Ok(Load::Stream(source)) };
     let need = Need { bytes: source.object.raw_size, why: "it has as much unpacked" };
+    let most = spooling.limit()?;
     let spool = Spool::make(spooling, job, Some(need)).await?;
-    let (folder, most) = (spool.dump(), spooling.most);
+    let folder = spool.dump();
     match read(source, async |raw| unpack(raw, folder, most).await).await {
         Ok(_) => Ok(Load::Unpacked(spool, spooling.jobs)),
         Err(error) => {
