@@ -69,7 +69,9 @@ async fn large_objects(session: &Session) -> Result<Option<Finding>> {
     } else {
         format!("{number} large objects, {example} of role {owner} among them")
     };
-    let message = format!("role {role} may not read {several}, so a dump fails; pg_read_all_data covers none before PostgreSQL 19");
+    let message = format!(
+        "role {role} may not read {several}, so a dump fails; pg_read_all_data covers none before PostgreSQL 19"
+    );
     let mend = format!(
         "GRANT {owner} TO {role}, as a membership that is inherited, reads all that {owner} has and will have; or GRANT SELECT \
          ON LARGE OBJECT {example} TO {role}, for each one, and for those to come, from PostgreSQL 18 on, ALTER DEFAULT \

@@ -141,17 +141,14 @@ async fn check_knows_the_large_objects_that_a_dump_would_fail_at() {
             let said = program.run(["check"]).await.exits(1).stdout;
             assert!(said.contains("may not read large object 70001 of role app"), "{said}");
         }
-        db.execute("alter role keeper inherit; revoke app from keeper; grant select on large object 70001 to keeper").await;
+        db.execute("alter role keeper inherit; revoke app from keeper; grant select on large object 70001 to keeper")
+            .await;
         let said = program.run(["check"]).await.exits(0).stdout;
         assert!(!said.contains("large object 7"), "{said}");
         let record = program.run(["run", "nightly", "--json"]).await.exits(0).json().remove(0);
         let scratch = db.cluster().database().await;
         let folder = program.folder().join("store/nightly").join(record["details"]["backup"].as_str().unwrap());
-        super::shell(
-            &scratch,
-            "zstd -dc app.dump.zst | pg_restore --exit-on-error --dbname \"$URL\"",
-            &folder,
-        );
+        super::shell(&scratch, "zstd -dc app.dump.zst | pg_restore --exit-on-error --dbname \"$URL\"", &folder);
         let objects = "select convert_from(lo_get(oid), 'UTF8') from pg_largeobject_metadata order by oid";
         assert_eq!(scratch.column::<String>(objects).await, ["of app", "of all", "of nobody"]);
     }
