@@ -7,6 +7,7 @@ mod names;
 mod partitions;
 mod policies;
 mod schedulers;
+mod unlock;
 mod views;
 
 use super::draft::{Draft, Line, Part, Table, Value};
@@ -38,12 +39,13 @@ pub fn propose(facts: &Facts, way: &Way) -> Draft {
     parts.extend(partitions::statistics(facts));
     parts.extend(views.clone());
     parts.extend(sessions.clone());
-    parts.extend(health());
+    parts.extend(health(facts));
     parts.push(backup::backup(facts));
     parts.extend(partitions::old(facts, &partitions));
     parts.extend(policies::policies(facts));
     parts.extend(logs::old_rows(facts));
     parts.extend(expire::others(facts));
+    parts.extend(unlock::unlock(facts));
     parts.extend(logs::chains(facts));
     parts.extend(schedulers::schedulers(facts));
     let rights: Vec<Line> = [partitions.rights, expire::rights(facts), views::rights(facts)].concat();
@@ -148,16 +150,32 @@ fn daemon() -> Part {
 }
 
 /// The one place where a job of kind `health` is proposed: as soon as there is that kind, and not before.
-fn health() -> Option<Part> {
+fn health(facts: &Facts) -> Option<Part> {
     if !Spec::NAMES.contains(&"health") {
         return None;
     }
-    let words = "Sizes, indexes, slow statements, the age of transactions, replication slots and WAL, as metrics. It reads only.";
-    let collect =
-        ["table_sizes", "index_usage", "wraparound", "replication_slots", "long_transactions", "wal_archiving"];
-    let collect = Value::List(collect.into_iter().map(Value::text).collect());
-    let kind = Table::new(&["jobs", "health", "health"], true).with("collect", collect);
-    Some(Part { words: vec![Line::words(words)], tables: vec![Table::job("health", "*/15 * * * *", true), kind] })
+    let mut words = vec![Line::words(
+        "Sizes, indexes, statements, the age of transactions, replication slots, WAL and partitions, as metrics. It reads only.",
+    )];
+    let timed = facts.server.extensions.contains("pg_stat_statements");
+    let collect = [
+        ("table_sizes", true),
+        ("index_usage", true),
+        ("slow_queries", timed),
+        ("wraparound", true),
+        ("replication_slots", true),
+        ("long_transactions", true),
+        ("wal_archiving", true),
+        ("partitions", !facts.partitioned.is_empty()),
+    ];
+    if !timed {
+        words.push(Line::words(
+            "Not slow_queries: this database has not made pg_stat_statements, and without it no statement is timed.",
+        ));
+    }
+    let collect = collect.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| Value::text(name));
+    let kind = Table::new(&["jobs", "health", "health"], true).with("collect", Value::List(collect.collect()));
+    Some(Part { words, tables: vec![Table::job("health", "*/15 * * * *", true), kind] })
 }
 
 #[cfg(test)]

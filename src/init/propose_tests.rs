@@ -174,6 +174,14 @@ fn whatever_else_has_an_end_is_off_with_the_reason() {
         "who did what with a key is asked after its end too",
     );
     check_end(
+        table("public.api_keys: id uuid!, key_hash text!, revoked_at timestamptz"),
+        "nobody has said that it may go",
+    );
+    check_end(
+        table("public.sessions: id uuid!, token text!, revoked_at timestamptz!"),
+        "nobody has said that it may go",
+    );
+    check_end(
         table("public.github_credentials: id integer!, refresh_token text!, token_expires_at timestamptz!"),
         "a row that holds a refresh token",
     );
@@ -210,6 +218,10 @@ fn what_only_grows_is_told_by_its_name_or_its_shape_and_is_off() {
     assert_eq!(
         rows(vec![table("public.error_log: id bigint!, created_at timestamptz!")]),
         ["public.error_log by created_at"]
+    );
+    assert_eq!(
+        rows(vec![table("providers.cost_alerts: id uuid!, triggered_at timestamptz, acknowledged boolean")]),
+        ["providers.cost_alerts by triggered_at"]
     );
     // Of two times the one with an index, else the one that says it best.
     let mut usage = table("public.llm_token_usage: id bigint!, created_at timestamptz!, timestamp timestamptz!");
@@ -413,6 +425,43 @@ fn an_empty_database_gives_a_config_without_jobs() {
 #[test]
 fn a_health_job_is_proposed_as_soon_as_there_is_that_kind() {
     assert_eq!(shown(&facts()).contains("[jobs.health"), Spec::NAMES.contains(&"health"));
+}
+
+#[test]
+fn health_reads_what_there_is_to_read() {
+    let collect = |facts: &Facts| {
+        let config = active(&shown(facts));
+        let collect = config["jobs"]["health"]["health"]["collect"].as_array().unwrap().clone();
+        let names = collect.iter().map(|name| name.as_str().unwrap());
+        names.filter(|name| ["slow_queries", "partitions"].contains(name)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut facts = facts();
+    assert_eq!(collect(&facts), [""; 0]);
+    facts.server.extensions.insert("pg_stat_statements".into());
+    assert_eq!(collect(&facts), ["slow_queries"]);
+    facts.partitioned.push(partitioned("hash integer"));
+    assert_eq!(collect(&facts), ["slow_queries", "partitions"]);
+}
+
+#[test]
+fn whoever_is_locked_out_is_let_in_again_and_stays() {
+    let statements = |columns: &str| {
+        let text = shown(&with(vec![table(&format!("auth.users: id uuid!, {columns}"))]));
+        assert_eq!(jobs(&text), Vec::<String>::new(), "{text}");
+        let config: toml::Table = all_on(&text).parse().unwrap();
+        let Some(job) = config["jobs"].get("unlock") else { return Vec::new() };
+        assert!(job.get("schedule").is_some(), "{text}");
+        let statements = job["sql"]["statements"].as_array().unwrap();
+        statements.iter().map(|statement| statement.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        statements("failed_login_attempts integer, locked_until timestamptz"),
+        [
+            r#"UPDATE "auth"."users" SET "locked_until" = NULL, "failed_login_attempts" = 0 WHERE "locked_until" < now()"#
+        ]
+    );
+    assert_eq!(statements("lockout_end date").len(), 1);
+    assert_eq!(statements("locked_until timestamptz!").len() + statements("locked_until integer").len(), 0);
 }
 
 #[test]

@@ -44,6 +44,8 @@ words! {
         TableDead = "pgtend_table_dead_tuples",
         SchemaSize = "pgtend_schema_size_bytes",
         IndexScans = "pgtend_index_scans",
+        IndexRead = "pgtend_index_tuples_read",
+        IndexFetched = "pgtend_index_tuples_fetched",
         IndexSize = "pgtend_index_size_bytes",
         UnusedIndexes = "pgtend_unused_indexes",
         UnusedIndexSize = "pgtend_unused_index_bytes",
@@ -51,6 +53,9 @@ words! {
         QueryMean = "pgtend_query_mean_seconds",
         QueryTime = "pgtend_query_exec_seconds",
         QueryCalls = "pgtend_query_calls",
+        QueryMin = "pgtend_query_min_seconds",
+        QueryMax = "pgtend_query_max_seconds",
+        QueryStddev = "pgtend_query_stddev_seconds",
         XidAge = "pgtend_xid_age",
         XidAgeRatio = "pgtend_xid_age_ratio",
         MultixactAge = "pgtend_multixact_age",
@@ -113,8 +118,13 @@ impl GaugeName {
             | GaugeName::WalArchiveOldest => return None,
             GaugeName::HealthCollected | GaugeName::HealthFindings => "collector",
             GaugeName::SchemaSize => "schema",
-            GaugeName::IndexScans | GaugeName::IndexSize => "index",
-            GaugeName::QueryMean | GaugeName::QueryTime | GaugeName::QueryCalls => "queryid",
+            GaugeName::IndexScans | GaugeName::IndexRead | GaugeName::IndexFetched | GaugeName::IndexSize => "index",
+            GaugeName::QueryMean
+            | GaugeName::QueryTime
+            | GaugeName::QueryCalls
+            | GaugeName::QueryMin
+            | GaugeName::QueryMax
+            | GaugeName::QueryStddev => "queryid",
             GaugeName::SlotRetained | GaugeName::SlotActive | GaugeName::SlotWalStatus => "slot",
             GaugeName::StandbyLag => "standby",
             GaugeName::OldestSnapshot => "holder",

@@ -53,6 +53,8 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_table_dead_tuples", Some("table")),
     ("pgtend_schema_size_bytes", Some("schema")),
     ("pgtend_index_scans", Some("index")),
+    ("pgtend_index_tuples_read", Some("index")),
+    ("pgtend_index_tuples_fetched", Some("index")),
     ("pgtend_index_size_bytes", Some("index")),
     ("pgtend_unused_indexes", Some("")),
     ("pgtend_unused_index_bytes", Some("")),
@@ -60,6 +62,9 @@ const DOCUMENTED: &[(&str, Option<&str>)] = &[
     ("pgtend_query_mean_seconds", Some("queryid")),
     ("pgtend_query_exec_seconds", Some("queryid")),
     ("pgtend_query_calls", Some("queryid")),
+    ("pgtend_query_min_seconds", Some("queryid")),
+    ("pgtend_query_max_seconds", Some("queryid")),
+    ("pgtend_query_stddev_seconds", Some("queryid")),
     ("pgtend_xid_age", Some("")),
     ("pgtend_xid_age_ratio", Some("")),
     ("pgtend_multixact_age", Some("")),
@@ -197,6 +202,8 @@ async fn after_a_day() -> (Database, Pgtend, Daemon) {
     db.execute(
         r#"update pgtend.reading set gauges = gauges || '[
                ["pgtend_query_mean_seconds", "-7", 0.5], ["pgtend_query_exec_seconds", "-7", 1], ["pgtend_query_calls", "-7", 2],
+               ["pgtend_query_min_seconds", "-7", 0.1], ["pgtend_query_max_seconds", "-7", 0.9],
+               ["pgtend_query_stddev_seconds", "-7", 0.4],
                ["pgtend_replication_slot_retained_bytes", "s", 1], ["pgtend_replication_slot_active", "s", 0],
                ["pgtend_replication_slot_wal_status", "s", 0], ["pgtend_standby_lag_bytes", "r", 1],
                ["pgtend_replay_lag_bytes", "", 1], ["pgtend_replay_lag_seconds", "", 1],

@@ -66,6 +66,10 @@ pub(super) const fn gauge(name: GaugeName) -> &'static str {
         GaugeName::IndexScans => {
             "Scans of the index since the statistics were last reset; of a partitioned one, of all its parts."
         }
+        GaugeName::IndexRead => "Entries of the index that scans have returned since the statistics were last reset.",
+        GaugeName::IndexFetched => {
+            "Living rows of the table that plain scans of the index have fetched since the statistics were last reset."
+        }
         GaugeName::IndexSize => "Bytes of the index; of a partitioned one, of all its parts.",
         GaugeName::UnusedIndexes => {
             "Indexes that were never scanned since the statistics were reset and that no constraint needs."
@@ -75,6 +79,11 @@ pub(super) const fn gauge(name: GaugeName) -> &'static str {
         GaugeName::QueryMean => "Seconds that the statement takes on average, by pg_stat_statements.",
         GaugeName::QueryTime => "Seconds that all executions of the statement took together, by pg_stat_statements.",
         GaugeName::QueryCalls => "Times that the statement was executed, by pg_stat_statements.",
+        GaugeName::QueryMin => "Seconds that the quickest execution of the statement took, by pg_stat_statements.",
+        GaugeName::QueryMax => "Seconds that the slowest execution of the statement took, by pg_stat_statements.",
+        GaugeName::QueryStddev => {
+            "Standard deviation, in seconds, of how long the statement takes, by pg_stat_statements."
+        }
         GaugeName::XidAge => "Transactions since the oldest one whose rows are not frozen.",
         GaugeName::XidAgeRatio => {
             "The same beside autovacuum_freeze_max_age, at which autovacuum begins to freeze whatever comes."

@@ -93,6 +93,7 @@ fn ends(table: &Table) -> impl Iterator<Item = (&Table, &Column)> {
     let is_end = |column: &&Column| {
         let name = column.name.as_str();
         names::is_expiry(name) && (column.is_time() || column.is_whole())
+            || names::is_revocation(name) && column.is_time()
             || names::is_ttl(name) && column.is_whole() && written_at(table).is_some()
     };
     table.columns.iter().filter(is_end).map(move |column| (table, column))
@@ -121,6 +122,12 @@ fn doubtful(table: &Table, column: &Column, doubts: &[String], facts: &Facts) ->
 /// Why the rows may still be needed after their end; none where everything speaks for their going.
 fn doubts(table: &Table, column: &Column, facts: &Facts) -> Vec<String> {
     let mut doubts = Vec::new();
+    if names::is_revocation(column.name.as_str()) {
+        doubts.push(
+            "what was done with it before may be asked, and a row that was revoked is the evidence: nobody has said that it may go"
+                .into(),
+        );
+    }
     if !column.is_time() {
         doubts.push(if names::is_ttl(column.name.as_str()) {
             "it is a number, of seconds or of something else, and nothing says that a row is of no use after it".into()

@@ -28,8 +28,12 @@ pub fn old_rows(facts: &Facts) -> Option<Part> {
             remarks
                 .push(format!("no index begins with {}, so that each run reads the whole table", time.name.as_str()));
         }
-        let state =
-            table.columns.iter().find(|column| matches!(snake(column.name.as_str()).as_str(), "status" | "state"));
+        let state = table.columns.iter().find(|column| {
+            matches!(
+                snake(column.name.as_str()).as_str(),
+                "status" | "state" | "acknowledged" | "resolved" | "processed"
+            )
+        });
         if let Some(state) = state {
             remarks.push(format!(
                 "{} may say that something is still to come of a row: leave those out with `where`",

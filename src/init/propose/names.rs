@@ -41,6 +41,23 @@ pub fn is_expiry(column: &str) -> bool {
     ENDINGS.iter().any(|ending| name.strip_suffix(ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('_')))
 }
 
+/// Whether a column by its name says when somebody ended a row before its time: `revoked_at`.
+pub fn is_revocation(column: &str) -> bool {
+    matches!(snake(column).as_str(), "revoked_at" | "revoked_on" | "revoked" | "revocation_date" | "invalidated_at")
+}
+
+/// Whether a column by its name says until when somebody is locked out: the row stays, and the lock goes.
+pub fn is_lock(column: &str) -> bool {
+    let known = ["locked_until", "locked_till", "lock_until", "lockout_until", "lockout_end", "blocked_until"];
+    known.contains(&snake(column).as_str())
+}
+
+/// Whether a column by its name counts what leads to such a lock.
+pub fn is_of_attempts(column: &str) -> bool {
+    let known = ["failed_login_attempts", "failed_logins", "failed_attempts", "login_attempts", "failed_login_count"];
+    known.contains(&snake(column).as_str())
+}
+
 pub fn is_ttl(column: &str) -> bool {
     matches!(snake(column).as_str(), "ttl" | "ttl_seconds" | "ttl_secs" | "ttl_ms" | "time_to_live")
 }
@@ -86,6 +103,8 @@ pub fn is_log(table: &str) -> bool {
         "samples",
         "reading",
         "readings",
+        "alert",
+        "alerts",
         "measurement",
         "measurements",
     ];
@@ -105,6 +124,7 @@ pub const TIMES: &[&str] = &[
     "recorded_at",
     "happened_at",
     "received_at",
+    "triggered_at",
     "sent_at",
     "created_at",
     "created",
@@ -151,6 +171,8 @@ mod tests {
         for name in ["locked_until", "created_at", "next_expires_at_count", "unexpires"] {
             assert!(!is_expiry(name), "{name}");
         }
+        assert!(is_revocation("revokedAt") && !is_revocation("revoked_by") && !is_revocation("updated_at"));
+        assert!(is_lock("lockedUntil") && !is_lock("locked_at") && !is_lock("valid_until"));
         for name in ["sessions", "user_session", "Session", "django_session", "userSessions"] {
             assert!(is_session(name), "{name}");
         }

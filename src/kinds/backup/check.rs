@@ -49,10 +49,35 @@ pub async fn privileges(session: &Session, backup: &Backup, names: &Names) -> Re
         }
     }
     let mut found = findings(&troubles);
+    if backup.takes_large_objects() {
+        found.extend(large_objects(session).await?);
+    }
     if backup.is_whole() {
         found.extend(locks(session).await?);
     }
     Ok(found)
+}
+
+/// Large objects have privileges of their own, which no GRANT on tables or schemas touches.
+async fn large_objects(session: &Session) -> Result<Option<Finding>> {
+    let row = session.query_opt(include_str!("large_objects.sql"), &[]).await.context("look at large objects")?;
+    let Some(row) = row else { return Ok(None) };
+    let (number, example): (i64, u32) = (row.get("number"), row.get("example"));
+    let (owner, role): (String, String) = (row.get("owner"), row.get("role"));
+    let several = if number == 1 {
+        format!("large object {example} of role {owner}")
+    } else {
+        format!("{number} large objects, {example} of role {owner} among them")
+    };
+    let message = format!(
+        "role {role} may not read {several}, so a dump fails; pg_read_all_data covers none before PostgreSQL 19"
+    );
+    let mend = format!(
+        "GRANT {owner} TO {role}, as a membership that is inherited, reads all that {owner} has and will have; or GRANT SELECT \
+         ON LARGE OBJECT {example} TO {role}, for each one, and for those to come, from PostgreSQL 18 on, ALTER DEFAULT \
+         PRIVILEGES FOR ROLE {owner} GRANT SELECT ON LARGE OBJECTS TO {role}"
+    );
+    Ok(Some(Finding::error(message, mend)))
 }
 
 /// Whether a dump, which locks all tables at once, has room for that.

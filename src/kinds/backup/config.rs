@@ -206,6 +206,11 @@ impl Backup {
         self.schemas.is_empty() && self.exclude_schemas.is_empty() && self.takes_all_tables()
     }
 
+    /// Whether large objects are in the dump: `pg_dump` leaves them out where schemas or tables are chosen.
+    pub fn takes_large_objects(&self) -> bool {
+        self.schemas.is_empty() && self.tables.is_empty()
+    }
+
     fn takes_all_tables(&self) -> bool {
         self.tables.is_empty() && self.exclude_tables.is_empty() && self.exclude_table_data.is_empty()
     }

@@ -28,7 +28,7 @@ pub struct Health {
     #[serde(default = "hundred")]
     #[schemars(with = "u32")]
     pub tables: Spanned<u32>,
-    /// So many indexes are told apart, the largest.
+    /// So many indexes are told apart: half of them those that are scanned least, unused ones before all, the others the largest.
     #[serde(default = "hundred")]
     #[schemars(with = "u32")]
     pub indexes: Spanned<u32>,
@@ -110,6 +110,9 @@ pub struct Warn {
     pub transaction: Span,
     /// How long ago a transaction was prepared.
     pub prepared_transaction: Span,
+    /// Whether it is a finding that no WAL is archived at all: `archive_mode` is off, or there is neither `archive_command` nor
+    /// `archive_library`.
+    pub archive_off: bool,
     /// How long a WAL segment has been waiting to be archived.
     pub archive_waiting: Span,
     /// How soon the partitions of a table end.
@@ -128,6 +131,7 @@ impl Default for Warn {
             standby_lag: Size(1_000_000_000),
             transaction: seconds(3600),
             prepared_transaction: seconds(15 * 60),
+            archive_off: false,
             archive_waiting: seconds(10 * 60),
             partition_horizon: seconds(7 * 24 * 3600),
         }

@@ -56,10 +56,21 @@ pub struct Index {
     pub name: String,
     pub bytes: i64,
     pub scans: i64,
+    /// Its entries that scans have returned.
+    pub read: i64,
+    /// Living rows of the table that plain scans of it have fetched.
+    pub fetched: i64,
     /// A constraint, a foreign key or the replica identity stands on it.
     pub needed: bool,
     /// How many of it (itself, or its parts) were never finished.
     pub invalid: i64,
+}
+
+impl Index {
+    /// Nobody has scanned it, and nothing stands on it.
+    pub const fn is_unused(&self) -> bool {
+        self.scans == 0 && !self.needed && self.invalid == 0
+    }
 }
 
 /// What `pg_stat_statements` knows.
@@ -73,17 +84,44 @@ pub enum Queries {
     Of(Vec<Query>),
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// How often a statement was executed, and how long that took: planning is not counted.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Query {
     pub id: i64,
     pub calls: i64,
+    /// All calls together.
     pub seconds: f64,
+    /// The quickest and the slowest.
+    pub min: f64,
+    pub max: f64,
+    /// Of the population of all calls.
+    pub stddev: f64,
 }
 
 impl Query {
     #[allow(clippy::cast_precision_loss, reason = "a mean is no exact number")]
     pub fn mean(&self) -> f64 {
         if self.calls > 0 { self.seconds / self.calls as f64 } else { 0.0 }
+    }
+
+    /// Several as if they were one statement, of no id.
+    #[allow(clippy::cast_precision_loss, reason = "a deviation is no exact number")]
+    pub fn together(queries: &[&Query]) -> Self {
+        let called = || queries.iter().filter(|query| query.calls > 0);
+        let mut sum = Self {
+            calls: called().map(|query| query.calls).sum(),
+            seconds: queries.iter().map(|query| query.seconds).sum(),
+            min: called().map(|query| query.min).reduce(f64::min).unwrap_or_default(),
+            max: called().map(|query| query.max).fold(0.0, f64::max),
+            ..Self::default()
+        };
+        if sum.calls > 0 {
+            let mean = sum.mean();
+            // Within each of them, and between them.
+            let variance = |query: &Query| query.calls as f64 * (query.stddev.powi(2) + (query.mean() - mean).powi(2));
+            sum.stddev = (called().map(|query| variance(query)).sum::<f64>() / sum.calls as f64).sqrt();
+        }
+        sum
     }
 }
 
@@ -156,6 +194,8 @@ pub enum Holds {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Archiving {
     pub enabled: bool,
+    /// There is neither a command nor a library that would archive anything.
+    pub idle: bool,
     pub last_archived_at: Option<DateTime<Utc>>,
     pub failures: i64,
     /// The last attempt failed: which segment, when.

@@ -90,8 +90,14 @@ fn sizes_of_what_is_locked_are_told_to_be_old_and_once() {
 
 #[test]
 fn an_index_that_something_needs_is_not_unused() {
-    let index =
-        |name: &str, scans, needed, invalid| Index { name: name.into(), bytes: 100_000_000, scans, needed, invalid };
+    let index = |name: &str, scans, needed, invalid| Index {
+        name: name.into(),
+        bytes: 100_000_000,
+        scans,
+        needed,
+        invalid,
+        ..Index::default()
+    };
     let relations = Relations {
         indexes: vec![
             index("a.pkey", 0, true, 0),
@@ -114,8 +120,62 @@ fn an_index_that_something_needs_is_not_unused() {
 }
 
 #[test]
+fn half_of_the_indexes_with_names_are_those_that_are_scanned_least() {
+    let index = |name: &str, bytes, scans, needed| Index {
+        name: name.into(),
+        bytes,
+        scans,
+        read: 2 * scans,
+        fetched: scans,
+        needed,
+        ..Index::default()
+    };
+    let indexes = vec![
+        index("a.huge", 900, 50, false),
+        index("a.large", 800, 60, false),
+        index("a.middle", 700, 70, false),
+        index("a.pkey", 600, 0, true),
+        index("a.rare", 500, 1, false),
+        index("a.unused", 20, 0, false),
+        index("a.tiny", 10, 0, false),
+    ];
+    let facts = Facts { relations: Some(Ok(Relations { indexes, ..Relations::default() })), ..facts() };
+    let check = |most: u32, expect: &[&str]| {
+        let plan = plan(&health(&format!("collect = ['index_usage']\nindexes = {most}")), &facts);
+        let named: Vec<String> = published(&plan, GaugeName::IndexSize).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(named, expect, "{most}");
+        let sum = |name| published(&plan, name).iter().map(|(_, value)| value).sum::<f64>();
+        assert_eq!((sum(GaugeName::IndexScans), sum(GaugeName::IndexRead)), (181.0, 362.0), "{most}");
+        assert_eq!(sum(GaugeName::IndexFetched), 181.0, "{most}");
+    };
+    check(0, &["other"]);
+    check(1, &["a.unused", "other"]);
+    check(4, &["a.huge", "a.large", "a.unused", "a.tiny", "other"]);
+    // What stands on something comes after those that nobody needs.
+    check(5, &["a.huge", "a.large", "a.pkey", "a.unused", "a.tiny", "other"]);
+    check(7, &["a.huge", "a.large", "a.middle", "a.pkey", "a.rare", "a.unused", "a.tiny"]);
+}
+
+#[test]
+fn several_statements_together_are_as_if_they_were_one() {
+    // 1, 1, 4 and 10 seconds.
+    let twice = Query { id: 1, calls: 2, seconds: 2.0, min: 1.0, max: 1.0, stddev: 0.0 };
+    let spread = Query { id: 2, calls: 2, seconds: 14.0, min: 4.0, max: 10.0, stddev: 3.0 };
+    let never = Query { id: 3, ..Query::default() };
+    let plan = plan(
+        &health("collect = ['slow_queries']\nqueries = 0"),
+        &Facts { queries: Some(Ok(Queries::Of(vec![twice, spread.clone(), never]))), ..facts() },
+    );
+    let other = |name| value(&plan, name, "other").unwrap();
+    assert_eq!((other(GaugeName::QueryMin), other(GaugeName::QueryMax)), (1.0, 10.0));
+    assert_eq!((other(GaugeName::QueryMean), other(GaugeName::QueryCalls)), (4.0, 4.0));
+    assert!((other(GaugeName::QueryStddev) - 13.5_f64.sqrt()).abs() < 1e-12, "{plan:?}");
+    assert_eq!(Query::together(&[&spread]), Query { id: 0, ..spread });
+}
+
+#[test]
 fn statements_are_named_by_mean_and_by_total() {
-    let query = |id, calls, seconds| Query { id, calls, seconds };
+    let query = |id, calls, seconds| Query { id, calls, seconds, ..Query::default() };
     let queries =
         vec![query(1, 1, 2.0), query(2, 1_000, 100.0), query(3, 10, 0.1), query(-4, 10, 0.3), query(5, 0, 0.0)];
     let facts = Facts { queries: Some(Ok(Queries::Of(queries))), ..facts() };
@@ -249,6 +309,11 @@ fn what_waits_to_be_archived_alarms_whatever_the_failures_are() {
         "{told:?}"
     );
     assert_eq!(warned(&check(waiting(3, Some(599.0)))), "");
+    let sooner = |oldest| {
+        let facts = Facts { archiving: Some(Ok(waiting(1, Some(oldest)))), ..facts() };
+        warned(&plan(&health("collect = ['wal_archiving']\nwarn = { archive_waiting = '5m' }"), &facts))
+    };
+    assert!(sooner(300.0).contains("the oldest for 5 min") && sooner(299.0).is_empty());
     assert_eq!(warned(&check(waiting(0, None))), "");
 
     let told = check(Archiving::default());
@@ -260,6 +325,30 @@ fn what_waits_to_be_archived_alarms_whatever_the_failures_are() {
     assert!(warned(&told).contains("0001 at 2026-11-29 12:00:00Z"), "{told:?}");
     assert!(refused(&told)[0].contains("pg_ls_archive_statusdir"), "{told:?}");
     assert_eq!(value(&told, GaugeName::WalArchiveEnabled, ""), Some(1.0));
+}
+
+#[test]
+fn that_no_wal_is_archived_is_a_finding_where_it_is_meant_to_be() {
+    let check = |keys: &str, enabled, idle, expect: &str| {
+        let archiving = Archiving { enabled, idle, waiting: Some(Waiting::default()), ..Archiving::default() };
+        let facts = Facts { archiving: Some(Ok(archiving)), ..facts() };
+        let plan = plan(&health(&format!("collect = ['wal_archiving']\n{keys}")), &facts);
+        let said = warned(&plan);
+        assert!(if expect.is_empty() { said.is_empty() } else { said.contains(expect) }, "{keys}: {said}");
+        let found = if expect.is_empty() { 0.0 } else { 1.0 };
+        assert_eq!(value(&plan, GaugeName::HealthFindings, "wal_archiving"), Some(found));
+        assert_eq!(value(&plan, GaugeName::WalArchiveEnabled, ""), Some(if enabled { 1.0 } else { 0.0 }));
+        assert_eq!(plan.notes.iter().any(|note| note.action == "keep"), said.is_empty() && (idle || !enabled));
+    };
+    for keys in ["", "warn = { archive_off = false }"] {
+        check(keys, false, true, "");
+        check(keys, true, true, "");
+        check(keys, true, false, "");
+    }
+    let keys = "warn = { archive_off = true }";
+    check(keys, false, false, "archive_mode is off: no WAL is archived");
+    check(keys, true, true, "neither archive_command nor archive_library is set");
+    check(keys, true, false, "");
 }
 
 #[test]
@@ -316,7 +405,7 @@ proptest! {
         let queries = sizes
             .iter()
             .zip(0..)
-            .map(|(size, id)| Query { id, calls: size % 7, seconds: sizes::number(*size) })
+            .map(|(size, id)| Query { id, calls: size % 7, seconds: sizes::number(*size), ..Query::default() })
             .collect();
         let facts = Facts { relations: Some(Ok(relations)), queries: Some(Ok(Queries::Of(queries))), ..facts() };
         let config = format!(

@@ -57,6 +57,8 @@ WITH RECURSIVE locked AS MATERIALIZED (
     SELECT coalesce(t.root, p.oid) AS oid,
            sum(p.bytes) AS bytes,
            sum(pg_catalog.pg_stat_get_numscans(p.oid)) AS scans,
+           sum(pg_catalog.pg_stat_get_tuples_returned(p.oid)) AS read,
+           sum(pg_catalog.pg_stat_get_tuples_fetched(p.oid)) AS fetched,
            -- What refuses rows is at work without being scanned; what a foreign key looks its rows up by is missed only on
            -- the day when a row that it points at goes.
            bool_or(x.indisunique OR x.indisexclusion OR x.indisreplident OR EXISTS (
@@ -76,13 +78,13 @@ WITH RECURSIVE locked AS MATERIALIZED (
 SELECT 'table' AS kind, n.nspname::text AS schema, c.relname::text AS name,
        coalesce(w.heap, 0)::bigint AS bytes, coalesce(w.indexes, 0)::bigint AS indexes, coalesce(w.toast, 0)::bigint AS toast,
        coalesce(w.live, 0)::bigint AS live, coalesce(w.dead, 0)::bigint AS dead, w.locked,
-       0::bigint AS scans, false AS needed, 0::bigint AS invalid
+       0::bigint AS scans, 0::bigint AS read, 0::bigint AS fetched, false AS needed, 0::bigint AS invalid
 FROM whole w
 JOIN pg_catalog.pg_class c ON c.oid = w.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 UNION ALL
 SELECT 'index', n.nspname::text, c.relname::text, coalesce(u.bytes, 0)::bigint, 0, 0, 0, 0, 0,
-       coalesce(u.scans, 0)::bigint, u.needed, u.invalid
+       coalesce(u.scans, 0)::bigint, coalesce(u.read, 0)::bigint, coalesce(u.fetched, 0)::bigint, u.needed, u.invalid
 FROM used u
 JOIN pg_catalog.pg_class c ON c.oid = u.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

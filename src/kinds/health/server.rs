@@ -28,17 +28,12 @@ pub fn queries(health: &Health, read: &Queries) -> Told {
     by_total.sort_by(|a, b| b.seconds.total_cmp(&a.seconds).then(a.id.cmp(&b.id)));
     let named: BTreeSet<i64> =
         by_mean.iter().take(most).chain(by_total.iter().take(most)).map(|query| query.id).collect();
-    let mut others = Query { id: 0, calls: 0, seconds: 0.0 };
-    for query in &by_total {
-        if named.contains(&query.id) {
-            statement(&mut told, &query.id.to_string(), query);
-        } else {
-            others.calls += query.calls;
-            others.seconds += query.seconds;
-        }
+    let (ours, others): (Vec<&Query>, Vec<&Query>) = by_total.iter().partition(|query| named.contains(&query.id));
+    for query in ours {
+        statement(&mut told, &query.id.to_string(), query);
     }
-    if queries.len() > named.len() {
-        statement(&mut told, OTHER, &others);
+    if !others.is_empty() {
+        statement(&mut told, OTHER, &Query::together(&others));
     }
     let limit = health.warn.query_mean.0.as_secs_f64();
     let slow: Vec<String> = by_mean
@@ -62,6 +57,9 @@ fn statement(told: &mut Told, label: &str, query: &Query) {
     told.of(GaugeName::QueryMean, label, query.mean());
     told.of(GaugeName::QueryTime, label, query.seconds);
     told.of(GaugeName::QueryCalls, label, number(query.calls));
+    told.of(GaugeName::QueryMin, label, query.min);
+    told.of(GaugeName::QueryMax, label, query.max);
+    told.of(GaugeName::QueryStddev, label, query.stddev);
 }
 
 pub fn wraparound(health: &Health, read: &Wraparound) -> Told {
@@ -199,8 +197,25 @@ const fn spelled(what: Holds) -> &'static str {
 pub fn archiving(health: &Health, read: &Archiving, role: &str) -> Told {
     let mut told = Told::default();
     told.all(GaugeName::WalArchiveEnabled, if read.enabled { 1.0 } else { 0.0 });
+    let off = match (read.enabled, read.idle) {
+        (false, _) => Some((
+            "archive_mode is off",
+            "archive_mode = on, which takes a restart, and archive_command or archive_library",
+        )),
+        (true, true) => {
+            Some(("neither archive_command nor archive_library is set", "one of them, and reload the server"))
+        }
+        (true, false) => None,
+    };
+    match off {
+        Some((why, mend)) if health.warn.archive_off => told.find(
+            "wal_archiving",
+            format!("{why}: no WAL is archived, and no backup can be brought forward beyond its own time; set {mend}"),
+        ),
+        Some((why, _)) => told.notes.push(("wal_archiving".into(), format!("{why}: no WAL is archived"))),
+        None => {}
+    }
     if !read.enabled {
-        told.notes.push(("wal_archiving".into(), "archive_mode is off: no WAL is archived".into()));
         return told;
     }
     let last = read.last_archived_at.map_or(0, |at| at.timestamp());

@@ -1,6 +1,6 @@
 //! What is made of tables, indexes and partitions. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -92,18 +92,23 @@ pub fn indexes(health: &Health, read: &Relations) -> Told {
     let mut told = Told::default();
     let mut indexes: Vec<&Index> = read.indexes.iter().collect();
     indexes.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    let (named, others) = indexes.split_at(indexes.len().min(*health.indexes.get_ref() as usize));
+    let named = named_indexes(&indexes, *health.indexes.get_ref() as usize);
+    let (named, others): (Vec<&Index>, Vec<&Index>) = indexes.iter().partition(|index| named.contains(&index.name));
     for index in named {
-        told.of(GaugeName::IndexScans, &index.name, number(index.scans));
-        told.of(GaugeName::IndexSize, &index.name, number(index.bytes));
+        scans(&mut told, &index.name, index);
     }
     if !others.is_empty() {
-        told.of(GaugeName::IndexScans, OTHER, number(others.iter().map(|index| index.scans).sum()));
-        told.of(GaugeName::IndexSize, OTHER, number(others.iter().map(|index| index.bytes).sum()));
+        let sum = others.iter().fold(Index::default(), |sum, index| Index {
+            bytes: sum.bytes + index.bytes,
+            scans: sum.scans + index.scans,
+            read: sum.read + index.read,
+            fetched: sum.fetched + index.fetched,
+            ..sum
+        });
+        scans(&mut told, OTHER, &sum);
     }
 
-    let unused: Vec<&Index> =
-        indexes.iter().copied().filter(|index| index.scans == 0 && !index.needed && index.invalid == 0).collect();
+    let unused: Vec<&Index> = indexes.iter().copied().filter(|index| index.is_unused()).collect();
     told.all(GaugeName::UnusedIndexes, count(unused.len()));
     told.all(GaugeName::UnusedIndexSize, number(unused.iter().map(|index| index.bytes).sum()));
     let large: Vec<String> = unused
@@ -144,6 +149,29 @@ pub fn indexes(health: &Health, read: &Relations) -> Told {
         locked(&mut told, read);
     }
     told
+}
+
+/// Those that have a name of their own: half of them the ones that are scanned least, before all those that are unused; the others
+/// the largest. Of two that are scanned as little, the larger. `indexes` are the largest first.
+fn named_indexes(indexes: &[&Index], most: usize) -> BTreeSet<String> {
+    let mut by_scans = indexes.to_vec();
+    // Stable: it keeps the order by size.
+    by_scans.sort_by_key(|index| (!index.is_unused(), index.scans));
+    let mut named: BTreeSet<String> = by_scans.iter().take(most.div_ceil(2)).map(|index| index.name.clone()).collect();
+    for index in indexes {
+        if named.len() >= most {
+            break;
+        }
+        named.insert(index.name.clone());
+    }
+    named
+}
+
+fn scans(told: &mut Told, label: &str, index: &Index) {
+    told.of(GaugeName::IndexScans, label, number(index.scans));
+    told.of(GaugeName::IndexRead, label, number(index.read));
+    told.of(GaugeName::IndexFetched, label, number(index.fetched));
+    told.of(GaugeName::IndexSize, label, number(index.bytes));
 }
 
 /// The gauges of partitioned tables, of as many as have names; those whose partitions end first, or that have most rows in

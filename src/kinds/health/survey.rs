@@ -88,6 +88,8 @@ async fn relations(session: &Session) -> Result<Relations> {
                 name,
                 bytes: row.get("bytes"),
                 scans: row.get("scans"),
+                read: row.get("read"),
+                fetched: row.get("fetched"),
                 needed: row.get("needed"),
                 invalid: row.get("invalid"),
             });
@@ -121,10 +123,17 @@ async fn queries(session: &Session, role: &str) -> Result<Queries> {
     };
     let mut sql = include_str!("statements.sql").replace("{schema}", &schema.to_string());
     if there.is_before_1_8() {
-        sql = sql.replace("total_exec_time", "total_time");
+        sql = sql.replace("_exec_time", "_time");
     }
     let rows = session.query(&sql, &[]).await.context("read pg_stat_statements")?;
-    let query = |row: &Row| Query { id: row.get("queryid"), calls: row.get("calls"), seconds: row.get("seconds") };
+    let query = |row: &Row| Query {
+        id: row.get("queryid"),
+        calls: row.get("calls"),
+        seconds: row.get("seconds"),
+        min: row.get("min"),
+        max: row.get("max"),
+        stddev: row.get("stddev"),
+    };
     Ok(Queries::Of(rows.iter().map(query).collect()))
 }
 
@@ -210,6 +219,7 @@ async fn archiving(session: &Session) -> Result<Archiving> {
     let failing: Option<String> = row.get("failing");
     Ok(Archiving {
         enabled,
+        idle: row.get("idle"),
         last_archived_at: row.get("last_archived_time"),
         failures: row.get("failed_count"),
         failing: failing.zip(row.get("last_failed_time")),

@@ -139,15 +139,20 @@ fn an_obstacle_is_told_with_its_grant() {
 }
 
 #[test]
-fn no_partition_for_now_is_an_error_unless_a_default_one_takes_the_rows() {
+fn no_partition_for_now_is_an_error_unless_the_job_makes_it_or_a_default_one_takes_the_rows() {
     let now = time("2026-06-15T12:00:00Z");
     let table: TableName = "events".parse().unwrap();
-    let told = |default: Option<&str>| {
-        line(&reach(&table, &Runway { until: Some(now), default: default.map(|name| name.parse().unwrap()), now }))
+    let told = |default: Option<&str>, is_made| {
+        let runway = Runway { until: Some(now), default: default.map(|name| name.parse().unwrap()), now };
+        line(&reach(&table, &runway, is_made))
     };
-    assert_eq!(told(None), "error: public.events has no partition for now: inserts fail -> run the job");
+    assert_eq!(told(None, false), "error: public.events has no partition for now: inserts fail -> make it by hand");
     assert_eq!(
-        told(Some("events_default")),
+        told(None, true),
+        "warning: public.events has no partition for now: inserts fail until the job has run, which makes it -> run the job"
+    );
+    assert_eq!(
+        told(Some("events_default"), true),
         "warning: public.events has no partition for now: rows go into the default partition public.events_default -> run the job"
     );
 }

@@ -136,6 +136,71 @@ async fn check_knows_what_a_dump_would_fail_at() {
     }
 }
 
+/// They have privileges of their own, and `pg_read_all_data` is none of them.
+#[tokio::test]
+async fn check_knows_the_large_objects_that_a_dump_would_fail_at() {
+    for major in majors::majors() {
+        let cluster = Cluster::own(major);
+        let db = cluster.database().await;
+        // One that only `app` may read, one that everybody may, one that its owner has closed to itself.
+        db.execute(
+            "create role keeper login; create role app; create role \"Third Party\"; grant pg_read_all_data to keeper;
+             create schema pgtend authorization keeper; create schema other;
+             select lo_from_bytea(70001, 'of app'), lo_from_bytea(70002, 'of all'), lo_from_bytea(70003, 'of nobody');
+             alter large object 70001 owner to app; alter large object 70002 owner to app;
+             alter large object 70003 owner to \"Third Party\"; revoke all on large object 70003 from \"Third Party\";
+             grant select on large object 70002 to public;",
+        )
+        .await;
+        let tend = |keys: &str| {
+            let jobs = super::jobs(&db, &format!("to = [{{ store = \"local\" }}]\nglobals = false\n{keys}"));
+            Pgtend::new(&format!("[databases.main]\nurl = \"{}\"\n{jobs}", db.url_as("keeper")))
+        };
+        let program = tend("");
+        if major < 19 {
+            let said = program.run(["check"]).await.exits(1).stdout;
+            for words in [
+                "role keeper may not read 2 large objects, 70001 of role app among them",
+                "GRANT SELECT ON LARGE OBJECT 70001 TO keeper",
+                "GRANT app TO keeper",
+            ] {
+                assert!(said.contains(words), "{words} in\n{said}");
+            }
+            // And so it does.
+            let record = program.run(["run", "nightly", "--json"]).await.exits(1).json().remove(0);
+            assert!(record["error"].to_string().contains("large object"), "{record}");
+        }
+        // Of chosen schemas a dump has none of them; of all but some it has.
+        tend("schemas = [\"other\"]").run(["check"]).await.exits(0);
+        if major < 19 {
+            tend("exclude_schemas = [\"other\"]").run(["check"]).await.exits(1);
+        }
+
+        // A membership that is not inherited reads nothing by itself.
+        db.execute(if major < 16 {
+            "alter role keeper noinherit; grant app to keeper; grant select on large object 70003 to keeper"
+        } else {
+            "grant app to keeper with inherit false, set true; grant select on large object 70003 to keeper"
+        })
+        .await;
+        if major < 19 {
+            // The one right of `keeper` that was inherited before 16 is that to tables, of which there are none.
+            let said = program.run(["check"]).await.exits(1).stdout;
+            assert!(said.contains("may not read large object 70001 of role app"), "{said}");
+        }
+        db.execute("alter role keeper inherit; revoke app from keeper; grant select on large object 70001 to keeper")
+            .await;
+        let said = program.run(["check"]).await.exits(0).stdout;
+        assert!(!said.contains("large object 7"), "{said}");
+        let record = program.run(["run", "nightly", "--json"]).await.exits(0).json().remove(0);
+        let scratch = db.cluster().database().await;
+        let folder = program.folder().join("store/nightly").join(record["details"]["backup"].as_str().unwrap());
+        super::shell(&scratch, "zstd -dc app.dump.zst | pg_restore --exit-on-error --dbname \"$URL\"", &folder);
+        let objects = "select convert_from(lo_get(oid), 'UTF8') from pg_largeobject_metadata order by oid";
+        assert_eq!(scratch.column::<String>(objects).await, ["of app", "of all", "of nobody"]);
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_does_not_delete_is_a_warning_unless_something_is_to_be_deleted_there() {
     let db = Cluster::shared(newest_major()).database().await;

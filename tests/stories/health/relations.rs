@@ -122,6 +122,14 @@ async fn only_an_index_that_nothing_needs_is_unused() {
         wait_until("scans to be counted", async || db.scalar::<i64>(counted).await == 2).await;
         let program = watching(&db, "collect = ['index_usage']\nwarn = { unused_index = '1 kB' }");
         run(&program, 0).await;
+        let read = readings(&db).await;
+        for (name, column) in [("index_tuples_read", "idx_tup_read"), ("index_tuples_fetched", "idx_tup_fetch")] {
+            for (index, parts) in [("used", "'used'"), ("scanned", "'log_1_n_idx', 'log_2_n_idx'")] {
+                let sum = format!("select sum({column})::float8 from pg_stat_user_indexes where indexrelname in ({parts})");
+                assert_eq!(of(&read, name, &format!("public.{index}")), Some(db.scalar(&sum).await), "{name} of {index}");
+            }
+        }
+        assert!(of(&read, "index_tuples_read", "public.scanned") >= Some(1.0), "{read:?}");
         // Of the tables of pgtend itself some have indexes that nobody has used yet.
         let (before, bytes) = unused(&db).await;
         assert!(!warnings(&program).await.contains("public."), "{}", warnings(&program).await);

@@ -1,7 +1,7 @@
 //! Transactions, slots, archiving: what keeps the server from tidying up.
 
 use super::{of, readings, run, warnings, watching};
-use crate::support::{Cluster, newest_major, on_each_major, wait_until};
+use crate::support::{Cluster, majors, newest_major, on_each_major, wait_until};
 
 /// What is open is told, with how old it is, and never with its query.
 #[tokio::test]
@@ -106,6 +106,19 @@ async fn what_was_archived_is_told_and_a_server_that_archives_nothing_is_left_al
     let read = readings(&db).await;
     assert_eq!(of(&read, "wal_archive_enabled", ""), Some(0.0));
     assert_eq!(of(&read, "wal_archive_oldest_waiting_seconds", ""), None);
+    assert_eq!(warnings(&program).await, "");
+    let program = watching(&db, "collect = ['wal_archiving']\nwarn = { archive_off = true }");
+    assert!(warnings(&program).await.contains("archive_mode is off: no WAL is archived"));
+    run(&program, 0).await;
+    assert_eq!(of(&readings(&db).await, "health_findings", "wal_archiving"), Some(1.0));
+
+    // Switched on, and without anything to archive with, which is a matter of a reload.
+    for major in majors() {
+        let cluster = Cluster::with(major, &[("archive_mode", "on"), ("archive_command", "")]);
+        let program = watching(&cluster.database().await, "collect = ['wal_archiving']\nwarn = { archive_off = true }");
+        let said = warnings(&program).await;
+        assert!(said.contains("neither archive_command nor archive_library is set"), "{said}");
+    }
 }
 
 #[tokio::test]

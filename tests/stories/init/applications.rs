@@ -84,6 +84,14 @@ async fn autosdlc() {
         assert!(proposed.text.contains("name = \"agent_outputs_%Y_%m\""), "{}", proposed.text);
         assert_eq!(proposed.tables_on("sessions", "expire"), set(&["public.sessions"]));
         assert_eq!(proposed.tables("expired", "expire"), set(&["public.agent_messages", "public.api_keys"]));
+        let rows = proposed.all["jobs"]["expired"]["expire"]["tables"].as_array().unwrap();
+        let revoked = rows.iter().find(|row| row.get("column").and_then(toml::Value::as_str) == Some("revoked_at"));
+        assert_eq!(revoked.expect("keys that were revoked")["table"].as_str(), Some("public.api_keys"));
+        assert!(
+            proposed.says("public.api_keys, revoked_at: what was done with it before may be asked"),
+            "{}",
+            proposed.text
+        );
         assert_eq!(proposed.tables_on("views", "refresh"), set(&["public.project_task_stats"]));
         assert_eq!(
             proposed.tables("views", "refresh"),
@@ -185,23 +193,40 @@ async fn code_review() {
     on_each_major(async |db| {
         db.load("code-review.sql", &[("rows", "100")]);
         let proposed = Proposed::of(&db).await;
-        // Its partitions ended long ago: that is what the job is for.
-        let found = proposed.program.run(["check"]).await.exits(1).stdout;
-        assert!(found.contains("audits.audit_log has no partition for now") && found.contains(": 1 error,"), "{found}");
+        // Its partitions ended long ago: that is what the job is for, and no mistake of the config.
+        proposed.is_sound().await;
+        let found = proposed.program.run(["check"]).await.exits(0).stdout;
+        assert!(found.contains("audits.audit_log has no partition for now: inserts fail until the job has run"), "{found}");
         assert_eq!(proposed.jobs(), ["partitions", "statistics"], "{}", proposed.text);
         assert_eq!(proposed.tables_on("partitions", "partitions"), set(&["audits.audit_log"]));
         // A session whose token is one to refresh by, and artifacts that are more than their rows.
         let ends = ["auth.invitations", "auth.password_resets", "auth.sessions", "production.artifacts"];
+        // Whoever was locked out stays, and is let in again: a job of its own, and off.
+        let unlock = proposed.all["jobs"]["unlock"]["sql"]["statements"].as_array().unwrap();
+        assert_eq!(
+            unlock.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>(),
+            ["UPDATE \"auth\".\"users\" SET \"locked_until\" = NULL, \"failed_login_attempts\" = 0 WHERE \"locked_until\" < now()"]
+        );
         assert_eq!(proposed.tables("expired", "expire"), set(&ends));
         assert!(proposed.text.contains("objects = { column = \"s3_uri\", store = \"WHICH STORE\" }"));
         // Whatever has a time and grows, such as what is never to be deleted: that only the owner can say.
         let old = proposed.tables("old-rows", "retention");
-        assert!(["auth.audit_logs", "providers.usage_tracking"].iter().all(|log| old.contains(*log)), "{old:?}");
+        assert!(["auth.audit_logs", "providers.usage_tracking", "providers.cost_alerts"].iter().all(|log| old.contains(*log)), "{old:?}");
         let chain = &proposed.all["jobs"]["chain"]["verify_chain"];
         assert_eq!((chain["table"].as_str(), chain["hash"].as_str()), (Some("audits.audit_log"), Some("signature")));
+        assert!(proposed.text.contains("column = \"triggered_at\" }"), "{}", proposed.text);
+        assert!(proposed.says("acknowledged may say that something is still to come of a row"), "{}", proposed.text);
         assert!(proposed.says("It refuses DELETE, by trigger \"audit_log_is_immutable\""), "{}", proposed.text);
         run_all(&db, &proposed, None).await;
         proposed.is_sound().await;
+        // What is off is right as it stands: the one who is still locked out stays so.
+        let on = proposed.text.replace("#[jobs.unlock", "[jobs.unlock");
+        let on = on.replace("#schedule = \"*/15 * * * *\"", "schedule = \"*/15 * * * *\"").replace("#statements", "statements");
+        proposed.program.configure(&on.replace("127.0.0.1:9934", "{listen}"));
+        proposed.is_sound().await;
+        proposed.program.run(["run", "unlock"]).await.exits(0);
+        let locked = "SELECT email::text FROM auth.users WHERE locked_until IS NOT NULL OR failed_login_attempts > 0";
+        assert_eq!(db.column::<String>(locked).await, ["user2@example.org"]);
     })
     .await;
 }

@@ -48,12 +48,35 @@ pub fn newest_major() -> u32 {
     *INSTALLATIONS.last_key_value().expect("at least one major").0
 }
 
-pub fn installation(major: u32) -> &'static Installation {
-    INSTALLATIONS.get(&major).unwrap_or_else(|| panic!("PostgreSQL {major} is not among {:?}", majors()))
+/// The majors that have the files of an extension: servers fetched for the tests have none of those that Debian packs with its
+/// own. Where none of the tested ones has them, the newest there is besides; where none at all has, nothing, and it is said.
+pub fn majors_with_extension(name: &str) -> Vec<u32> {
+    let has = |installation: &&Installation| {
+        let library = installation.bin.with_file_name("lib");
+        ["", "postgresql"].iter().any(|folder| library.join(folder).join(format!("{name}.so")).exists())
+    };
+    let tested: Vec<u32> = INSTALLATIONS.values().filter(has).map(|found| found.major).collect();
+    if !tested.is_empty() {
+        return tested;
+    }
+    let besides = FOUND.values().rev().find(has).map(|found| found.major);
+    match besides {
+        Some(major) => println!("none of {:?} has the files of {name}: told on {major}", majors()),
+        None => println!("skipped: no PostgreSQL here has the files of {name}"),
+    }
+    besides.into_iter().collect()
 }
 
+pub fn installation(major: u32) -> &'static Installation {
+    FOUND.get(&major).unwrap_or_else(|| panic!("PostgreSQL {major} is not among {:?}", FOUND.keys()))
+}
+
+/// All there are.
+static FOUND: LazyLock<BTreeMap<u32, Installation>> = LazyLock::new(find);
+
+/// Those that are tested.
 static INSTALLATIONS: LazyLock<BTreeMap<u32, Installation>> = LazyLock::new(|| {
-    let found = find();
+    let found = FOUND.clone();
     let names = found.keys().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let Ok(wanted) = std::env::var("PGTEND_TEST_MAJORS") else {
         assert!(
