@@ -38,6 +38,18 @@ async fn lukhas_has_the_partitions_of_the_months_around_now_in_utc() {
     .await;
 }
 
+/// As many as the application's own example has; other stories have five, so as not to take long.
+#[tokio::test]
+async fn a_run_of_lukhas_has_as_many_results_as_one_wants() {
+    on_each_major(async |db| {
+        db.load("lukhas.sql", &[("rows", "100"), ("results_per_run", "1247"), NOW]);
+        let others = "(SELECT total_tests FROM test_runs AS r LEFT JOIN test_results AS t ON t.test_run_id = r.id
+            GROUP BY r.id, total_tests HAVING count(t.id) <> 1247 OR total_tests <> 1247) AS o";
+        assert_eq!((db.count(others).await, db.count("test_runs").await), (0, 5));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn lukhas_is_the_same_each_time_on_each_major_with_the_index_or_without() {
     let digests = std::cell::RefCell::new(Vec::new());
@@ -153,8 +165,20 @@ async fn code_review_and_lucy_have_their_tables_and_what_guards_their_logs() {
         );
         let guards = "pg_trigger WHERE NOT tgisinternal AND tgname = 'audit_log_is_immutable'";
         assert!(db.count(guards).await > 13, "row triggers are each partition's too");
+        let statuses = "(SELECT status FROM production.analysis_sessions GROUP BY status) AS s";
+        assert_eq!((db.count(statuses).await, db.count("production.analysis_sessions").await), (6, 12));
+        let larger = db.cluster().database().await;
+        let cascade = ("artifacts_on_delete", "CASCADE");
+        larger.load("code-review.sql", &[("rows", "1000"), ("on_delete", "CASCADE"), cascade, NOW]);
+        assert_eq!((larger.count("projects.projects").await, larger.count("production.analysis_sessions").await), (20, 100));
+        let cascades = "pg_constraint WHERE confdeltype = 'c' AND conparentid = 0
+            AND conrelid IN ('audits.audit_log'::regclass, 'production.artifacts'::regclass)";
+        assert_eq!((larger.count(cascades).await, db.count(cascades).await), (2, 0));
         let other = db.cluster().database().await;
         other.load("lucy.sql", &[("rows", "100"), NOW]);
+        let empty: Vec<String> = other.column("SELECT relname::text FROM pg_stat_user_tables AS t
+            WHERE NOT (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || relid::regclass, false, true, '')))[1]::text::bigint > 0").await;
+        assert_eq!(empty, [""; 0], "each table has rows");
         assert_eq!(other.count(tables).await, 17);
         assert_eq!(other.count(guards).await, 4, "the table, and three months of it");
         let young = format!("tasks WHERE created_at > '{}'", NOW.1);

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
 
+use super::calendar::{is_no_sunday, is_saturday, is_sunday};
+use super::upkeep::Upkeep;
 use super::{Application, Walk};
 use crate::backup::backups;
 
@@ -9,6 +11,13 @@ const AUTOSDLC: Application = Application {
     name: "autosdlc",
     owner: "autosdlc_owner",
     attributes: "BYPASSRLS",
+    on_the_newest: true,
+    // The policies for application_user leave it no message; the application can only write as the owner.
+    writer: "autosdlc_owner",
+    rights: "CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+    backup: "autosdlc-backup",
+    restore_test: "autosdlc-restore-test",
+    in_order: &[("autosdlc-queue", "autosdlc-retention")],
     // The index that its job file asks the application for, since without it a message takes as long as the queue is.
     variables: |_| vec![("role", "application_user".into()), ("queue_index", "on".into())],
     never: &[
@@ -18,7 +27,6 @@ const AUTOSDLC: Application = Application {
         "projects",
         "project_members",
         "agents",
-        "agent_outputs_partitioned",
         "workflows",
         "workflow_executions",
         "task_dependencies",
@@ -35,6 +43,8 @@ const AUTOSDLC: Application = Application {
 #[tokio::test]
 async fn autosdlc_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&AUTOSDLC).await;
+    // The table that is to be partitioned is there: so are, once the marks are off, its months.
+    walk.reconfigure(with_partitions);
     walk.is_fit().await;
     let mut shipped = None;
     while walk.day().await {
@@ -42,10 +52,13 @@ async fn autosdlc_is_looked_after_for_two_years() {
             rows_are_where_they_belong(&walk).await;
             views_are_current(&walk).await;
             keys_end(&walk, shipped.is_some()).await;
+            months_are_there(&walk).await;
             walk.is_unharmed().await;
+            // Parents hold nothing to be vacuumed.
+            walk.is_kept_up("autosdlc-health", &Upkeep { vacuumed: "rm", analyzed: "rmp" }).await;
         }
-        if walk.is_half_year() {
-            walk.by_hand("autosdlc-restore-test", TimeDelta::minutes(30)).await;
+        if walk.is_to_be_proven() {
+            walk.is_proven().await;
         }
         // For a year keys stay as they are, as shipped; then somebody wants them to go.
         if shipped.is_none() && walk.days() >= 365 {
@@ -58,20 +71,23 @@ async fn autosdlc_is_looked_after_for_two_years() {
     let (days, sundays) = (walk.daily_runs(), walk.sunday_runs());
     walk.history_tells(&[
         ("autosdlc-api-keys", days - shipped.unwrap_or(days)),
-        ("autosdlc-backup", walk.backups_made("autosdlc-backup")),
-        ("autosdlc-daily-backup", walk.backups_made("autosdlc-daily-backup")),
+        ("autosdlc-backup", walk.backups(is_sunday)),
+        ("autosdlc-daily-backup", walk.backups(is_no_sunday)),
         ("autosdlc-health", days),
+        ("autosdlc-partitions", days),
         ("autosdlc-performance", days),
         ("autosdlc-projects", days),
         ("autosdlc-queue", sundays),
         ("autosdlc-retention", sundays),
-        ("autosdlc-schema-backup", walk.backups_made("autosdlc-schema-backup")),
+        ("autosdlc-schema-backup", walk.backups(is_saturday)),
         ("autosdlc-sessions", days),
         ("autosdlc-statistics", days),
         ("autosdlc-vacuum", sundays),
     ])
     .await;
+    numbers_are_told(&walk, shipped.is_some()).await;
     kept_backups(&walk);
+    walk.is_fit().await;
     walk.comes_back("autosdlc-backup", &["local"]).await;
 }
 
@@ -88,11 +104,15 @@ async fn rows_are_where_they_belong(walk: &Walk) {
         is_archived(walk, table, &young(days)).await;
     }
     // Of the queue what has come to its end goes, once it is old; and a message when nothing of it is queued any more.
-    let queued =
-        format!("SELECT id, message FROM walk.queued WHERE {} OR ended_at IS NULL OR ended_at > {run}", young(30));
-    walk.same("message_queue", &queued, "SELECT id::text, message_id::text FROM message_queue").await;
-    let ended = format!("SELECT id, message FROM walk.queued EXCEPT ({queued})");
-    walk.same("archive.message_queue", &ended, "SELECT id::text, message_id::text FROM archive.message_queue").await;
+    let queued = format!(
+        "SELECT id, content, message FROM walk.queued WHERE {} OR ended_at IS NULL OR ended_at > {run}",
+        young(30)
+    );
+    let there =
+        |schema: &str| format!("SELECT id::text, md5(q::text), message_id::text FROM {schema}.message_queue AS q");
+    walk.same("message_queue", &queued, &there("public")).await;
+    let ended = format!("SELECT id, content, message FROM walk.queued EXCEPT ({queued})");
+    walk.same("archive.message_queue", &ended, &there("archive")).await;
     let stays = format!("{} OR id IN (SELECT message FROM ({queued}) AS queued)", young(30));
     walk.keeps("agent_messages", &stays).await;
     is_archived(walk, "agent_messages", &stays).await;
@@ -104,10 +124,58 @@ async fn rows_are_where_they_belong(walk: &Walk) {
     assert_eq!(written, 5);
 }
 
-/// What has left a table is in the archive, all of it and nothing else.
+/// What has left a table is in the archive as it was, all of it and nothing else; and who may read it here may there.
 async fn is_archived(walk: &Walk, table: &str, stays: &str) {
-    let gone = format!("SELECT id FROM walk.ledger WHERE \"table\" = '{table}' AND ({stays}) IS NOT TRUE");
-    walk.same(&format!("archive.{table}"), &gone, &format!("SELECT id::text FROM archive.{table}")).await;
+    walk.holds(&format!("archive.{table}"), table, &format!("({stays}) IS NOT TRUE")).await;
+    let read = format!("SELECT has_table_privilege('reader', 'archive.{table}', 'SELECT')");
+    assert!(walk.one::<bool>(&read).await, "archive.{table} is closed to a reader of {table}");
+}
+
+/// Lets the job that the file ends with do its work: it is off there, or has marks before its lines.
+fn with_partitions(text: &str) -> String {
+    let table = "[jobs.autosdlc-partitions]\n";
+    let Some((before, marked)) = text.split_once(&format!("# {table}")) else {
+        return text.replace(&format!("{table}enabled = false\n"), table);
+    };
+    let end = marked.find("\n# Its rows").expect("what follows the job");
+    let job = format!("# {table}{}", &marked[..end]).replace("\n#\n", "\n").replace("\n# ", "\n");
+    format!("{before}{}{}", job.trim_start_matches("# "), &marked[end..])
+}
+
+/// Of the table that is to be partitioned one day: what came is there, for each month from the fixture's first to the twelfth after
+/// the day's; and the table itself is analyzed, which autovacuum never does, with what came lately.
+async fn months_are_there(walk: &Walk) {
+    walk.keeps("agent_outputs_partitioned", "true").await;
+    let expected = format!(
+        "SELECT to_char(at, '\"agent_outputs_\"YYYY_MM') FROM generate_series(
+             '2027-04-01'::timestamptz, date_trunc('month', {}) + interval '12 months', '1 month') AS at",
+        walk.last("autosdlc-partitions")
+    );
+    let actual =
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'agent_outputs_partitioned'::regclass";
+    walk.same("the months of agent_outputs_partitioned", &expected, actual).await;
+    let known = "SELECT max(bound) FROM pg_stats, unnest(histogram_bounds::text::timestamptz[]) AS bound
+                 WHERE tablename = 'agent_outputs_partitioned' AND attname = 'created_at' AND inherited";
+    let late: bool =
+        walk.one(&format!("SELECT ({known}) > '{}'::timestamptz - interval '2 days'", walk.now.to_rfc3339())).await;
+    assert!(late, "{}: the statistics of agent_outputs_partitioned know nothing of yesterday", walk.now);
+}
+
+/// What the history counts is what has left.
+async fn numbers_are_told(walk: &Walk, keys_go: bool) {
+    walk.has_told("autosdlc-sessions", "rows_deleted", walk.gone("sessions").await).await;
+    walk.has_told("autosdlc-retention", "rows_deleted", walk.gone("agent_status_history").await).await;
+    let mut archived = 0;
+    for table in ["agent_outputs", "agent_messages", "audit_logs", "test_results"] {
+        archived += walk.gone(table).await;
+    }
+    walk.has_told("autosdlc-retention", "rows_archived", archived).await;
+    let left = "SELECT (SELECT count(*) FROM walk.queued) - (SELECT count(*) FROM message_queue)";
+    walk.has_told("autosdlc-queue", "rows_archived", walk.one(left).await).await;
+    if keys_go {
+        let ended = "SELECT (SELECT count(*) FROM walk.key) - (SELECT count(*) FROM api_keys)";
+        walk.has_told("autosdlc-api-keys", "rows_deleted", walk.one(ended).await).await;
+    }
 }
 
 /// Both are what their queries give at this moment.
@@ -122,8 +190,12 @@ async fn views_are_current(walk: &Walk) {
 async fn keys_end(walk: &Walk, wanted: bool) {
     let ended = |at: &str| format!("{at} < {} - interval '90 days'", walk.last("autosdlc-api-keys"));
     let gone = if wanted { format!("{} OR {}", ended("expires_at"), ended("revoked_at")) } else { "false".into() };
-    walk.same("api_keys", &format!("SELECT id FROM walk.key WHERE ({gone}) IS NOT TRUE"), "SELECT id FROM api_keys")
-        .await;
+    walk.same(
+        "api_keys",
+        &format!("SELECT id, content FROM walk.key WHERE ({gone}) IS NOT TRUE"),
+        "SELECT id, md5(k::text) FROM api_keys AS k",
+    )
+    .await;
 }
 
 /// Four of the Sundays', however old, and the newest that had been restored; and of the other days' those of a week before the

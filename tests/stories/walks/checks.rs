@@ -33,13 +33,24 @@ impl Walk {
         assert!(found.is_empty(), "{}, {what}: {found:#?}", self.now);
     }
 
-    /// The rows of a table are those of the ledger that are to be kept, neither more nor fewer; `keep` is a condition on `at`,
-    /// the time that the ledger has of the row.
+    /// The rows of a table are those of the ledger that are to be kept, neither more nor fewer, and each is what it was; `keep`
+    /// is a condition on `at`, the time that the ledger has of the row.
     pub async fn keeps(&self, table: &str, keep: &str) {
-        let expected = format!("SELECT id FROM walk.ledger WHERE \"table\" = '{table}' AND ({keep})");
-        self.same(table, &expected, &format!("SELECT id::text FROM {table}")).await;
+        self.holds(table, table, keep).await;
         let ever: i64 = self.one(&format!("SELECT count(*) FROM walk.ledger WHERE \"table\" = '{table}'")).await;
         assert!(ever > 0, "{table}: nothing has ever been written");
+    }
+
+    /// As [`Walk::keeps`], for rows of one table that are in another.
+    pub async fn holds(&self, there: &str, table: &str, which: &str) {
+        let expected = format!("SELECT id, content FROM walk.ledger WHERE \"table\" = '{table}' AND ({which})");
+        self.same(there, &expected, &format!("SELECT t.id::text, md5(t::text) FROM {there} AS t")).await;
+    }
+
+    /// How many rows have ever been written into a table and are not there any more.
+    pub async fn gone(&self, table: &str) -> i64 {
+        let ever = format!("SELECT count(*) FROM walk.ledger WHERE \"table\" = '{table}'");
+        self.one(&format!("SELECT ({ever}) - (SELECT count(*) FROM {table})")).await
     }
 
     /// The only column of the only row.
@@ -47,20 +58,36 @@ impl Walk {
         self.sql.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{}: {e:?}\nin: {sql}", self.now)).get(0)
     }
 
-    /// What every application has in common, at any time: its untouchable tables are what they were, and no row lies in a
-    /// default partition.
+    /// What every application has in common, at any time: its untouchable tables are what they were, no row lies in a default
+    /// partition, and every partition belongs to whom its table belongs to; those that were made since are open to whom that is.
     pub async fn is_unharmed(&self) {
         assert_eq!(self.fingerprints().await, self.never, "{}", self.now);
         let defaults: i64 = self
             .one("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND pg_get_expr(relpartbound, oid) = 'DEFAULT'")
             .await;
         assert_eq!(defaults, 0, "there is no default partition that a row could lie in");
+        let rights = |class: &str| {
+            format!(
+                "(SELECT array_agg(a::text ORDER BY a::text)
+                  FROM aclexplode(coalesce({class}.relacl, acldefault('r', {class}.relowner))) AS a)"
+            )
+        };
+        let others = format!(
+            "SELECT c.oid::regclass::text FROM pg_inherits JOIN pg_class AS c ON c.oid = inhrelid JOIN pg_class AS p ON p.oid = inhparent
+             WHERE c.relkind = 'r' AND (c.relowner <> p.relowner
+                 OR c.oid NOT IN (SELECT inhrelid FROM walk.given) AND {} IS DISTINCT FROM {})",
+            rights("c"),
+            rights("p")
+        );
+        let rows = self.sql.query(&others, &[]).await.expect("the partitions");
+        let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert!(names.is_empty(), "{}: not owned or granted as their tables: {names:?}", self.now);
     }
 
     pub(super) async fn fingerprints(&self) -> Vec<String> {
         let mut found = Vec::new();
         for table in self.application.never {
-            let rows = self.db.count(table).await;
+            let rows: i64 = self.one(&format!("SELECT count(*) FROM {table} AS t")).await;
             assert!(rows > 0, "{table} is empty, so that nothing could be found missing in it");
             found.push(format!("{table} {rows} {}", fingerprint(&self.db, table).await));
         }
@@ -95,9 +122,10 @@ impl Walk {
         .await
     }
 
-    /// How many backups a job was let make; see [`Walk::takes`].
-    pub fn backups_made(&self, job: &str) -> i64 {
-        self.rung.get(job).copied().unwrap_or_default()
+    /// The history tells a number as it is, counted otherwise; and it is not 0.
+    pub async fn has_told(&self, job: &str, number: &str, expected: i64) {
+        assert_eq!(self.told(job, number).await, expected, "{}: {number} of {job}", self.now);
+        assert!(expected > 0, "{}: {job} has never had any {number}", self.now);
     }
 
     /// The newest backup of each store comes back by `pgtend backup restore`, row for row what the database is now: so one

@@ -2,6 +2,8 @@
 
 use chrono::{Datelike as _, TimeDelta};
 
+use super::calendar::each_day;
+use super::upkeep::Upkeep;
 use super::{Application, Walk};
 use crate::backup::backups;
 
@@ -9,6 +11,12 @@ const HELIX: Application = Application {
     name: "helix",
     owner: "helix_owner",
     attributes: "",
+    on_the_newest: false,
+    writer: "helix_app",
+    rights: "",
+    backup: "helix-backup",
+    restore_test: "helix-restore-test",
+    in_order: &[],
     variables: |_| vec![("roles", "on".into())],
     never: &[
         "users",
@@ -34,12 +42,16 @@ async fn helix_is_looked_after_for_two_years() {
         if walk.is_months_edge() || walk.is_at_its_end() {
             rows_are_where_they_belong(&walk).await;
             walk.is_unharmed().await;
+            walk.is_kept_up("helix-health", &Upkeep { vacuumed: "", analyzed: "" }).await;
+        }
+        if walk.is_to_be_proven() {
+            walk.is_proven().await;
         }
     }
     let days = walk.daily_runs();
     let firsts = walk.runs(|day| day.day() == 1);
     walk.history_tells(&[
-        ("helix-backup", walk.backups_made("helix-backup")),
+        ("helix-backup", walk.backups(each_day)),
         ("helix-error-summary", days),
         ("helix-errors", days),
         ("helix-health", days),
@@ -53,6 +65,7 @@ async fn helix_is_looked_after_for_two_years() {
     assert_eq!(kept.len(), 31, "{kept:?}");
     let oldest = (walk.now - TimeDelta::days(30)).format("%Y-%m-%dT").to_string();
     assert!(kept[0].starts_with(&oldest), "{kept:?}");
+    walk.is_fit().await;
     walk.comes_back("helix-backup", &["local"]).await;
 }
 
@@ -83,6 +96,7 @@ async fn rows_are_where_they_belong(walk: &Walk) {
         )
         .await;
     assert_eq!(walk.told("helix-logs", "rows_deleted").await, gone);
+    assert_eq!(walk.told("helix-knowledge", "rows_deleted").await, walk.gone("rag_knowledge").await);
     let numbers: i64 = walk.one(&format!("SELECT count(*) FROM ({ever}) AS ever WHERE date < {oldest}")).await;
     assert_eq!(walk.told("helix-error-summary", "rows_deleted").await, numbers);
 }

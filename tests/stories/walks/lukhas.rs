@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 
+use super::calendar::each_day;
+use super::upkeep::Upkeep;
 use super::{Application, Walk};
 use crate::backup::backups;
 
@@ -9,6 +11,12 @@ const LUKHAS: Application = Application {
     name: "lukhas",
     owner: "lukhas",
     attributes: "",
+    on_the_newest: false,
+    writer: "lukhas",
+    rights: "CREATE ROLE reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader",
+    backup: "lukhas-backup",
+    restore_test: "lukhas-restore-test",
+    in_order: &[],
     // Nobody has ever let a month go.
     variables: |rows| vec![("runs", rows.to_string()), ("months_back", "40".into())],
     never: &["teams", "users", "webauthn_credentials", "healix_memories", "user_preferences"],
@@ -25,15 +33,16 @@ async fn lukhas_is_looked_after_for_two_years() {
             rows_are_where_they_belong(&walk).await;
             months_are_there(&walk).await;
             walk.is_unharmed().await;
+            walk.is_kept_up("lukhas-health", &Upkeep { vacuumed: "", analyzed: "" }).await;
         }
-        if walk.is_half_year() {
+        if walk.is_to_be_proven() {
             // The application asks for none; by hand it may be asked at any time.
-            walk.by_hand("lukhas-restore-test", TimeDelta::minutes(30)).await;
+            walk.is_proven().await;
         }
     }
     let days = walk.daily_runs();
     walk.history_tells(&[
-        ("lukhas-backup", walk.backups_made("lukhas-backup")),
+        ("lukhas-backup", walk.backups(each_day)),
         ("lukhas-health", days),
         ("lukhas-old-partitions", days),
         ("lukhas-old-rows", walk.sunday_runs()),
@@ -47,7 +56,9 @@ async fn lukhas_is_looked_after_for_two_years() {
     let oldest = (walk.now - TimeDelta::days(7)).format("%Y-%m-%dT").to_string();
     assert!(kept[0].starts_with(&oldest), "{kept:?}");
     let offsite = walk.bucket.objects().into_keys().filter(|key| key.ends_with("/manifest.json")).count();
-    assert_eq!(i64::try_from(offsite), Ok(walk.backups_made("lukhas-backup")));
+    assert_eq!(i64::try_from(offsite), Ok(walk.backups(each_day)));
+    numbers_are_told(&walk).await;
+    walk.is_fit().await;
     orphans_go(&mut walk).await;
     walk.comes_back("lukhas-backup", &["offsite", "local"]).await;
 }
@@ -89,6 +100,27 @@ async fn rows_are_where_they_belong(walk: &Walk) {
     walk.keeps("consciousness_reviews", &old("2 years")).await;
     let without: i64 = walk.one("SELECT count(*) FROM coverage_data WHERE created_at IS NULL").await;
     assert!(without > 0);
+}
+
+/// What the history counts is what has left, and what was made.
+async fn numbers_are_told(walk: &Walk) {
+    walk.has_told("lukhas-sessions", "rows_deleted", walk.gone("sessions").await).await;
+    let old = walk.gone("coverage_data").await + walk.gone("consciousness_reviews").await;
+    walk.has_told("lukhas-old-rows", "rows_deleted", old).await;
+    let months =
+        |from: &str, to: &str| format!("SELECT count(*) FROM generate_series({from}, {to}, interval '1 month')");
+    let old = |keep: u32| {
+        let newest =
+            format!("date_trunc('month', {}) - interval '{} months'", walk.last("lukhas-old-partitions"), keep + 1);
+        // The fixture's first.
+        months("'2024-02-01'::timestamptz", &newest)
+    };
+    let dropped = walk.one::<i64>(&old(36)).await + walk.one::<i64>(&old(12)).await;
+    walk.has_told("lukhas-old-partitions", "partitions_dropped", dropped).await;
+    let newest = format!("date_trunc('month', {}) + interval '12 months'", walk.last("lukhas-partitions"));
+    // The month after the fixture's last.
+    let made: i64 = walk.one(&months("'2027-08-01'::timestamptz", &newest)).await;
+    walk.has_told("lukhas-partitions", "partitions_created", 2 * made).await;
 }
 
 /// The month of the day and the twelve after it, for both tables; none from before what is kept; and the foreign key between

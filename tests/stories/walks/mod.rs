@@ -19,18 +19,21 @@
 //! | `PGTEND_WALK_WHOLE` | set: the daemon is awake on every day, and makes every backup that is due |
 
 mod autosdlc;
+mod begin;
+mod calendar;
 mod checks;
 mod code_review;
 mod helix;
 mod lucy;
 mod lukhas;
+mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use futures_util::future::join_all;
 use pgtend::clock::Clock;
 use pgtend::config::{self, Config, Definition};
@@ -39,10 +42,7 @@ use pgtend::engine::{Ending, Engine, Ring, Shared};
 use pgtend::run::{JobName, Outcome, RunRecord, Trigger};
 use tokio_postgres::Client;
 
-use crate::backup::bin;
-use crate::shipped_partitions::{alone, scratch};
-use crate::shipped_retention::grants;
-use crate::support::{Cluster, Database, Pgtend, S3Server, majors};
+use crate::support::{Database, Pgtend, S3Server};
 
 /// An application: `jobs/NAME.toml`, `tests/fixtures/NAME.sql` and `tests/fixtures/days/NAME.sql`.
 pub struct Application {
@@ -51,6 +51,18 @@ pub struct Application {
     pub owner: &'static str,
     /// What the role of pgtend is given besides the GRANTs of the file: attributes of a role.
     pub attributes: &'static str,
+    /// Whether it is walked through on the newest major there is, where membership in the owner is without INHERIT; else on
+    /// the oldest.
+    pub on_the_newest: bool,
+    /// The role that the application writes by, so that it is seen to be let into what pgtend makes.
+    pub writer: &'static str,
+    /// What is granted to whom besides, once its tables are there.
+    pub rights: &'static str,
+    /// The job whose backups are restored, and the one that does it.
+    pub backup: &'static str,
+    pub restore_test: &'static str,
+    /// Jobs that come one after the other by their times, where the outcome of the second is another without the first.
+    pub in_order: &'static [(&'static str, &'static str)],
     /// Of the fixture.
     pub variables: fn(rows: i32) -> Vec<(&'static str, String)>,
     /// Tables that are at the end what they were at the beginning.
@@ -61,10 +73,6 @@ pub struct Application {
     /// the longest `keep` in days.
     pub last_days: i64,
 }
-
-/// The moment of the fixture. Later than the clock of whoever runs the tests, so that what the server writes down by its own
-/// clock (when it analyzed a table, say) is never in the future.
-const BEGIN: &str = "2027-06-15T07:00:00Z";
 
 pub struct Walk {
     application: &'static Application,
@@ -96,25 +104,10 @@ pub struct Walk {
     backed_up: BTreeSet<(String, i32, u32)>,
     /// Of the application, and of this walk: UTC, as its checks count.
     sql: Client,
+    /// Of whoever writes for the application.
+    writes: Client,
     never: Vec<String>,
-}
-
-/// A job file, and what it leaves to its reader: the server on which a restore test that is switched off would restore; and the
-/// programs of this server's major, which need not be on the PATH of the tests.
-fn as_here(db: &Database, file: &str) -> String {
-    let pg_bin = format!("]\npg_bin = \"{}\"\n", bin(db).display());
-    let with_programs = ["backup", "restore_test"]
-        .iter()
-        .fold(file.to_owned(), |text, kind| text.replace(&format!(".{kind}]\n"), &format!(".{kind}{pg_bin}")));
-    with_programs.replace("# server = \"scratch\"", "server = \"scratch\"")
-}
-
-/// What job files name, as they name it: a bucket, and a directory.
-fn stores(bucket: &S3Server) -> String {
-    let file = bucket.settings().credentials_file.expect("credentials");
-    let s3 = |name: &str| format!("{}credentials_file = \"{}\"\n", bucket.config(name), file.display());
-    let artifacts = s3("artifacts").replace("prefix = \"pg\"", "prefix = \"artifacts\"");
-    format!("{}{artifacts}[stores.local.directory]\npath = \"local\"\n", s3("offsite"))
+    seen: upkeep::Seen,
 }
 
 /// Whether nothing is to be left out.
@@ -126,74 +119,7 @@ fn engine(config: &Config) -> Engine {
     Engine::new(config, Arc::default()).expect("an engine")
 }
 
-fn number(variable: &str, otherwise: i32) -> i32 {
-    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
-}
-
 impl Walk {
-    /// The application as its fixture leaves it, on a server of its own, and its job file read.
-    pub async fn begin(application: &'static Application) -> Self {
-        let Application { name, owner, .. } = application;
-        let cluster = Cluster::own(majors()[0]);
-        let db = cluster.database().await;
-        let (begin, rows) = (BEGIN.parse::<DateTime<Utc>>().expect("a time"), number("PGTEND_WALK_ROWS", 300));
-        let end = begin + TimeDelta::days(number("PGTEND_WALK_DAYS", 731).into());
-        let database = format!("\"{}\"", db.name());
-        db.execute(&format!(
-            "CREATE ROLE {owner} LOGIN CREATEROLE; ALTER DATABASE {database} OWNER TO {owner};
-             CREATE ROLE pgtend LOGIN {}; GRANT CREATE ON DATABASE {database} TO pgtend;",
-            application.attributes
-        ))
-        .await;
-        let now = begin.to_rfc3339();
-        let mut variables = vec![("rows", rows.to_string()), ("now", now.clone())];
-        variables.extend((application.variables)(rows));
-        let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        db.load_as(owner, &format!("{name}.sql"), &variables);
-        db.load_as(owner, &format!("days/{name}.sql"), &variables);
-        let file = alone(&format!("{name}.toml"));
-        for grant in grants(&file) {
-            db.execute(&grant).await;
-        }
-        let bucket = S3Server::start();
-        let program = Pgtend::new(&format!(
-            "[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"off\"\n{}\n{}{}",
-            db.url_as("pgtend"),
-            as_here(&db, &file),
-            stores(&bucket),
-            scratch(&Database::named(cluster, "postgres").url()),
-        ));
-        let config = Arc::new(config::load(&program.config()).unwrap_or_else(|error| panic!("{error:?}")));
-        let sql = db.client().await;
-        sql.batch_execute("SET timezone = 'UTC'").await.expect("UTC");
-        let engine = Arc::new(engine(&config));
-        let rota = Rota::new(&config.jobs, &HashMap::new(), begin);
-        let (last, rung, took, backed_up, succeeded) = Default::default();
-        let mut walk = Self {
-            application,
-            db,
-            bucket,
-            program,
-            config,
-            engine,
-            rota,
-            succeeded,
-            now: begin,
-            begin,
-            end,
-            rows,
-            last,
-            rung,
-            took,
-            backed_up,
-            sql,
-            awake: vec![begin],
-            never: Vec::new(),
-        };
-        walk.never = walk.fingerprints().await;
-        walk
-    }
-
     /// The next day that the daemon is awake on: what is due is run to its good end. Rows arrive on every day, before that.
     /// `false` when two years are over.
     pub async fn day(&mut self) -> bool {
@@ -207,7 +133,7 @@ impl Walk {
         loop {
             self.now += TimeDelta::days(1);
             // A thousand rows of the fixture make thirty a day.
-            let arrived = self.sql.execute(arrive, &[&self.now, &(self.rows / 30).max(3)]).await;
+            let arrived = self.writes.execute(arrive, &[&self.now, &(self.rows / 30).max(3)]).await;
             arrived.unwrap_or_else(|e| panic!("{}: {e:?}", self.now));
             if self.is_awake() {
                 break;
@@ -215,11 +141,19 @@ impl Walk {
         }
         self.awake.push(self.now);
         self.set_clock(self.now);
-        let mut due = self.rota.tick(self.now);
-        due.sort_by_key(|ring| ring.due_at);
-        // What is due at one time begins at one time; what is due later, later.
-        for together in due.chunk_by(|one, other| one.due_at == other.due_at) {
-            let rings: Vec<Ring> = together.iter().filter_map(|ring| self.ring(ring)).collect();
+        // A daemon that was asleep begins all that it owes at one time, in whatever order it was due; so does this, and what
+        // gets into each other's way has to get out of it. But where one job is to find what another has left, which of them
+        // is quicker would decide between two good outcomes (what has left the queue today lets its message go today, or only
+        // a week later), and the ledger could not tell which is to be there: those keep their order.
+        let due = self.rota.tick(self.now);
+        let is_due = |name: &str| due.iter().any(|ring| ring.job.as_str() == name);
+        let waits = |ring: &schedule::Ring| {
+            let mut pairs = self.application.in_order.iter();
+            pairs.any(|(before, then)| ring.job.as_str() == *then && is_due(before))
+        };
+        let (later, first): (Vec<_>, Vec<_>) = due.iter().partition(|ring| waits(ring));
+        for together in [first, later] {
+            let rings: Vec<Ring> = together.into_iter().filter_map(|ring| self.ring(ring)).collect();
             self.run(rings).await;
         }
         true
@@ -228,11 +162,7 @@ impl Walk {
     /// On the first of each month and every fifth day after it, and on each of the last days: what was due on the days between
     /// is caught up.
     fn is_awake(&self) -> bool {
-        is_whole() || self.now.day() % 5 == 1 || self.is_among_the_last()
-    }
-
-    fn is_among_the_last(&self) -> bool {
-        self.end - self.now < TimeDelta::days(self.application.last_days)
+        is_whole() || self.now.day() % 5 == 1 || self.is_among_the_last(self.now)
     }
 
     fn ring(&mut self, ring: &schedule::Ring) -> Option<Ring> {
@@ -251,7 +181,7 @@ impl Walk {
         }
         let months = if self.application.proves_each_month { 1 } else { 3 };
         let first = self.backed_up.insert((job.name.to_string(), self.now.year(), self.now.month0() / months));
-        first || self.is_among_the_last()
+        first || self.is_among_the_last(self.now)
     }
 
     /// Runs these, and what comes after them.
@@ -302,6 +232,23 @@ impl Walk {
         self.run(vec![Ring::by_hand(&ring, Trigger::Cli)]).await;
     }
 
+    /// The newest backup comes back, as the job says that restores it. It is of this very day, for which one more is made where
+    /// none was due; but for the end, where what is left of them is counted.
+    pub async fn is_proven(&mut self) {
+        let Application { backup, restore_test, .. } = *self.application;
+        if self.last.get(backup) != Some(&self.now) && !self.is_at_its_end() {
+            self.by_hand(backup, TimeDelta::minutes(20)).await;
+        }
+        self.by_hand(restore_test, TimeDelta::minutes(30)).await;
+        let restored: String = self
+            .one(&format!(
+                "SELECT details->>'backup' FROM pgtend.run WHERE job = '{restore_test}' ORDER BY started_at DESC LIMIT 1"
+            ))
+            .await;
+        let today = self.now.format("%Y-%m-%dT").to_string();
+        assert!(restored.starts_with(&today) || self.is_at_its_end(), "{}: {restored} was restored", self.now);
+    }
+
     /// Changes the config, as an operator who has read its comments would; the daemon is told to read it again.
     pub fn reconfigure(&mut self, change: impl FnOnce(&str) -> String) {
         let text = fs::read_to_string(self.program.config()).expect("the config");
@@ -318,45 +265,6 @@ impl Walk {
         let mut shared = Shared::default();
         shared.clock = Clock::Fixed(now);
         Arc::get_mut(&mut self.engine).expect("no run is at work").shared = Arc::new(shared);
-    }
-
-    /// Whether a month has just begun.
-    pub fn is_months_edge(&self) -> bool {
-        self.now.day() == 1
-    }
-
-    /// Whether the half of a year has just gone by, or the walk is at its end.
-    pub fn is_half_year(&self) -> bool {
-        (self.now.day() == 15 && matches!(self.now.month(), 6 | 12)) || self.now >= self.end
-    }
-
-    pub fn is_at_its_end(&self) -> bool {
-        self.now >= self.end
-    }
-
-    /// How many days the walk has gone.
-    pub fn days(&self) -> i64 {
-        (self.now - self.begin).num_days()
-    }
-
-    /// How many runs a job has that is due on such days at an hour before seven: days that went by since the last one are
-    /// caught up in one run.
-    pub fn runs(&self, is_due: impl Fn(DateTime<Utc>) -> bool) -> i64 {
-        let days = |since: DateTime<Utc>, to: DateTime<Utc>| {
-            (1..=(to - since).num_days()).map(move |day| since + TimeDelta::days(day))
-        };
-        let caught_up = self.awake.windows(2).filter(|pair| days(pair[0], pair[1]).any(&is_due)).count();
-        i64::try_from(caught_up).expect("a number of days")
-    }
-
-    /// How many runs a job has that is due each day.
-    pub fn daily_runs(&self) -> i64 {
-        self.runs(|_| true)
-    }
-
-    /// How many runs a job has that is due on Sundays.
-    pub fn sunday_runs(&self) -> i64 {
-        self.runs(|day| day.weekday() == Weekday::Sun)
     }
 
     /// When this job has succeeded last, as SQL; where it never has, when the walk began.
