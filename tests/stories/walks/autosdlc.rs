@@ -40,7 +40,7 @@ const AUTOSDLC: Application = Application {
     last_days: 11,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn autosdlc_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&AUTOSDLC).await;
     // The table that is to be partitioned is there: so are, once the marks are off, its months.

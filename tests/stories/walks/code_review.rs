@@ -60,7 +60,7 @@ const CODE_REVIEW: Application = Application {
     last_days: 4,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn code_review_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&CODE_REVIEW).await;
     // Nobody has made a month since 2025: each entry is refused, until somebody runs the job for the first time.

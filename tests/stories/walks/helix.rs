@@ -34,7 +34,7 @@ const HELIX: Application = Application {
     last_days: 34,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn helix_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&HELIX).await;
     walk.is_fit().await;

@@ -42,7 +42,7 @@ const LUCY: Application = Application {
 /// comes of them.
 const KEPT: [(&str, u32); 3] = [("cost_log", 20), ("webhook_deliveries", 13), ("audit_log", 24)];
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn lucy_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&LUCY).await;
     walk.is_fit().await;

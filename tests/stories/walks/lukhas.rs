@@ -24,7 +24,7 @@ const LUKHAS: Application = Application {
     last_days: 11,
 };
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn lukhas_is_looked_after_for_two_years() {
     let mut walk = Walk::begin(&LUKHAS).await;
     walk.is_fit().await;

@@ -188,14 +188,18 @@ impl Walk {
     async fn run(&mut self, mut rings: Vec<Ring>) {
         let engine = Arc::clone(&self.engine);
         while !rings.is_empty() {
-            let ending = Ending::default();
-            let records = join_all(rings.iter().map(async |ring| {
-                let began = Instant::now();
-                (engine.run(ring, &ending).await, began.elapsed())
-            }))
-            .await;
-            rings.clear();
-            for (record, took) in records {
+            // Each a task of its own, as the daemon has it: what one of them computes does not keep another from hearing its store.
+            let runs = rings.drain(..).map(|ring| {
+                let engine = Arc::clone(&engine);
+                #[expect(clippy::disallowed_methods, reason = "it is waited for")]
+                tokio::spawn(async move {
+                    let began = Instant::now();
+                    (engine.run(&ring, &Ending::default()).await, began.elapsed())
+                })
+            });
+            let records = join_all(runs).await;
+            for record in records {
+                let (record, took) = record.expect("a run that ends");
                 self.is_good(&record);
                 *self.took.entry(record.job.to_string()).or_default() += took;
                 rings.extend(self.followers(&record.job));
