@@ -65,7 +65,9 @@ impl Daemon {
         }
         let (engine, events, soft) = (Arc::clone(&self.tending.engine), self.events.clone(), self.ending.soft.clone());
         self.runs.spawn(async move {
-            let Some(marks) = soft.run_until_cancelled(engine.marks(std::slice::from_ref(&job))).await else { return };
+            let Some(marks) = soft.run_until_cancelled(Box::pin(engine.marks(std::slice::from_ref(&job)))).await else {
+                return;
+            };
             // Where the history cannot be read, nothing is known against it.
             let done = marks.is_ok_and(|marks| marks.get(&job.name).is_some_and(|one| one.succeeded > Some(ended)));
             if done {
@@ -99,7 +101,7 @@ impl Daemon {
         let (concerned, job): (Vec<_>, _) = (concerned.cloned().collect(), Arc::clone(job));
         let (engine, events, soft) = (Arc::clone(&self.tending.engine), self.events.clone(), self.ending.soft.clone());
         self.runs.spawn(async move {
-            let Some(marks) = soft.run_until_cancelled(engine.marks(&concerned)).await else { return };
+            let Some(marks) = soft.run_until_cancelled(Box::pin(engine.marks(&concerned))).await else { return };
             let starts = marks.map_or_else(
                 |error| {
                     let error = crate::pg::explain(&error);
