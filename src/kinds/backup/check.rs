@@ -129,9 +129,12 @@ fn several(troubles: &[&Trouble], what: &str) -> String {
 /// What the config names and is not there: what was to be dumped keeps any dump from being made, what was to be left out
 /// is not.
 pub fn absences(names: &Names) -> Vec<Finding> {
-    let finding = |absent: &Absent| match absent.is_wanted() {
-        true => Finding::error(absent.said(), Absent::MEND),
-        false => Finding::warning(absent.said(), Absent::MEND),
+    let finding = |absent: &Absent| {
+        if absent.is_wanted() {
+            Finding::error(absent.said(), Absent::MEND)
+        } else {
+            Finding::warning(absent.said(), Absent::MEND)
+        }
     };
     names.absent.iter().map(finding).collect()
 }
