@@ -24,11 +24,11 @@ fn as_here(db: &Database, file: &str) -> String {
     let with_programs = ["backup", "restore_test"]
         .iter()
         .fold(file.to_owned(), |text, kind| text.replace(&format!(".{kind}]\n"), &format!(".{kind}{pg_bin}")));
-    // A machine that others use beside may take longer than the five seconds that a user would be kept waiting.
-    let old_partitions = "-old-partitions.retention]\n";
+    // A machine that others use beside may take longer than the five seconds that users are kept waiting for.
+    let referred_to = "{ table = \"public.test_runs\", keep";
     with_programs
         .replace("# server = \"scratch\"", "server = \"scratch\"")
-        .replace(old_partitions, &format!("{old_partitions}detach_timeout = \"1m\"\n"))
+        .replace(referred_to, &referred_to.replace("keep", "detach_timeout = \"1m\", keep"))
 }
 
 /// What job files name, as they name it: a bucket, and a directory.
