@@ -107,6 +107,7 @@ impl Cron {
     }
 
     /// The next `n` times after `after`.
+    #[cfg(test)]
     pub fn upcoming(&self, after: DateTime<Utc>, zone: Tz, n: usize) -> Vec<DateTime<Utc>> {
         std::iter::successors(self.next_after(after, zone), |at| self.next_after(*at, zone)).take(n).collect()
     }

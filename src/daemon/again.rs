@@ -12,6 +12,7 @@ use crate::config::Definition;
 use crate::engine::Ring;
 use crate::engine::after::follows;
 use crate::engine::history::Standing;
+use crate::engine::schedule::delay;
 use crate::engine::take_up::{TakeUp, is_newest, take_up};
 use crate::run::{JobName, RunRecord, Skip, Trigger};
 use crate::testpoint;
@@ -59,7 +60,9 @@ impl Daemon {
     /// for both, or by somebody who ran the job by hand.
     pub(super) fn try_again(&self, ring: Ring, ended: DateTime<Utc>) {
         let Some(job) = self.job(&ring.job.name) else { return };
-        if ring.due_at.is_some_and(|due_at| !is_newest(&job, due_at, self.shared.clock.host())) {
+        // What rang while that run was at work was skipped, and counts for nothing.
+        let heard = |due_at: DateTime<Utc>| due_at.max(ended - delay(&job));
+        if ring.due_at.is_some_and(|due_at| !is_newest(&job, heard(due_at), self.shared.clock.host())) {
             tracing::info!(job = %job.name, "not tried again: a newer due time has come");
             return;
         }

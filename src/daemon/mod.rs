@@ -326,7 +326,13 @@ impl Daemon {
         for gone in old.databases.keys().filter(|name| !config.databases.contains_key(*name)) {
             self.shared.metrics.forget_database(gone);
         }
-        self.rota.replace(&config.jobs, self.shared.clock.host());
+        let now = self.shared.clock.host();
+        let is_among = |jobs: &[Arc<Definition>], name: &JobName| jobs.iter().any(|job| job.name == *name);
+        let gone = old.jobs.iter().filter(|job| !is_among(&config.jobs, &job.name));
+        for job in gone.chain(config.jobs.iter().filter(|job| !is_among(&old.jobs, &job.name))) {
+            self.shared.unscheduled(&job.name, now);
+        }
+        self.rota.replace(&config.jobs, now);
         self.tend(listener);
         Ok(())
     }

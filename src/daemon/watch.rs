@@ -333,7 +333,10 @@ impl Watcher {
     async fn standings(&self, link: &Link, standby: bool) -> Result<HashMap<JobName, Standing>> {
         let asked = async {
             if !history::exists(&link.client).await? {
-                return Ok((HashMap::new(), HashMap::new()));
+                // Nothing has ever run, which is known; on a standby nothing is.
+                let none = |job: &Arc<Definition>| (job.name.clone(), Standing { known: true, ..Standing::default() });
+                let standings = self.jobs.iter().filter(|_| !standby).map(none).collect();
+                return Ok((standings, HashMap::new()));
             }
             let names = self.names();
             Ok((history::standings(&link.client, &names).await?, history::pasts(&link.client, &names).await?))

@@ -65,6 +65,12 @@ impl Shared {
         Some(KnownSince { at: known.since, changed: known.changed })
     }
 
+    /// A reload takes the job out of the config, or brings it: until now it ran by no schedule here.
+    pub fn unscheduled(&self, job: &JobName, now: DateTime<Utc>) {
+        let none = Known { schedule: None, since: now, changed: false };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(job.clone(), none);
+    }
+
     /// Puts a job on the list of what runs here, until what is given is dropped.
     ///
     /// # Errors

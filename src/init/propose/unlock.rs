@@ -40,3 +40,29 @@ fn statement(table: &Table, lock: &Column) -> String {
     let attempts: String = attempts.map(|column| format!(", {} = 0", column.name)).collect();
     format!("UPDATE {} SET {} = NULL{attempts} WHERE {} < now()", table.name, lock.name, lock.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{all_on, jobs, shown, table, with};
+
+    #[test]
+    fn whoever_is_locked_out_is_let_in_again_and_stays() {
+        let statements = |columns: &str| {
+            let text = shown(&with(vec![table(&format!("auth.users: id uuid!, {columns}"))]));
+            assert_eq!(jobs(&text), Vec::<String>::new(), "{text}");
+            let config: toml::Table = all_on(&text).parse().unwrap();
+            let Some(job) = config["jobs"].get("unlock") else { return Vec::new() };
+            assert!(job.get("schedule").is_some(), "{text}");
+            let statements = job["sql"]["statements"].as_array().unwrap();
+            statements.iter().map(|statement| statement.as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(
+            statements("failed_login_attempts integer, locked_until timestamptz"),
+            [
+                r#"UPDATE "auth"."users" SET "locked_until" = NULL, "failed_login_attempts" = 0 WHERE "locked_until" < now()"#
+            ]
+        );
+        assert_eq!(statements("lockout_end date").len(), 1);
+        assert_eq!(statements("locked_until timestamptz!").len() + statements("locked_until integer").len(), 0);
+    }
+}

@@ -151,7 +151,8 @@ async fn expand(
     let rows = session.query(include_str!("expand.sql"), &[&schemas, &names]).await.context("look for partitions")?;
     let found = rows.iter().map(|row| TableName::found(row.get::<_, String>(0), row.get::<_, String>(1)));
     let found: Vec<TableName> = found.collect::<Result<_, _>>()?;
-    let missing = tables.iter().filter(|table| !found.contains(table));
+    // Those of our schema are made by the first run.
+    let missing = tables.iter().filter(|table| table.schema.as_str() != OURS && !found.contains(table));
     absent.extend(missing.map(|table| Absent { key, name: table.plain() }));
     let mut all = tables.to_vec();
     for table in found {

@@ -86,9 +86,10 @@ fn referencing(found: &mut Vec<Finding>, wanted: &Wanted, leaf: &Leaf, work: &Wo
     let name = leaf.name.plain();
     // Its rows are not deleted, but go elsewhere.
     let moves = matches!(wanted.into, Some(Into::Archive(_)));
-    // A `where` that leaves out what is referred to has seen to it.
+    // A `where` that leaves out what is referred to has seen to it. Where nothing is due, nothing is proven.
     let left_out = |key: &Reference| {
         wanted.condition.is_some()
+            && work.due.any()
             && work.kept.iter().any(|(kept, n)| kept.constraint == key.constraint && *n == Count::Exactly(0))
     };
     for key in &leaf.referenced_by {
@@ -100,7 +101,7 @@ fn referencing(found: &mut Vec<Finding>, wanted: &Wanted, leaf: &Leaf, work: &Wo
                 format!("CREATE INDEX CONCURRENTLY ON {} ({});", key.table, columns.join(", ")),
             ));
         }
-        if (moves || key.on_delete == OnDelete::Refuse) && key.readable && left_out(key) {
+        if key.readable && left_out(key) {
             continue;
         }
         if moves && key.readable {

@@ -53,8 +53,9 @@ pub async fn dump(
     env: &LibpqEnv,
     options: &[&str],
 ) -> Result<Spooled> {
-    let most = spooling.limit()?;
     let spool = Spool::make(spooling, cx.job.as_str(), need(backup, dump)).await?;
+    // After that has swept away what a dead run left there: it is free again.
+    let most = spooling.limit()?;
     testpoint::reach_in("backup.begun", cx.job.as_str()).await;
     let folder = spool.dump();
     let (file, conninfo) = (format!("--file={}", folder.display()), format!("--dbname={}", env.conninfo));

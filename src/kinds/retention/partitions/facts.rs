@@ -38,6 +38,8 @@ pub struct TableFacts {
     pub default_rows: Option<Count>,
     /// Why nothing of it can go, as far as the catalog tells.
     pub obstacles: Vec<Refusal>,
+    /// Why nothing of it may go, by what the database's `never` names; also not what was begun before.
+    pub never: Option<Refusal>,
 }
 
 /// What becomes of a partition that is too old.

@@ -19,6 +19,7 @@ fn made(parent: Parent, keys: &str) -> TableFacts {
         detached: Vec::new(),
         default_rows: None,
         obstacles: Vec::new(),
+        never: None,
     }
 }
 

@@ -172,6 +172,16 @@ pub fn check_old(extra: &str, keys: &str, expect: &str) {
 }
 
 #[test]
+fn of_what_is_never_to_go_nothing_goes_that_was_begun_either() {
+    check_old(
+        "! never\n ! detached old 2025-01-01 2025-02-01 drop",
+        "",
+        "refuse events: 1 partition is before the cutoff 2026-04-15 12:00: nothing of it may go; ask
+         refuse old: nothing of it may go; ask",
+    );
+}
+
+#[test]
 fn what_is_held_goes_nowhere() {
     check_old("! held events", "", "keep events: it is held: audit");
     check_old("! held m01", "", "keep m01: RULE, but is held: audit\nNEXT");

@@ -107,6 +107,7 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
         detached: Vec::new(),
         default_rows: parent.default.as_ref().filter(|d| d.has_rows == Some(true)).map(|_| Count::Exactly(7)),
         obstacles: Vec::new(),
+        never: None,
         parent,
     };
     let mut holds = Holds::default();
@@ -166,6 +167,7 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
             }
             ["referenced"] => facts.references.push(reference("results")),
             ["server", version] => facts.server = version.parse::<i32>().unwrap() * 10_000,
+            ["never"] => facts.never = Some(Refusal::new("nothing of it may go", "ask")),
             ["obstacle"] => facts.obstacles.push(Refusal::new("not the owner", "GRANT")),
             _ => panic!("{line}"),
         }

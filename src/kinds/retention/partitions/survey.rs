@@ -43,6 +43,7 @@ pub async fn survey(session: &Session, cx: &Context, targets: &[Target], holds: 
                     detached: Vec::new(),
                     default_rows: None,
                     obstacles: Vec::new(),
+                    never: None,
                 }),
             },
         })
@@ -52,12 +53,17 @@ pub async fn survey(session: &Session, cx: &Context, targets: &[Target], holds: 
         return Ok(looked);
     }
     of_tables(session, &mut tables).await?;
+    leaves(session, cx, &mut tables, holds).await?;
     for facts in &mut tables {
         // What refers to its partitions keeps them; nothing goes along.
-        let refusal = never::refuse(session, &facts.parent.table, facts.parent.oid, false).await?;
-        facts.obstacles.extend(refusal);
+        facts.never = never::refuse(session, &facts.parent.table, facts.parent.oid, false).await?;
+        let of_detached = || {
+            let named = |table| Some((session.never.iter().find(|pattern| pattern.matches(table))?, table));
+            let (pattern, table) = facts.detached.iter().find_map(|one| named(&one.name))?;
+            Some(never::refusal(pattern, table, None))
+        };
+        facts.never = facts.never.take().or_else(of_detached);
     }
-    leaves(session, cx, &mut tables, holds).await?;
     of_rows(session, cx, &mut tables, holds).await?;
     Ok(looked)
 }

@@ -45,6 +45,9 @@ impl<'a, 'b> Old<'a, 'b> {
 
 /// Why nothing of a table may go.
 pub fn forbidden(facts: &TableFacts) -> Option<Refusal> {
+    if facts.never.is_some() {
+        return facts.never.clone();
+    }
     let trigger = facts.parent.immutable.as_ref().filter(|_| facts.policy.immutable.is_none())?;
     Some(immutable(&facts.table().plain(), trigger.as_str()))
 }
