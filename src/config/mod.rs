@@ -4,7 +4,7 @@
 //! |---|---|
 //! | which files | `files` |
 //! | text -> tree, `${VAR}` filled in | `tree` |
-//! | tree -> types; every mistake, not the first | `read`, `fault` |
+//! | tree -> types; every mistake, not the first | `read`, `tree_de`, `fault` |
 //! | the keys as they are written | `written` |
 //! | where backups are kept | `stores` |
 //! | whom to tell | `notify` |
@@ -28,6 +28,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod tree_de;
 mod window;
 mod written;
 

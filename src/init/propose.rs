@@ -179,5 +179,4 @@ fn health(facts: &Facts) -> Option<Part> {
 }
 
 #[cfg(test)]
-#[path = "propose_tests.rs"]
 mod tests;
