@@ -61,6 +61,7 @@ mod shipped;
 mod shipped_backup;
 mod shipped_partitions;
 mod shipped_retention;
+mod shipped_rules;
 mod shipped_vacuum;
 mod shutting_down;
 mod signals;

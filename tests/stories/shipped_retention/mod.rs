@@ -113,3 +113,13 @@ pub fn grants(config: &str) -> Vec<String> {
     let from_grant = comments.split("GRANT ").skip(1);
     from_grant.map(|rest| format!("GRANT {};", rest.split(';').next().unwrap_or_default())).collect()
 }
+
+/// The tables of which nothing may go, as a job file's comments have them: the line of the config that says so, and their names.
+pub fn never(config: &str) -> (String, Vec<String>) {
+    let comments = config.lines().filter_map(|line| line.strip_prefix("#     ")).collect::<Vec<_>>().join("\n");
+    let (_, rest) = comments.split_once("\nnever = [").expect("a list of what is never touched");
+    let line = format!("never = [{}]\n", rest.split_once(']').expect("the end of the list").0);
+    let table: toml::Table = line.parse().unwrap_or_else(|error| panic!("{error}: {line}"));
+    let names = table["never"].as_array().expect("a list").iter().map(|name| name.as_str().expect("a name").to_owned());
+    (line, names.collect())
+}

@@ -103,9 +103,11 @@ struct Workspace {
     _lock: File,
 }
 
-/// `/tmp`, not `$TMPDIR`, which may be too long for a socket.
+/// `/tmp`, not `$TMPDIR`, which may be too long for a socket. What a walk by hand needs much room for may be put elsewhere.
 static WORKSPACE: LazyLock<Workspace> = LazyLock::new(|| {
-    let workspace = Workspace::below(Path::new("/tmp"));
+    let folder = std::env::var_os("PGTEND_WALK_DIR").map_or_else(|| "/tmp".into(), PathBuf::from);
+    assert!(folder.as_os_str().len() < 50, "{}: too long for a path that sockets lie below", folder.display());
+    let workspace = Workspace::below(&folder);
     // SAFETY: registers a function that neither unwinds nor touches what is gone by then.
     unsafe { libc::atexit(at_exit) };
     workspace
@@ -116,9 +118,13 @@ static MEMORY: LazyLock<Option<Workspace>> = LazyLock::new(|| {
     // At the end of the process that one removes this one.
     LazyLock::force(&WORKSPACE);
     let shm = Path::new("/dev/shm");
-    let by_hand = std::env::var_os("PGTEND_WALK_WHOLE").is_some();
-    (!by_hand && room(shm) >= 6 << 30).then(|| Workspace::below(shm))
+    (!is_by_hand() && room(shm) >= 6 << 30).then(|| Workspace::below(shm))
 });
+
+/// Whether this is a walk by hand, of which nothing is left out and which may be of any size.
+pub fn is_by_hand() -> bool {
+    std::env::var_os("PGTEND_WALK_WHOLE").is_some_and(|value| !value.is_empty())
+}
 
 /// The bytes that are free there, none where there is no such folder.
 fn room(folder: &Path) -> u64 {

@@ -42,6 +42,7 @@ pub use clock::Clock;
 pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use database::{Database, on_each_major, on_newest_or_all};
+pub use keeper::is_by_hand;
 pub use majors::{majors, majors_for_long, newest_major};
 pub use past::{runs, wait_for_runs};
 pub use pgbouncer::PgBouncer;

@@ -1,11 +1,15 @@
 //! Waiting for a condition.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Far above what anything here takes, so that only what never comes runs into it.
-pub const LIMIT: Duration = Duration::from_secs(60);
+use super::keeper;
+
+/// Far above what anything here takes, so that only what never comes runs into it. A walk by hand is as large as somebody likes.
+static LIMIT: LazyLock<Duration> =
+    LazyLock::new(|| Duration::from_secs(if keeper::is_by_hand() { 24 * 3600 } else { 60 }));
 
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -31,7 +35,7 @@ pub async fn wait_or_explain<T>(
     mut condition: impl AsyncFnMut() -> Option<T>,
     explain: impl Fn() -> String,
 ) -> T {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + *LIMIT;
     loop {
         if let Some(result) = condition().await {
             return result;

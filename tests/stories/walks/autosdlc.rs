@@ -35,6 +35,7 @@ const AUTOSDLC: Application = Application {
         "github_issues",
         "github_pull_requests",
         "schema_migrations",
+        "(SELECT id, table_name, retention_days, archive_enabled, delete_enabled FROM data_retention_policies)",
     ],
     proves_each_month: false,
     last_days: 11,
@@ -59,6 +60,7 @@ async fn autosdlc_is_looked_after_for_two_years() {
         }
         if walk.is_to_be_proven() {
             walk.is_proven().await;
+            walk.by_hand("autosdlc-daily-restore-test", TimeDelta::minutes(40)).await;
         }
         // For a year keys stay as they are, as shipped; then somebody wants them to go.
         if shipped.is_none() && walk.days() >= 365 {
@@ -89,6 +91,7 @@ async fn autosdlc_is_looked_after_for_two_years() {
     kept_backups(&walk);
     walk.is_fit().await;
     walk.comes_back("autosdlc-backup", &["local"]).await;
+    walk.comes_back("autosdlc-daily-backup", &["local"]).await;
 }
 
 async fn rows_are_where_they_belong(walk: &Walk) {
@@ -193,21 +196,26 @@ async fn keys_end(walk: &Walk, wanted: bool) {
     .await;
 }
 
-/// Four of the Sundays', however old, and the newest that had been restored; and of the other days' those of a week before the
-/// newest.
+/// Four of the Sundays', however old; of the other days' those of a week before the
+/// newest. Beside each the newest that had been restored, if it is older than these.
 fn kept_backups(walk: &Walk) {
     let local = walk.program.folder().join("local");
-    let full = backups(&local.join("autosdlc-backup"));
-    let (older, newest) = full.split_at(full.len() - 4);
-    assert!(older.len() <= 1, "{full:?}");
-    let restored = |name: &&String| local.join("autosdlc-backup").join(name).join("restored.json").exists();
-    assert!(older.iter().all(|name| restored(&name)), "{full:?}");
-    assert!(older.is_empty() || !newest[..3].iter().any(|name| restored(&name)), "{full:?}");
+    // The newest so many, where whatever else there is has been restored, and but for the very last none of these.
+    let newest = |job: &str, count: usize| {
+        let all = backups(&local.join(job));
+        let (older, newest) = all.split_at(all.len() - count);
+        let restored = |name: &String| local.join(job).join(name).join("restored.json").exists();
+        assert!(older.len() <= 1 && older.iter().all(restored), "{all:?}");
+        assert!(older.is_empty() || !newest[..count - 1].iter().any(restored), "{all:?}");
+        newest.to_vec()
+    };
+    newest("autosdlc-backup", 4);
     let is_weekday = |day: &DateTime<Utc>| day.weekday() != Weekday::Sun;
-    let newest = if is_weekday(&walk.now) { walk.now } else { walk.now - TimeDelta::days(1) };
-    let days = (0..=7).map(|day| newest - TimeDelta::days(day)).filter(is_weekday);
+    let last = if is_weekday(&walk.now) { walk.now } else { walk.now - TimeDelta::days(1) };
+    let days = (0..=7).map(|day| last - TimeDelta::days(day)).filter(is_weekday);
     let mut expected: Vec<String> = days.map(|day| day.format("%Y-%m-%d").to_string()).collect();
     expected.reverse();
-    let daily = backups(&local.join("autosdlc-daily-backup"));
+    let daily = newest("autosdlc-daily-backup", expected.len());
     assert_eq!(daily.iter().map(|id| &id[..10]).collect::<Vec<_>>(), expected);
+    assert_eq!(backups(&local.join("autosdlc-schema-backup")).len(), 4);
 }

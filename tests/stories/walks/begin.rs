@@ -7,15 +7,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pgtend::config;
 use pgtend::engine::schedule::Rota;
 
-use super::{Application, Walk, engine};
+use super::{Application, Walk, engine, is_whole};
 use crate::backup::bin;
 use crate::shipped_partitions::{alone, scratch};
-use crate::shipped_retention::grants;
+use crate::shipped_retention::{grants, never};
 use crate::support::{Cluster, Database, Pgtend, S3Server, majors, newest_major};
 
 /// The moment of the fixture. Later than the clock of whoever runs the tests, so that what the server writes down by its own
 /// clock (when it analyzed a table, say) is never in the future.
 const BEGIN: &str = "2027-06-15T07:00:00Z";
+
+/// What a server is given that may hold millions of rows.
+const LARGE: &[(&str, &str)] =
+    &[("shared_buffers", "512MB"), ("work_mem", "64MB"), ("maintenance_work_mem", "256MB"), ("max_wal_size", "8GB")];
 
 /// A job file, and what it leaves to its reader: the server on which a restore test that is switched off would restore; and the
 /// programs of this server's major, which need not be on the PATH of the tests.
@@ -24,11 +28,13 @@ fn as_here(db: &Database, file: &str) -> String {
     let with_programs = ["backup", "restore_test"]
         .iter()
         .fold(file.to_owned(), |text, kind| text.replace(&format!(".{kind}]\n"), &format!(".{kind}{pg_bin}")));
-    // A machine that others use beside may take longer than the five seconds that users are kept waiting for.
+    let completed = with_programs.replace("# server = \"scratch\"", "server = \"scratch\"");
+    if is_whole() {
+        return completed;
+    }
+    // A machine that tells other stories beside may take longer than the five seconds that users are kept waiting for.
     let referred_to = "{ table = \"public.test_runs\", keep";
-    with_programs
-        .replace("# server = \"scratch\"", "server = \"scratch\"")
-        .replace(referred_to, &referred_to.replace("keep", "detach_timeout = \"1m\", keep"))
+    completed.replace(referred_to, &referred_to.replace("keep", "detach_timeout = \"1m\", keep"))
 }
 
 /// What job files name, as they name it: a bucket, and a directory.
@@ -64,8 +70,8 @@ impl Walk {
     /// The application as its fixture leaves it, on a server of its own, and its job file read.
     pub async fn begin(application: &'static Application) -> Self {
         let Application { name, owner, writer, .. } = application;
-        let cluster = Cluster::own(if application.on_the_newest { newest_major() } else { majors()[0] });
-        let major = cluster.major();
+        let major = if application.on_the_newest { newest_major() } else { majors()[0] };
+        let cluster = if is_whole() { Cluster::with(major, LARGE) } else { Cluster::own(major) };
         let db = cluster.database().await;
         let (begin, rows) = (BEGIN.parse::<DateTime<Utc>>().expect("a time"), number("PGTEND_WALK_ROWS", 300));
         let end = begin + TimeDelta::days(number("PGTEND_WALK_DAYS", 731).into());
@@ -93,9 +99,13 @@ impl Walk {
         }
         // Some of the GRANTs are on tables alone, and their partitions of today were there before.
         db.execute("CREATE TABLE walk.given AS SELECT inhrelid FROM pg_inherits").await;
-        let bucket = S3Server::start();
+        let (never, names) = never(&file);
+        for name in names.iter().filter(|name| !name.ends_with(".*")) {
+            assert_eq!(db.count(&format!("(SELECT '{name}'::regclass) AS named")).await, 1);
+        }
+        let bucket = if is_whole() { S3Server::start_in_files() } else { S3Server::start() };
         let program = Pgtend::new(&format!(
-            "[databases.main]\nurl = \"{}\"\n[http]\nlisten = \"off\"\n{}\n{}{}",
+            "[databases.main]\nurl = \"{}\"\n{never}[http]\nlisten = \"off\"\n[history]\nkeep = \"3 years\"\n{}\n{}{}",
             db.url_as("pgtend"),
             as_here(&db, &file),
             stores(&bucket),

@@ -23,6 +23,11 @@ impl Walk {
         self.now >= self.end
     }
 
+    /// Whether each backup is made that is due.
+    pub fn makes_every_backup(&self) -> bool {
+        is_whole() && self.rows <= 10_000
+    }
+
     /// Whether a day is among those at the end on which every backup is made.
     pub fn is_among_the_last(&self, day: DateTime<Utc>) -> bool {
         self.end - day < TimeDelta::days(self.application.last_days)
@@ -64,7 +69,7 @@ impl Walk {
         let mut parts = BTreeSet::new();
         let made = self.found_due(is_due).into_iter().filter(|day| {
             let first = parts.insert((day.year(), day.month0() / months));
-            is_whole() || first || self.is_among_the_last(*day)
+            self.makes_every_backup() || first || self.is_among_the_last(*day)
         });
         i64::try_from(made.count()).expect("a number of backups")
     }

@@ -53,6 +53,12 @@ impl Walk {
         self.one(&format!("SELECT ({ever}) - (SELECT count(*) FROM {table})")).await
     }
 
+    /// How many backups of a job are in the bucket.
+    pub fn offsite(&self, job: &str) -> usize {
+        let keys = self.bucket.objects().into_keys();
+        keys.filter(|key| key.contains(&format!("/{job}/")) && key.ends_with("/manifest.json")).count()
+    }
+
     /// The only column of the only row.
     pub async fn one<T: FromSqlOwned>(&self, sql: &str) -> T {
         self.sql.query_one(sql, &[]).await.unwrap_or_else(|e| panic!("{}: {e:?}\nin: {sql}", self.now)).get(0)
@@ -134,7 +140,7 @@ impl Walk {
         self.by_hand(job, TimeDelta::hours(1)).await;
         let before = contents(&self.db).await;
         for store in stores {
-            let name = format!("restored from {store} {}", self.now.date_naive());
+            let name = format!("{job} restored from {store}");
             let restored = Database::named(self.db.cluster().clone(), &name);
             let url = restored.url().replace(' ', "%20");
             self.program

@@ -100,6 +100,7 @@ async fn code_review_is_looked_after_for_two_years() {
     ])
     .await;
     numbers_are_told(&walk, uploaded.len(), shipped.is_some()).await;
+    assert_eq!(i64::try_from(walk.offsite("code-review-backup")), Ok(walk.backups(each_day)));
     walk.is_fit().await;
     locks_end(&mut walk).await;
     walk.comes_back("code-review-backup", &["offsite"]).await;

@@ -16,7 +16,8 @@ const HELIX: Application = Application {
     rights: "",
     backup: "helix-backup",
     restore_test: "helix-restore-test",
-    in_order: &[],
+    // The proof of a month is that of the night's backup.
+    in_order: &[("helix-backup", "helix-restore-test")],
     variables: |_| vec![("roles", "on".into())],
     never: &[
         "users",
@@ -43,6 +44,10 @@ async fn helix_is_looked_after_for_two_years() {
             rows_are_where_they_belong(&walk).await;
             walk.is_unharmed().await;
             walk.is_kept_up("helix-health", &Upkeep { vacuumed: "", analyzed: "" }).await;
+        }
+        if walk.is_months_edge() {
+            let restored = walk.restored().await;
+            assert!(restored.starts_with(&walk.today()), "{}: {restored} was restored", walk.now);
         }
         if walk.is_to_be_proven() {
             walk.is_proven().await;

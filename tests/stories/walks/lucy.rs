@@ -77,6 +77,7 @@ async fn lucy_is_looked_after_for_two_years() {
     ])
     .await;
     numbers_are_told(&walk, shipped.is_some()).await;
+    assert_eq!(i64::try_from(walk.offsite("lucy-backup")), Ok(walk.backups(each_day)));
     walk.is_fit().await;
     exports_come_back(&walk).await;
     walk.comes_back("lucy-backup", &["offsite"]).await;

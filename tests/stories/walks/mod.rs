@@ -16,7 +16,10 @@
 //! |---|---|
 //! | `PGTEND_WALK_ROWS` | how large the fixture is; each day's rows grow with it (300) |
 //! | `PGTEND_WALK_DAYS` | how many days the walk takes (731: two years with a 29 February) |
-//! | `PGTEND_WALK_WHOLE` | set: the daemon is awake on every day, and makes every backup that is due |
+//! | `PGTEND_WALK_WHOLE` | set: the daemon is awake on every day, and makes every backup that is due, as long as the fixture is not large (see [`Walk::takes`]) |
+//! | `PGTEND_WALK_DIR` | where servers, buckets and backups are kept (`/tmp`); a short path, since sockets lie below |
+//!
+//! Not walked: that a run is tried again, and what the daemon prunes of the history, which is kept here for longer than the walk.
 
 mod autosdlc;
 mod begin;
@@ -42,7 +45,7 @@ use pgtend::engine::{Ending, Engine, Ring, Shared};
 use pgtend::run::{JobName, Outcome, RunRecord, Trigger};
 use tokio_postgres::Client;
 
-use crate::support::{Database, Pgtend, S3Server};
+use crate::support::{Database, Pgtend, S3Server, is_by_hand};
 
 /// An application: `jobs/NAME.toml`, `tests/fixtures/NAME.sql` and `tests/fixtures/days/NAME.sql`.
 pub struct Application {
@@ -112,7 +115,7 @@ pub struct Walk {
 
 /// Whether nothing is to be left out.
 fn is_whole() -> bool {
-    std::env::var_os("PGTEND_WALK_WHOLE").is_some_and(|value| !value.is_empty())
+    is_by_hand()
 }
 
 fn engine(config: &Config) -> Engine {
@@ -124,7 +127,7 @@ impl Walk {
     /// `false` when two years are over.
     pub async fn day(&mut self) -> bool {
         if self.now >= self.end {
-            eprintln!("{}: {} days, and its jobs took {:.1?}", self.application.name, self.days(), self.took);
+            self.tell().await;
             return false;
         }
         // The server counts changes at once, and not when it gets to it: what is made from them is looked at below.
@@ -159,6 +162,19 @@ impl Walk {
         true
     }
 
+    /// How long it took, and how much room.
+    async fn tell(&self) {
+        let name = self.application.name;
+        eprintln!("{name}: {} days, and its jobs took {:.1?}", self.days(), self.took);
+        let database: i64 = self.one("SELECT pg_database_size(current_database())").await;
+        let ledger: i64 = self.one("SELECT pg_total_relation_size('walk.ledger')").await;
+        let bucket: usize = self.bucket.objects().values().map(|stored| stored.bytes.len()).sum();
+        eprintln!(
+            "{name}: at {} rows, the database has {database} bytes, {ledger} of them the ledger's, the bucket {bucket}",
+            self.rows
+        );
+    }
+
     /// On the first of each month and every fifth day after it, and on each of the last days: what was due on the days between
     /// is caught up.
     fn is_awake(&self) -> bool {
@@ -174,9 +190,10 @@ impl Walk {
     /// Everything is run as it is due, but for backups. Each is a `pg_dump` that reads all there is, is read back, and takes a
     /// second: all of the two years would be half an hour of this test. So a backup is made when it is due for the
     /// first time in a quarter, or where a job restores the newest one each month, in a month; and each time it is due
-    /// in the last days of the walk, more of them than the longest `keep` of the application in days, to see which stay.
+    /// in the last days of the walk, more of them than the longest `keep` of the application in days, to see which stay. So it
+    /// is of a large fixture, too, where nothing else is left out: a bucket that keeps all would fill any disk.
     fn takes(&mut self, job: &Definition) -> bool {
-        if job.spec.kind() != "backup" || is_whole() {
+        if job.spec.kind() != "backup" || self.makes_every_backup() {
             return true;
         }
         let months = if self.application.proves_each_month { 1 } else { 3 };
@@ -244,13 +261,22 @@ impl Walk {
             self.by_hand(backup, TimeDelta::minutes(20)).await;
         }
         self.by_hand(restore_test, TimeDelta::minutes(30)).await;
-        let restored: String = self
-            .one(&format!(
-                "SELECT details->>'backup' FROM pgtend.run WHERE job = '{restore_test}' ORDER BY started_at DESC LIMIT 1"
-            ))
-            .await;
-        let today = self.now.format("%Y-%m-%dT").to_string();
-        assert!(restored.starts_with(&today) || self.is_at_its_end(), "{}: {restored} was restored", self.now);
+        let restored = self.restored().await;
+        assert!(restored.starts_with(&self.today()) || self.is_at_its_end(), "{}: {restored} was restored", self.now);
+    }
+
+    /// The backup that was restored last, by its id.
+    pub async fn restored(&self) -> String {
+        let job = self.application.restore_test;
+        self.one(&format!(
+            "SELECT details->>'backup' FROM pgtend.run WHERE job = '{job}' ORDER BY started_at DESC LIMIT 1"
+        ))
+        .await
+    }
+
+    /// As the ids of the day's backups begin.
+    pub fn today(&self) -> String {
+        self.now.format("%Y-%m-%dT").to_string()
     }
 
     /// Changes the config, as an operator who has read its comments would; the daemon is told to read it again.

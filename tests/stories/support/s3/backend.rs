@@ -1,6 +1,8 @@
-//! One bucket, in memory.
+//! One bucket, in memory; or, for more than that holds, in files.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -40,6 +42,8 @@ pub struct State {
     pub objects: BTreeMap<String, Stored>,
     pub uploads: BTreeMap<String, Begun>,
     next: u64,
+    /// Where the bytes of objects and parts are kept, if not in memory.
+    folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +52,7 @@ pub struct Bucket(pub Arc<Mutex<State>>);
 const LEAST: usize = 5 << 20;
 
 impl Bucket {
-    pub fn new(bucket: &str) -> Self {
+    pub fn new(bucket: &str, folder: Option<PathBuf>) -> Self {
         Self(Arc::new(Mutex::new(State {
             bucket: bucket.into(),
             max_parts: 10_000,
@@ -57,6 +61,7 @@ impl Bucket {
             objects: BTreeMap::new(),
             uploads: BTreeMap::new(),
             next: 1,
+            folder,
         })))
     }
 
@@ -72,6 +77,28 @@ impl Bucket {
             Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"))
         }
     }
+}
+
+impl State {
+    /// Parts behind one another, where this bucket keeps them.
+    fn kept(&self, parts: &[&Bytes]) -> Bytes {
+        match (&self.folder, parts) {
+            (Some(folder), _) if parts.iter().any(|part| !part.is_empty()) => mapped(folder, parts),
+            (_, [one]) => (*one).clone(),
+            _ => parts.iter().flat_map(|part| part.iter().copied()).collect(),
+        }
+    }
+}
+
+/// In a file that has no name any more, and goes with whoever holds the bytes last.
+fn mapped(folder: &Path, parts: &[&Bytes]) -> Bytes {
+    let mut file = tempfile::tempfile_in(folder).expect("make a file");
+    for part in parts {
+        file.write_all(part).expect("write a part");
+    }
+    // SAFETY: nobody else can open the file, so that nobody cuts it short.
+    let map = unsafe { memmap2::Mmap::map(&file) }.expect("map the file");
+    Bytes::from_owner(map)
 }
 
 fn md5(bytes: &[u8]) -> [u8; 16] {
@@ -109,14 +136,16 @@ impl S3 for Bucket {
         let (bytes, sum) = received(input.body, input.content_md5.as_deref()).await?;
         let sse = input.server_side_encryption.map(|sse| sse.as_str().to_owned());
         let etag = etag(hex(&sum), sse.as_deref());
+        let mut state = self.of(&input.bucket)?;
         let stored = Stored {
-            bytes,
+            bytes: state.kept(&[&bytes]),
             etag: etag.clone(),
             metadata: input.metadata.unwrap_or_default(),
             storage_class: input.storage_class.map(|class| class.as_str().to_owned()),
             sse: sse.clone(),
         };
-        self.of(&input.bucket)?.objects.insert(input.key, stored);
+        state.objects.insert(input.key, stored);
+        drop(state);
         Ok(S3Response::new(PutObjectOutput {
             e_tag: Some(ETag::Strong(etag)),
             server_side_encryption: sse.map(ServerSideEncryption::from),
@@ -156,6 +185,7 @@ impl S3 for Bucket {
         if !(1..=state.max_parts).contains(&input.part_number) {
             return Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and the limit"));
         }
+        let bytes = state.kept(&[&bytes]);
         let upload = state.uploads.get_mut(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
         let etag = etag(hex(&sum), upload.sse.as_deref());
         let sse = upload.sse.clone();
@@ -178,7 +208,7 @@ impl S3 for Bucket {
         if named.is_empty() {
             return Err(s3_error!(MalformedXML));
         }
-        let (mut bytes, mut sums) = (Vec::new(), Vec::new());
+        let (mut parts, mut sums) = (Vec::new(), Vec::new());
         let last = named.len() - 1;
         let first = named[0].part_number.and_then(|number| upload.parts.get(&number)).map_or(0, |part| part.0.len());
         for (i, part) in named.iter().enumerate() {
@@ -194,13 +224,13 @@ impl S3 for Bucket {
             if i < last && content.len() != first {
                 return Err(s3_error!(InvalidPart, "All non-trailing parts must have the same length."));
             }
-            bytes.extend_from_slice(content);
+            parts.push(content);
             sums.extend(md5(content));
         }
         let etag = etag(hex(&md5(&sums)), upload.sse.as_deref());
         let etag = format!("{etag}-{}", named.len());
         let stored = Stored {
-            bytes: bytes.into(),
+            bytes: state.kept(&parts),
             etag: etag.clone(),
             metadata: upload.metadata,
             storage_class: upload.storage_class,

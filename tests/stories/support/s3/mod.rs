@@ -1,4 +1,4 @@
-//! A store that speaks the S3 protocol, in this process and its memory, which can be told to go wrong.
+//! A store that speaks the S3 protocol, in this process and as a rule its memory, which can be told to go wrong.
 //!
 //! Signatures are checked. It insists on what any of the stores out there insists on: Content-MD5, parts of at least 5 MiB and
 //! of one size, ETags that are those of the parts, a limit of parts.
@@ -8,6 +8,7 @@ mod fault;
 mod serve;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -30,7 +31,7 @@ pub struct S3Server {
     /// What was asked, in order.
     asked: Arc<Mutex<Vec<Op>>>,
     serving: Serving,
-    credentials: std::path::PathBuf,
+    credentials: PathBuf,
 }
 
 /// An upload that was begun and is not completed.
@@ -44,16 +45,21 @@ pub struct Pending {
 impl S3Server {
     /// With one empty bucket, `backups`.
     pub fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, None)
+    }
+
+    /// As [`S3Server::start`], for more than fits into memory.
+    pub fn start_in_files() -> Self {
+        Self::start_with(None, Some(keeper::new_folder("objects")))
     }
 
     /// With TLS: certificate and key, in PEM.
     pub fn start_tls(certificate: &str, key: &str) -> Self {
-        Self::start_with(Some((certificate, key)))
+        Self::start_with(Some((certificate, key)), None)
     }
 
-    fn start_with(tls: Option<(&str, &str)>) -> Self {
-        let bucket = Bucket::new("backups");
+    fn start_with(tls: Option<(&str, &str)>, folder: Option<PathBuf>) -> Self {
+        let bucket = Bucket::new("backups", folder);
         let (faults, asked) = (Arc::default(), Arc::default());
         let ways = Ways::default();
         ways.lock().access_key = ACCESS_KEY.into();
