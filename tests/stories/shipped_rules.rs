@@ -26,7 +26,8 @@ async fn no_job_takes_anything_from_what_a_file_says_is_never_touched() {
                  tables = [{{ table = \"{table}\", keep = \"1 year\", column = \"created_at\" }}]\n"
             );
         }
-        let text = format!("[databases.main]\nurl = \"postgresql:///app\"\n{line}{}{jobs}", shipped(file));
+        let text = format!("[databases.main]\nurl = \"postgresql:///app\"\n{line}{}{jobs}", shipped(file))
+            .replace("{url}", "postgresql:///scratch");
         let program = Pgtend::new(&text);
         let output = program.run(["check", "--offline"]).await.exits(2);
         for name in names {
@@ -35,7 +36,10 @@ async fn no_job_takes_anything_from_what_a_file_says_is_never_touched() {
             assert_eq!(told, 2, "{file}: {name}\n{}{}", output.stdout, output.stderr);
         }
         // And as it is shipped, nothing contradicts it.
-        program.configure(&format!("[databases.main]\nurl = \"postgresql:///app\"\n{line}{}", shipped(file)));
+        program.configure(
+            &format!("[databases.main]\nurl = \"postgresql:///app\"\n{line}{}", shipped(file))
+                .replace("{url}", "postgresql:///scratch"),
+        );
         program.run(["check", "--offline"]).await.exits(0);
     }
 }
