@@ -21,7 +21,7 @@ password='a password of the reader'
 python3 - "$root" "$work" <<'PY'
 import re, sys
 root, folder = sys.argv[1:]
-for page, title, before in [("README.md", "Five minutes to production", ""), ("docs/operating.md", "The first hour", "hour.")]:
+for page, title, before in [("README.md", "Into production", ""), ("docs/operating.md", "The first hour", "hour.")]:
     text = open(f"{root}/{page}", encoding="utf-8").read()
     section = re.search(rf"^## {title}\n(.*?)^## ", text, re.S | re.M).group(1)
     count = {}
@@ -109,11 +109,11 @@ say "step 5: the unit runs, both jobs have succeeded, and the page has nothing w
 
 inside install -d /var/tmp/prometheus
 inside install -m 644 /dev/stdin /var/tmp/prometheus/prometheus.yml <"$work/yaml.1"
-inside cp /var/tmp/checkout/deploy/prometheus/pgtend.rules.yml /var/tmp/prometheus/
+inside cp /var/tmp/checkout/deploy/prometheus/pgtend.rules.yml /var/tmp/checkout/deploy/prometheus/pgtend-health.rules.yml /var/tmp/prometheus/
 inside systemd-run --quiet --unit=test-prometheus prometheus --config.file=/var/tmp/prometheus/prometheus.yml \
     --storage.tsdb.path=/var/tmp/prometheus/data --web.listen-address=127.0.0.1:9090
-loaded() { fetch http://127.0.0.1:9090/api/v1/rules | grep -q '"name":"PgtendJobFailing"'; }
-wait_for "the rules in Prometheus" loaded
+loaded() { fetch http://127.0.0.1:9090/api/v1/rules >"$work/rules"; grep -q '"name":"PgtendJobFailing"' "$work/rules" && grep -q '"name":"PgtendHealthOld"' "$work/rules"; }
+wait_for "the rules of both files in Prometheus" loaded
 scraped() { fetch 'http://127.0.0.1:9090/api/v1/query?query=pgtend_job_last_success_timestamp_seconds' | grep -q '"job":"sessions"'; }
 wait_for "the first scrape, with the job's own label" scraped
 say "step 6: Prometheus has loaded the rules, and scrapes"
