@@ -145,6 +145,20 @@ impl Kind for Sql {
         };
         let rows = match self.run(cx, &session, script).await {
             Ok(rows) => rows,
+            Err(Failed { n, error, blockers })
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && leaves_half(script) =>
+            {
+                let waited = crate::period::human(session.lock_timeout);
+                session.close().await;
+                let by = blockers.map(|by| format!(", which {by}")).unwrap_or_default();
+                return Err(error).with_context(|| {
+                    format!(
+                        "statement {n} waited {waited} for others{by}, and is not tried again, since what it had begun may be left behind: \
+                         SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid names an index to DROP first; give the job \
+                         a lock_timeout as long as the transactions that it has to wait for"
+                    )
+                });
+            }
             Err(Failed { n, error, blockers }) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                 session.batch_execute("ROLLBACK").await?;
                 let by = blockers.map(|by| format!(", which is held by {by}")).unwrap_or_default();
@@ -199,6 +213,15 @@ impl Kind for Sql {
         session.close().await;
         Ok(findings)
     }
+}
+
+/// Whether a statement that gives up waiting leaves something half done, as `CREATE INDEX CONCURRENTLY` does: the next try would
+/// meet with it. <https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY>
+fn leaves_half(script: &Script) -> bool {
+    let [statement] = script.statements.as_slice() else { return false };
+    let mut words = statement.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    matches!(split::first_word(statement).as_str(), "CREATE" | "DROP" | "REINDEX" | "ALTER")
+        && words.any(|word| word.eq_ignore_ascii_case("concurrently"))
 }
 
 /// What to do about a statement that cannot be explained; nothing where it may yet go well, say after a lock is free.

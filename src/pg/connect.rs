@@ -23,6 +23,7 @@ use super::passfile::{Found, PasswordError};
 use super::refusal::{Cause, ConnectError, Failure};
 use super::settings::{Facts, Limits, settle};
 use super::tls::{SslMode, Tls, TlsSettings, TlsStream};
+use super::words;
 
 /// A connection of one's own, outside any pool. Dropping the client closes it.
 pub struct Link {
@@ -362,7 +363,7 @@ fn drive(client: Client, mut connection: Connection<Socket, TlsStream>) -> Opene
                 Some(Ok(AsyncMessage::Notification(_))) => drop(sender.try_send(())),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
-                    tracing::debug!("a connection ended: {error}");
+                    tracing::debug!("a connection ended: {}", words::said(&error));
                     break;
                 }
                 None => break,

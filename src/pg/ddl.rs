@@ -220,8 +220,13 @@ pub fn is_locked(error: &anyhow::Error) -> bool {
 /// Whether the server has ended the session, which the driver may not have noticed yet: also because nothing was asked of it
 /// in a transaction for too long, since this process stood still.
 pub fn is_lost(error: &anyhow::Error) -> bool {
+    sqlstate(error).is_some_and(ends_session)
+}
+
+/// As [`is_lost`], by the SQLSTATE.
+pub fn ends_session(code: &SqlState) -> bool {
     let ended = [SqlState::ADMIN_SHUTDOWN, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT];
-    sqlstate(error).is_some_and(|code| ended.contains(code) || code.code().starts_with("08"))
+    ended.contains(code) || code.code().starts_with("08")
 }
 
 /// Whether the transaction's own time was over.

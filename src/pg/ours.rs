@@ -1,5 +1,6 @@
 //! Whether schema `pgtend` is ours: before anything is read from its tables, or written to them.
 
+use anyhow::{Context as _, Result};
 use tokio_postgres::Client;
 
 /// Something in the place of our own tables that is not ours. Nothing of it is touched.
@@ -44,9 +45,29 @@ impl Stranger {
 ///
 /// # Errors
 /// The server does not answer.
-pub async fn stranger(client: &Client) -> Result<Option<Stranger>, tokio_postgres::Error> {
+pub async fn stranger(client: &Client) -> std::result::Result<Option<Stranger>, tokio_postgres::Error> {
     let row = client.query_opt(include_str!("ours.sql"), &[]).await?;
     Ok(row.map(|row| Stranger { what: row.get(0), is_table: row.get(1), owner: row.get(2), role: row.get(3) }))
+}
+
+/// Whether there is a table of ours by this name. By the catalog: `to_regclass` fails where the role may not use the schema.
+///
+/// # Errors
+/// The server does not answer, or what is there is not ours: a [`Stranger`].
+pub async fn is_there(client: &Client, table: &str) -> Result<bool> {
+    let row = client
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                            WHERE n.nspname = 'pgtend' AND c.relname = $1)",
+            &[&table],
+        )
+        .await
+        .with_context(|| format!("look for pgtend.{table}"))?;
+    let there: bool = row.get(0);
+    match stranger(client).await.context("look whose schema pgtend is")? {
+        Some(stranger) if there => Err(stranger.into()),
+        _ => Ok(there),
+    }
 }
 
 #[cfg(test)]

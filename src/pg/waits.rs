@@ -16,14 +16,27 @@ use super::{Limits, Link, Session, others};
 
 /// Runs `work` on `session`. If it takes longer than most of the session's lock time-out, another connection looks whom it
 /// waits for: the answer comes along, for the case that the lock is not had.
-pub async fn watched<T>(sessions: &Sessions, session: &Session, work: impl Future<Output = T>) -> (T, Option<String>) {
+pub async fn watched<T, E>(
+    sessions: &Sessions,
+    session: &Session,
+    work: impl Future<Output = Result<T, E>>,
+) -> (Result<T, E>, Option<String>) {
     let mut work = pin!(work);
     tokio::select! {
         done = &mut work => return (done, None),
         () = tokio::time::sleep(session.lock_timeout.mul_f64(0.6)) => {}
     }
-    let (done, seen) = tokio::join!(work, async { blockers(&connect(sessions).await?, session.pid).await });
-    (done, seen.ok().flatten())
+    let mut looking = pin!(timeout(ANSWER, async { blockers(&connect(sessions).await?, session.pid).await }));
+    let seen = |seen: Result<Result<Option<String>>, _>| seen.ok().and_then(Result::ok).flatten();
+    tokio::select! {
+        biased;
+        // What has gone well may have locks that it is not to keep for the sake of a look.
+        done = &mut work => match done {
+            Ok(done) => (Ok(done), None),
+            Err(error) => (Err(error), seen(looking.await)),
+        },
+        by = &mut looking => (work.await, seen(by)),
+    }
 }
 
 /// How long a statement may wait, where nobody waits for it.

@@ -26,6 +26,11 @@ pub fn explain(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
+/// [`explain`], of an error of the driver. Its own words for what a server says are two: "db error".
+pub fn said(error: &tokio_postgres::Error) -> String {
+    server_words(error).unwrap_or_else(|| one_line(&error.to_string()))
+}
+
 /// What the server said, where `cause` is an error of the driver that carries it.
 fn server_words(cause: &(dyn Error + 'static)) -> Option<String> {
     let error = cause.downcast_ref::<tokio_postgres::Error>()?.as_db_error()?;
@@ -39,7 +44,7 @@ fn server_words(cause: &(dyn Error + 'static)) -> Option<String> {
 pub fn db_words(error: &DbError) -> String {
     let code = error.code().code();
     let mut asides = vec![format!("SQLSTATE {code}")];
-    if shows_rows(code) {
+    if !is_discreet(code) {
         asides.extend(place(error.schema(), error.table(), error.column(), error.constraint()));
     } else {
         asides.extend(error.detail().map(one_line));
@@ -48,10 +53,12 @@ pub fn db_words(error: &DbError) -> String {
     format!("{}: {} ({})", error.severity(), message(code, &one_line(error.message())), asides.join("; "))
 }
 
-/// Whether the details of such an error are made of rows: data exceptions, two rows where one may be, broken constraints, and
-/// what functions of the application raise.
-fn shows_rows(code: &str) -> bool {
-    code == "P0001" || ["21", "22", "23"].iter().any(|class| code.starts_with(class))
+/// Whether the details of such an error are never made of rows, as those of data exceptions and broken constraints are: by its
+/// class, of those that are the server's own. What functions of the application raise may have any other.
+fn is_discreet(code: &str) -> bool {
+    let classes =
+        ["08", "0A", "25", "28", "2B", "2D", "3B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "F0", "XX"];
+    classes.iter().any(|class| code.starts_with(class))
 }
 
 /// What the error is about, by its own fields.
@@ -64,11 +71,11 @@ fn place(schema: Option<&str>, table: Option<&str>, column: Option<&str>, constr
     (!parts.is_empty()).then(|| parts.join(" of "))
 }
 
-/// `invalid input syntax for type integer: "…"`
+/// `invalid input syntax for type integer: "…"`; what stands in quotes may have quotes in it.
 fn message(code: &str, message: &str) -> String {
-    match message.split_once(": \"") {
-        Some((what, value)) if code.starts_with("22") => {
-            format!("{what}: \"…\"{}", value.rsplit_once('"').map_or("", |(_, rest)| rest))
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last && code.starts_with("22") => {
+            format!("{}\"…\"{}", &message[..first], &message[last + 1..])
         }
         _ => message.to_owned(),
     }
@@ -86,11 +93,11 @@ mod tests {
 
     #[test]
     fn values_of_rows_are_in_no_words() {
-        for code in ["21000", "22P02", "23505", "P0001"] {
-            assert!(shows_rows(code), "{code}");
+        for code in ["21000", "22P02", "23505", "P0001", "P0003", "ZX017"] {
+            assert!(!is_discreet(code), "{code}");
         }
-        for code in ["2BP01", "42501", "55006", "P0002"] {
-            assert!(!shows_rows(code), "{code}");
+        for code in ["2BP01", "42501", "55006", "40P01"] {
+            assert!(is_discreet(code), "{code}");
         }
         let said = |code, text| message(code, text);
         assert_eq!(
@@ -100,6 +107,10 @@ mod tests {
         assert_eq!(
             said("22001", "value too long for type character varying(5)"),
             "value too long for type character varying(5)"
+        );
+        assert_eq!(
+            said("22003", "value \"12345678901\" is out of range for type integer"),
+            "value \"…\" is out of range for type integer"
         );
         assert_eq!(said("42P01", "relation: \"a\""), "relation: \"a\"");
         let of = |schema, table, column, constraint| place(schema, table, column, constraint).unwrap_or_default();

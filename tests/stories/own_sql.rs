@@ -176,6 +176,31 @@ async fn a_lock_that_is_not_had_is_tried_for_until_it_is_free() {
     .await;
 }
 
+/// What CREATE INDEX CONCURRENTLY has begun stays, and the next try would take it for done.
+#[tokio::test]
+async fn an_index_that_could_not_be_finished_is_no_success_of_the_next_try() {
+    on_each_major(async |db| {
+        db.execute("create table t (n int)").await;
+        let mut client = db.client().await;
+        let held = client.transaction().await.unwrap();
+        held.batch_execute("insert into t values (1)").await.unwrap();
+        let jobs = "[jobs.own]\nlock_timeout = \"50ms\"\n[jobs.own.sql]\ntransaction = false\n\
+                    statements = [\"create index concurrently if not exists t_n on t (n)\"]\n";
+        let record = Pgtend::tending(&db, jobs).run(["run", "own", "--json"]).await.exits(1).json().remove(0);
+        assert_eq!(record["outcome"], "failed", "{record}");
+        let error = record["error"].as_str().unwrap();
+        assert!(error.contains("not tried again") && error.contains("indisvalid"), "{error}");
+        assert_eq!(
+            db.column::<String>(
+                "select indexrelid::regclass::text from pg_index where not indisvalid and indrelid = 't'::regclass"
+            )
+            .await,
+            ["t_n"]
+        );
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_lock_that_is_never_had_ends_with_the_time_limit() {
     let db = Cluster::shared(newest_major()).database().await;

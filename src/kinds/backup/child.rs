@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::Notify;
 
@@ -17,6 +17,8 @@ use crate::kinds::group::Group;
 
 /// So many of its last lines are kept.
 const LINES: usize = 8;
+/// The bytes of a line that are held at one time.
+const PIECE: u64 = 64 << 10;
 /// How long it may take to end by itself once it was asked to.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -137,7 +139,8 @@ impl Program {
             let Some(stderr) = stderr else { return };
             let mut stderr = BufReader::new(stderr);
             let mut line = Vec::new();
-            while stderr.read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
+            // What has no end of a line is told piece by piece.
+            while (&mut stderr).take(PIECE).read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
                 let mut text: String = String::from_utf8_lossy(&line).trim_end().chars().take(500).collect();
                 if discreet {
                     hide(&mut text);

@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
 use crate::pg::settings::milliseconds;
-use crate::pg::{Conninfo, Limits, Link, connect as connect_to, exclusion};
+use crate::pg::{Conninfo, Limits, Link, connect as connect_to, ddl, exclusion, words};
 
 /// So long it stands in the queue before it looks again who is in its way.
 const QUEUED: Duration = Duration::from_secs(5);
@@ -36,12 +36,25 @@ pub async fn connect(cx: &Context, version_num: i32) -> Result<(Link, Conninfo)>
     let limits = Limits::new(AWAKE, cx.lock_timeout);
     let (link, _) = match connect_to(&conninfo, &name, limits).await {
         Ok(link) => link,
+        Err(error) if !refuses_setting(&error) => return Err(error.context(format!("database {}", database.name))),
         Err(_) => {
             conninfo = database.conninfo.clone();
             connect_to(&conninfo, &name, limits).await.with_context(|| format!("database {}", database.name))?
         }
     };
     Ok((link, conninfo))
+}
+
+/// Whether a connection was refused for a setting that it began with: a pooler knows none but its own (08P01, protocol violation),
+/// and a server may not be able to do what the setting wants.
+pub fn refuses_setting(error: &anyhow::Error) -> bool {
+    let codes = [
+        SqlState::PROTOCOL_VIOLATION,
+        SqlState::UNDEFINED_OBJECT,
+        SqlState::INVALID_PARAMETER_VALUE,
+        SqlState::FEATURE_NOT_SUPPORTED,
+    ];
+    ddl::sqlstate(error).is_some_and(|code| codes.contains(code))
 }
 
 /// Waits until no such change is under way, and lets none begin for as long as the connection lives.
@@ -97,7 +110,7 @@ pub async fn end_backend(client: &Client, application_name: &str) {
     );
     match tokio::time::timeout(Duration::from_millis(500), ended).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::debug!("the dump's session was left to end by itself: {error}"),
+        Ok(Err(error)) => tracing::debug!("the dump's session was left to end by itself: {}", words::said(&error)),
         Err(_) => tracing::debug!("the dump's session was left to end by itself: no answer from the server"),
     }
 }

@@ -5,33 +5,14 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 
 use crate::kinds::Context;
-use crate::pg::{Session, ours};
+use crate::pg::ours;
 use crate::run::{Gauge, GaugeName};
-
-/// By the catalog: `to_regclass` fails where the role may not use the schema.
-///
-/// # Errors
-/// The server does not answer.
-pub async fn history_is_there(session: &Session) -> Result<bool> {
-    let there = session
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                            WHERE n.nspname = 'pgtend' AND c.relname = 'run')",
-            &[],
-        )
-        .await?;
-    let there: bool = there.get(0);
-    match ours::stranger(session).await? {
-        Some(stranger) if there => Err(stranger.into()),
-        _ => Ok(there),
-    }
-}
 
 /// # Errors
 /// The history cannot be read.
 pub async fn observe(cx: &Context, stores: &[&str]) -> Result<Vec<Gauge>> {
     let session = cx.session().await?;
-    if !history_is_there(&session).await? {
+    if !ours::is_there(&session, "run").await? {
         session.close().await;
         return Ok(Vec::new());
     }

@@ -49,19 +49,8 @@ pub fn no_table() -> String {
 /// # Errors
 /// It cannot be read.
 pub async fn read(cx: &Context, session: &Session) -> Result<Option<(DateTime<Utc>, Vec<Gauge>)>> {
-    let there = session
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                            WHERE n.nspname = 'pgtend' AND c.relname = 'reading')",
-            &[],
-        )
-        .await
-        .context("look for pgtend.reading")?;
-    if !there.get::<_, bool>(0) {
+    if !ours::is_there(session, "reading").await? {
         return Ok(None);
-    }
-    if let Some(stranger) = ours::stranger(session).await.context("look whose schema pgtend is")? {
-        return Err(stranger.into());
     }
     let row = session
         .query_opt("SELECT taken_at, gauges::text FROM pgtend.reading WHERE job = $1", &[&cx.job.as_str()])

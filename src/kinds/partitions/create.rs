@@ -52,14 +52,27 @@ async fn on(session: &Session, cx: &Context, create: &Create) -> Result<Applied>
     let written = written::write(session, create).await?;
     let mut known_empty = create.default.as_ref().is_none_or(|work| work.default.has_rows == Some(false));
     loop {
-        let way = match &create.default {
-            None => Way::NoDefault,
-            Some(_) if known_empty => Way::Nothing,
-            Some(work) => default_rows::look(session, create, work, &written).await?,
+        let looked = match &create.default {
+            None => Ok(Way::NoDefault),
+            Some(_) if known_empty => Ok(Way::Nothing),
+            Some(work) => default_rows::look(session, create, work, &written).await,
         };
-        let error = match transact(session, create, &written, way).await {
+        // Who looks into the default partition may have to wait for it, as who changes it.
+        let (way, made) = match looked {
+            Ok(way) => (way, transact(session, create, &written, way).await),
+            Err(error) => (Way::Nothing, Err(error)),
+        };
+        let error = match made {
             Ok(made) => {
-                verify(create, &written, made.holder?)?;
+                match made.holder {
+                    Ok(holder) => verify(create, &written, holder)?,
+                    // It is committed, whatever comes of looking.
+                    Err(error) => cx.report.warn(format!(
+                        "{} was made and attached, and could not be looked at afterwards: {}",
+                        create.name.plain(),
+                        explain(&error)
+                    )),
+                }
                 for warning in made.warnings {
                     cx.report.warn(warning);
                 }

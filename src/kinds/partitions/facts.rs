@@ -62,7 +62,7 @@ pub struct Partition {
     pub is_parent: bool,
 }
 
-/// A partition bound, read from `pg_get_expr(relpartbound, oid)` in a session with `TimeZone=UTC` and `DateStyle=ISO`.
+/// A partition bound, read from `pg_get_expr(relpartbound, 0)` in a session with `TimeZone=UTC` and `DateStyle=ISO`.
 /// Of a key of several columns only the first is told; `exact` says whether the others are all MINVALUE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bound {

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::facts::{DefaultPartition, TableFacts};
 use super::survey::Parent;
-use crate::pg::{Ident, Session, TableName};
+use crate::pg::{Ident, Session, TableName, words};
 
 /// So long may a look at one table take.
 const PATIENCE_MS: u32 = 1_000;
@@ -146,7 +146,7 @@ async fn bounded(session: &Session, owner: &Ident, sql: &str) -> Result<Option<R
         Ok(row) => Ok(Some(row)),
         Err(error) if error.as_db_error().is_none() || session.is_closed() => Err(error.into()),
         Err(error) => {
-            tracing::debug!("{sql}: {error}");
+            tracing::debug!("{sql}: {}", words::said(&error));
             Ok(None)
         }
     }

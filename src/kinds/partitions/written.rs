@@ -93,7 +93,8 @@ pub async fn holder(session: &Session, create: &Create, written: &Written) -> Re
         biased;
         shown(session, &create.bound, written),
         session.ask(
-            "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_expr(c.relpartbound, c.oid)
+            // Given the table, it would wait for whoever has it locked.
+            "SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_expr(c.relpartbound, 0)
              FROM pg_catalog.pg_inherits i
              JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND c.relispartition
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

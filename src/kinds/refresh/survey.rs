@@ -10,9 +10,8 @@ use tokio_postgres::Row;
 use super::config::Refresh;
 use super::facts::{Change, Facts, Index, Memory, Near, Refusal, View};
 use crate::kinds::Context;
-use crate::kinds::backup::gauges::history_is_there;
 use crate::pg::catalog::{character, kind_name};
-use crate::pg::{Ident, Session, TableName, explain};
+use crate::pg::{Ident, Session, TableName, explain, ours};
 
 /// # Errors
 /// The server cannot be asked. What is wrong with a view stands among the facts.
@@ -184,7 +183,7 @@ pub async fn change(session: &Session, views: &[u32]) -> Result<BTreeMap<u32, (S
 /// What the history remembers, by the plain name of the view. One that we may not read, or that is not there, remembers
 /// nothing.
 async fn memory(session: &Session, job: &str) -> Result<BTreeMap<String, Memory>> {
-    if !history_is_there(session).await? {
+    if !ours::is_there(session, "run").await? {
         return Ok(BTreeMap::new());
     }
     let rows = match session.query(include_str!("memory.sql"), &[&job]).await {

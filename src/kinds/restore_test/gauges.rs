@@ -4,14 +4,14 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 
 use crate::kinds::Context;
-use crate::kinds::backup::gauges::history_is_there;
+use crate::pg::ours;
 use crate::run::{Gauge, GaugeName};
 
 /// # Errors
 /// The history cannot be read.
 pub async fn observe(cx: &Context, stores: &[String]) -> Result<Vec<Gauge>> {
     let session = cx.session().await?;
-    if !history_is_there(&session).await? {
+    if !ours::is_there(&session, "run").await? {
         session.close().await;
         return Ok(Vec::new());
     }

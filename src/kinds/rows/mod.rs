@@ -33,7 +33,7 @@ pub use self::plan::{Action, TableFacts};
 pub use self::survey::Depth;
 use super::{Applied, Context, StopReason};
 use crate::pg::batch::{self, Batch, Deletion, Into, Removed};
-use crate::pg::{Ident, Session, TableName, blockers, catalog, explain};
+use crate::pg::{Ident, Session, TableName, blockers, catalog, ddl, explain};
 use crate::run::{Counted, Plan};
 use crate::store::{Located, Store};
 
@@ -173,7 +173,7 @@ pub async fn survey(session: &Session, cx: &Context, all: &[Wanted]) -> Result<V
     for wanted in all {
         match survey::table(session, cx, wanted, Depth::Due).await {
             Ok(facts) => tables.push(facts),
-            Err(error) if is_locked(&error) => {
+            Err(error) if ddl::is_locked(&error) => {
                 tables.push(TableFacts::locked(wanted, who_locks(session, &wanted.table).await?));
             }
             // Without a connection there are no others.
@@ -313,7 +313,7 @@ async fn still_referred(cx: &Context, watch: &impl Watch, referred: &plan::Refer
 async fn look_again(cx: &Context, settings: &Batch, watch: &impl Watch, wanted: &Wanted) -> Result<Applied> {
     let session = cx.session().await?;
     let facts = match survey::table(&session, cx, wanted, Depth::Due).await {
-        Err(error) if is_locked(&error) => return Ok(Applied::Locked(who_locks(&session, &wanted.table).await?)),
+        Err(error) if ddl::is_locked(&error) => return Ok(Applied::Locked(who_locks(&session, &wanted.table).await?)),
         other => other?,
     };
     session.close().await;
@@ -351,12 +351,6 @@ async fn look_again(cx: &Context, settings: &Batch, watch: &impl Watch, wanted: 
 async fn who_locks(session: &Session, table: &TableName) -> Result<String> {
     let oid = catalog::relation(session, table).await?.map_or(0, |relation| relation.oid);
     blockers::of_table(session, oid).await
-}
-
-fn is_locked(error: &anyhow::Error) -> bool {
-    let codes =
-        error.chain().filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>()).filter_map(|e| e.code());
-    codes.into_iter().any(|code| *code == SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// The run, as the batch engine sees it. What is counted goes under the name in the config, so that metrics do not grow

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use super::VerifyChain;
 use super::plan::{Anchor, Chain, Facts, Refusal};
 use crate::pg::catalog::{self, character, kind_name};
-use crate::pg::{Ident, Session, explain};
+use crate::pg::{Ident, Session, explain, ours};
 
 /// # Errors
 /// The server cannot be asked. What is wrong with the table stands among the facts.
@@ -95,14 +95,7 @@ async fn chain(
 
 /// What retention remembers of parts of the table that it has dropped, the last of them last.
 async fn anchors(session: &Session, kind: &VerifyChain) -> Result<Vec<Anchor>> {
-    let there = session
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                            WHERE n.nspname = 'pgtend' AND c.relname = 'anchor')",
-            &[],
-        )
-        .await?;
-    if !there.get::<_, bool>(0) {
+    if !ours::is_there(session, "anchor").await? {
         return Ok(Vec::new());
     }
     let table = kind.table.get_ref().plain();

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use super::walk::Walk;
 use super::work::Work;
 use super::{Form, Host, Into, Summary};
-use crate::pg::blockers;
+use crate::pg::{blockers, words};
 
 impl<H: Host> Work<'_, H> {
     fn summary(&self) -> Option<&Summary> {
@@ -37,7 +37,7 @@ impl<H: Host> Work<'_, H> {
             Ok(found) => found,
             Err(error) => {
                 // The next try will meet with the same.
-                tracing::info!(table = %self.deletion.leaf, "the counts without room could not be looked for: {error}");
+                tracing::info!(table = %self.deletion.leaf, "the counts without room could not be looked for: {}", words::said(&error));
                 return false;
             }
         };

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use super::work::Work;
 use super::{BATCH_TIMEOUT, Host, Into};
+use crate::pg::ddl;
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Trouble {
             {
                 Trouble::TooLarge
             }
-            Some(code) if *code == SqlState::ADMIN_SHUTDOWN || code.code().starts_with("08") => Trouble::Lost,
+            Some(code) if ddl::ends_session(code) => Trouble::Lost,
             None if error.is_closed() => Trouble::Lost,
             _ => Trouble::Fatal,
         }

@@ -13,7 +13,7 @@ use super::one::Prepared;
 use super::trouble::{Trouble, jittered};
 use super::walk::{Walk, block_of};
 use super::{Access, Batch, Deletion, Ended, Form, Host, Left, MOST_LEFT, ready};
-use crate::pg::{Session, Sessions, blockers, ddl};
+use crate::pg::{Session, Sessions, blockers, ddl, words};
 use crate::testpoint;
 
 /// The share of a batch's time that is rested after it, unless `pause` says how long.
@@ -258,7 +258,7 @@ impl<H: Host> Work<'_, H> {
                     if !again || failures >= TRIES {
                         return Err(self.explain(error));
                     }
-                    tracing::info!(table = %self.deletion.leaf, "a batch failed and is tried again: {error}");
+                    tracing::info!(table = %self.deletion.leaf, "a batch failed and is tried again: {}", words::said(&error));
                     if let Some(reason) = self.host.pause(jittered(failures, self.session.pid)).await {
                         return Ok(Some(Ended::Stopped(reason)));
                     }

@@ -13,7 +13,7 @@ use pgtend::pg::explain;
 use pgtend::run::Counted;
 use tokio::task::JoinHandle;
 
-use super::{context, insist, july, partition};
+use super::{context, insist, july, make, partition};
 use crate::support::{Database, on_each_major, wait_until};
 
 const EVENTS: &str =
@@ -115,6 +115,42 @@ async fn a_reader_of_the_default_partition_is_named_and_everybody_else_goes_on()
         application.end().await;
         assert_eq!((db.count("events_2026_07").await, db.count("events_rest").await), (1, 0));
         assert_eq!(cx.report.snapshot().total(Counted::PartitionsCreated), 1);
+    })
+    .await;
+}
+
+/// Before anything is made its rows are looked for, and that has to wait too.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_the_default_partition_to_itself_is_waited_for() {
+    on_each_major(async |db| {
+        db.execute(&format!("{EVENTS} CREATE TABLE events_rest PARTITION OF events DEFAULT; INSERT INTO events (at) VALUES ('2026-07-01Z')")).await;
+        let cx = context(&db);
+        let partition = july(&cx, "events").await;
+        let owner = db.client().await;
+        owner.batch_execute("BEGIN; LOCK TABLE events_rest IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let applied = create(&cx, &partition).await;
+        assert!(matches!(applied, Ok(Applied::Locked(_))), "{applied:?}");
+        owner.batch_execute("COMMIT").await.unwrap();
+        insist(&cx, &partition).await;
+    })
+    .await;
+}
+
+/// The others' bounds are read where nobody can keep them from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_another_partition_to_itself_is_in_nobodys_way() {
+    on_each_major(async |db| {
+        db.execute(&format!(
+            "{EVENTS} CREATE TABLE events_old PARTITION OF events FOR VALUES FROM ('2020-01-01Z') TO ('2020-02-01Z');"
+        ))
+        .await;
+        let cx = context(&db);
+        let partition = july(&cx, "events").await;
+        let owner = db.client().await;
+        owner.batch_execute("BEGIN; LOCK TABLE events_old IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        make(&cx, &partition).await;
+        owner.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(cx.report.snapshot().warnings, [""; 0]);
     })
     .await;
 }

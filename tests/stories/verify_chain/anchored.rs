@@ -80,3 +80,26 @@ async fn entries_that_were_written_at_once_fork_the_log_and_that_is_no_failure()
     })
     .await;
 }
+
+/// Whoever may create in the database may have been there first, with functions that would run as our role.
+#[tokio::test]
+async fn what_a_stranger_says_was_dropped_is_not_asked() {
+    on_each_major(async |db| {
+        db.load("code-review.sql", &[("rows", "60")]);
+        let role = format!("s{}_forger", db.name().split('_').next().unwrap());
+        db.execute(&format!(
+            "CREATE ROLE {role}; CREATE TABLE called (by name); GRANT INSERT ON called TO PUBLIC;
+             GRANT CREATE ON DATABASE \"{}\" TO {role}; SET ROLE {role}; CREATE SCHEMA pgtend;
+             CREATE FUNCTION pgtend.call() RETURNS bigint LANGUAGE sql AS 'INSERT INTO public.called VALUES (current_user) RETURNING 1::bigint';
+             CREATE VIEW pgtend.anchor AS SELECT 1::bigint AS id, '{LOG}'::text AS relation, 'p'::text AS partition,
+                 1::bigint AS rows, '{{}}'::jsonb AS last WHERE pgtend.call() > 0;
+             RESET ROLE",
+            db.name()
+        ))
+        .await;
+        let record = verify(&jobs(&db), 1).await;
+        assert!(record["error"].as_str().unwrap().contains("is not used"), "{record}");
+        assert_eq!(db.count("called").await, 0);
+    })
+    .await;
+}

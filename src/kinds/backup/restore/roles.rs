@@ -10,7 +10,7 @@ use super::target::literal;
 use crate::kinds::backup::read::{self, Source};
 use crate::kinds::backup::words::size;
 use crate::pg::ident::quoted_name;
-use crate::pg::{Ident, split};
+use crate::pg::{Ident, split, words};
 
 /// Roles are kilobytes.
 const MOST: u64 = 64 << 20;
@@ -84,7 +84,7 @@ async fn make_and(client: &Client, globals: &str, after: impl Fn(&Ident) -> Stri
     // Passwords stand in them: the server's own log is kept from them where the role may do that.
     for quiet in ["log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'"] {
         if let Err(error) = client.batch_execute(&format!("SET {quiet}")).await {
-            tracing::debug!("SET {quiet} is not for this role: {error}");
+            tracing::debug!("SET {quiet} is not for this role: {}", words::said(&error));
         }
     }
     client.batch_execute("BEGIN").await?;

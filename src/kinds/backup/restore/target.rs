@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
+use crate::kinds::backup::company;
 use crate::kinds::backup::manifest::{Locale, Manifest};
 use crate::kinds::backup::pg_dump::Tools;
 use crate::pg::libpq::LibpqEnv;
@@ -162,8 +163,10 @@ impl Target {
         let mut conninfo = self.conninfo.clone();
         if self.version >= 140_000 {
             let noticing = self.conninfo.with_setting("client_connection_check_interval", "1000");
-            if crate::pg::connect(&noticing, &self.application_name, LIMITS).await.is_ok() {
-                conninfo = noticing;
+            match crate::pg::connect(&noticing, &self.application_name, LIMITS).await {
+                Ok(_) => conninfo = noticing,
+                Err(error) if company::refuses_setting(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         let (name, major) = (self.application_name.clone(), tools.major);

@@ -36,8 +36,8 @@ pub async fn referring(
 ) -> Result<Vec<Referring>> {
     let mut found = Vec::new();
     for key in keys {
-        let pairs = key.columns.iter().zip(&key.referenced);
-        let same: Vec<_> = pairs.map(|(theirs, ours)| format!("c.{theirs} = p.{ours}")).collect();
+        let pairs = key.columns.iter().zip(&key.referenced).zip(&key.operators);
+        let same: Vec<_> = pairs.map(|((theirs, ours), operator)| format!("p.{ours} {operator} c.{theirs}")).collect();
         let sql = format!(
             "SELECT count(*) FROM (SELECT FROM {} AS c JOIN {leaf} AS p ON {} WHERE c.tableoid <> ALL ($1::oid[]) LIMIT {}) AS found",
             key.table,
