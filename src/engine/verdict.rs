@@ -32,8 +32,7 @@ pub fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Re
             (Outcome::Partial, Some(format!("{}{failed}", reason.sentence())))
         }
         (Some(Ok(Ok(ended))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
-            let failed =
-                failures(&report).filter(|_| ended.stopped.is_some()).map(|f| format!("; {f}")).unwrap_or_default();
+            let failed = failures(&report).map(|f| format!("; {f}")).unwrap_or_default();
             (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
         }
         (Some(Ok(Ok(ended))), _) => (ended.outcome(), failures(&report)),
@@ -100,6 +99,7 @@ mod tests {
     fn a_run_that_was_stopped_says_by_what() {
         check(ended(1, 0, Some(StopReason::Shutdown)), Some(StopReason::Shutdown), Outcome::Cancelled, "asked to stop");
         check(ended(0, 1, None), Some(StopReason::TimedOut), Outcome::TimedOut, "timeout");
+        check(ended(0, 1, None), Some(StopReason::TimedOut), Outcome::TimedOut, "public.t: it broke");
         check(None, Some(StopReason::LockLost), Outcome::Failed, "lock was lost");
         check(Some(Ok(Err(anyhow!("cancelled")))), Some(StopReason::TimedOut), Outcome::TimedOut, "timeout");
     }
