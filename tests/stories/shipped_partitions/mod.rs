@@ -143,7 +143,10 @@ pub async fn partitions(db: &Database, table: &str) -> Vec<String> {
     .await
 }
 
-/// Everything a partition was and held, to see afterwards that it is as it was.
+/// Everything a partition was and held, to see afterwards that it is as it was. Of any size: no row is kept.
 pub async fn fingerprint(db: &Database, table: &str) -> String {
-    db.scalar(&format!("SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t")).await
+    db.scalar(&format!(
+        "SELECT count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {table} t"
+    ))
+    .await
 }
