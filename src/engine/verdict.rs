@@ -31,7 +31,7 @@ pub fn judge(finished: Option<Finished>, stopped: Option<StopReason>, report: Re
             let failed = failures(&report).map(|f| format!("; {f}")).unwrap_or_default();
             (Outcome::Partial, Some(format!("{}{failed}", reason.sentence())))
         }
-        (Some(Ok(Ok(ended))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
+        (Some(Ok(Ok(_))), Some(reason @ (StopReason::TimedOut | StopReason::LockLost | StopReason::Shutdown))) => {
             let failed = failures(&report).map(|f| format!("; {f}")).unwrap_or_default();
             (by_reason(reason), Some(format!("{}{failed}", reason.sentence())))
         }
