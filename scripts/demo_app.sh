@@ -61,6 +61,8 @@ sort -k 2,2nr before.txt | head -n 10 | awk '{ printf "  %-32s %8d\n", $1, $2 }'
 chapter "Its jobs"
 # The file as it is shipped, without its comments; what it calls a bucket is a directory here.
 mkdir jobs
+# Of which tables nothing may go is among those comments, as a line of the config.
+never=$(awk '/^#     never = \[/ { inside = 1 } inside { sub(/^#     /, ""); print } inside && /\]$/ { exit }' "$root/jobs/$app.toml")
 sed -e '/^ *#/d' -e '/^$/d' "$root/jobs/$app.toml" >"jobs/$app.toml"
 cat >pgtend.toml <<CONFIG
 include = ["jobs/$app.toml"]
@@ -70,6 +72,7 @@ database = "$app"
 
 [databases.$app]
 url = "postgresql://postgres@/$app?host=$sockets&port=5432"
+$never
 
 [databases.scratch]     # where a backup is restored to be proven; here the same server
 url = "postgresql://postgres@/postgres?host=$sockets&port=5432"
@@ -92,17 +95,23 @@ show cat "jobs/$app.toml"
 
 chapter "Before anything runs"
 tell "Is everything there that the jobs need?"
-show pgtend check || tell "That is an error, and what a job is there for: it runs below."
+show pgtend check
 tell "And what would they do? Nothing is changed by asking."
 # One that restores a backup has none yet, and says so.
 show pgtend plan || tell "What cannot be planned yet says why."
 
 chapter "Each of them, once"
-tell "In the order of the file; those that are switched off as it is shipped are left so."
-mapfile -t jobs < <(awk '
-    /^\[jobs\.[^.]*\]$/ { name = substr($0, 7, length($0) - 7); order[++n] = name; on[name] = 1 }
+tell "In the order of the clock, as a night and a Sunday morning have them; those that are switched off are left so."
+# By the hour and the minute of each schedule, the frequent ones first; one that comes after another follows it.
+mapfile -t jobs < <(awk -F '"' '
+    /^\[jobs\.[^.]*\]$/ { name = substr($0, 7, length($0) - 7); at[name] = -1; on[name] = 1; order[name] = ++n }
     /^enabled = false$/ { on[name] = 0 }
-    END { for (i = 1; i <= n; i++) if (on[order[i]]) print order[i] }' "jobs/$app.toml")
+    /^schedule = "[0-9]+ [0-9]+ / { split($2, field, " "); at[name] = field[2] * 60 + field[1] }
+    /^after = / { follows[name] = $2 }
+    END {
+        for (name in follows) at[name] = at[follows[name]]
+        for (name in on) if (on[name]) printf "%05d %03d %s\n", at[name] + 1, order[name], name
+    }' "jobs/$app.toml" | sort | cut -d ' ' -f 3)
 show pgtend run --log-level warn "${jobs[@]}"
 
 chapter "What they did"

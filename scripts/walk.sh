@@ -5,10 +5,10 @@
 #   scripts/walk.sh APP [SCALE]
 #
 # APP: lukhas, lucy, autosdlc, helix or code-review. SCALE is how large its fixture is, in rows of its larger tables (1000);
-# each day brings a thirtieth of that, so that a walk of 100,000 writes some ten million rows and wants tens of gigabytes in
-# the folder for temporary files, for the database, its backups and what is restored from them.
+# each day brings a thirtieth of that. docs/applications.md says which SCALE is 50 GB a year, and how much room that takes.
 #
 # PGTEND_TEST_MAJORS names the PostgreSQL major (the oldest that Debian has installed). PGTEND_WALK_DAYS ends it earlier.
+# PGTEND_WALK_DIR is the folder for the server, the stores and what is restored from them: /tmp, where nothing else is said.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -29,6 +29,8 @@ case $scale in
     ;;
 esac
 
+folder=${PGTEND_WALK_DIR:-/tmp}
+echo "walk: in $folder, where $(df -h --output=avail "$folder" | tail -n 1 | tr -d ' ') are free; how long it took and how large it became is told at its end" >&2
 scripts/deps.sh
 if [ -z "${PGTEND_TEST_MAJORS:-}" ]; then
     PGTEND_TEST_MAJORS=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -name '[0-9]*' -printf '%f\n' | sort -n | head -n 1)

@@ -80,6 +80,8 @@ async fn autosdlc() {
         proposed.is_sound().await;
         assert_eq!(proposed.jobs(), ["partitions", "sessions", "statistics", "views"], "{}", proposed.text);
         assert_eq!(proposed.tables_on("partitions", "partitions"), set(&["public.agent_outputs_partitioned"]));
+        // What is old is found, and nothing of it goes unasked.
+        assert_eq!(proposed.tables("old-partitions", "retention"), set(&["public.agent_outputs_partitioned"]));
         // New ones are called like those there are.
         assert!(proposed.text.contains("name = \"agent_outputs_%Y_%m\""), "{}", proposed.text);
         assert_eq!(proposed.tables_on("sessions", "expire"), set(&["public.sessions"]));
@@ -134,6 +136,8 @@ async fn helix() {
         for never in ["users", "projects", "github_credentials", "cancelled_projects", "archived_projects"] {
             assert!(!logs.contains(&format!("public.{never}")), "{logs:?}");
         }
+        // Results of prompts have the shape of a log, and are kept for ever: nothing shows that, so that nothing is on.
+        assert!(logs.contains("public.prompt_test_results"), "{logs:?}");
         // The time of a call is when it was, not when it was written down.
         assert!(
             proposed
@@ -199,6 +203,7 @@ async fn code_review() {
         assert!(found.contains("audits.audit_log has no partition for now: inserts fail until the job has run"), "{found}");
         assert_eq!(proposed.jobs(), ["partitions", "statistics"], "{}", proposed.text);
         assert_eq!(proposed.tables_on("partitions", "partitions"), set(&["audits.audit_log"]));
+        assert_eq!(proposed.tables("old-partitions", "retention"), set(&["audits.audit_log"]));
         // A session whose token is one to refresh by, and artifacts that are more than their rows.
         let ends = ["auth.invitations", "auth.password_resets", "auth.sessions", "production.artifacts"];
         // Whoever was locked out stays, and is let in again: a job of its own, and off.
