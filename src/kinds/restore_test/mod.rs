@@ -131,8 +131,11 @@ impl RestoreTest {
         }
         let any = seen.iter().filter_map(|seen| seen.shelf.as_ref().ok()).any(|shelf| !shelf.kept.is_empty());
         // Where it is gone, its backups are what there is.
-        let source =
-            if any { Some(source(found, &application_name(cx.job.as_str(), "")).await.map_err(|error| explain(&error))) } else { None };
+        let source = if any {
+            Some(source(found, &application_name(cx.job.as_str(), "")).await.map_err(|error| explain(&error)))
+        } else {
+            None
+        };
         Ok(Facts { now: cx.now, read_at: Instant::now(), mark, server, source, seen })
     }
 }
