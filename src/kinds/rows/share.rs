@@ -43,8 +43,10 @@ mod tests {
     use super::super::plan::tests::{leaf, wanted};
     use super::*;
 
-    /// Leaves by what is due, what the planner estimates of that, and the rows there are.
-    fn said(leaves: &[(Count, Option<u64>, Option<u64>)]) -> Option<String> {
+    /// A leaf by what is due, what the planner estimates of that, and the rows there are.
+    type Told = (Count, Option<u64>, Option<u64>);
+
+    fn said(leaves: &[Told]) -> Option<String> {
         let leaves = leaves.iter().map(|(due, estimated, rows)| {
             let mut facts = leaf("sessions", *due);
             facts.leaf.rows = *rows;
@@ -57,7 +59,7 @@ mod tests {
     #[test]
     fn nine_tenths_of_a_table_that_is_not_small_are_told() {
         use Count::{About, Exactly, MoreThan, Unknown};
-        let cases: [(&[(Count, Option<u64>, Option<u64>)], Option<(u64, u64)>); 12] = [
+        let cases: [(&[Told], Option<(u64, u64)>); 12] = [
             (&[(Exactly(90_000), None, Some(100_000))], Some((90_000, 100_000))),
             (&[(Exactly(89_999), None, Some(100_000))], None),
             (&[(Exactly(9_999), None, Some(9_999))], None),
