@@ -180,10 +180,10 @@ if [ -n "$package" ]; then
             { cat "$work/dpkg.log" >&2; die "dpkg $1"; }
     }
     [ "$(property UnitFileState)" = disabled ] || die "it was enabled by its installation"
-    for page in /usr/share/man/man1/pgtend.1.gz /usr/share/bash-completion/completions/pgtend /usr/share/doc/pgtend/examples/pgtend.toml; do
+    for page in /usr/share/man/man1/pgtend.1.gz /usr/share/bash-completion/completions/pgtend /usr/share/doc/pgtend/deploy/pgtend.toml; do
         [ -s "$tree$page" ] || die "the package has no $page"
     done
-    inside pgtend --config /usr/share/doc/pgtend/examples/pgtend.toml check --offline >/dev/null || die "the example is not valid"
+    inside pgtend --config /usr/share/doc/pgtend/deploy/pgtend.toml check --offline >/dev/null || die "the example is not valid"
 
     inside systemctl start pgtend pgtend@other
     before=$(property MainPID) before_other=$(property MainPID pgtend@other)

@@ -198,8 +198,7 @@ pub async fn execute(args: Args, signals: Option<io::Result<Signals>>) -> ExitCo
     };
     if !matches!(command, Command::Check(_)) {
         for warning in &config.warnings {
-            let (file, line) = warning.origin.place(None);
-            tracing::warn!("{}:{line}: {}; {}", file.display(), warning.message, warning.mend);
+            tracing::warn!("{warning}");
         }
     }
     let config = if command.only_looks() { config.in_haste() } else { config };

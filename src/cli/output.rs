@@ -23,6 +23,22 @@ pub fn json(value: &impl Serialize) {
 
 /// A table as wide as it needs to be: lines that were folded could neither be searched nor copied.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    line(&drawn(header, rows));
+}
+
+/// The same, with what there is to say of a row below it.
+pub fn table_with(header: &[&str], rows: Vec<Vec<String>>, below: &[Option<String>]) {
+    let drawn = drawn(header, rows);
+    // A cell is one line, so that there is one for each row.
+    let mut lines = drawn.lines();
+    lines.next().into_iter().for_each(line);
+    for (row, below) in lines.zip(below) {
+        line(row);
+        below.iter().flat_map(|text| text.lines()).for_each(|text| line(&format!("    {text}")));
+    }
+}
+
+fn drawn(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     for row in rows {
@@ -31,7 +47,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    line(&table.trim_fmt());
+    table.trim_fmt()
 }
 
 /// A time for people, in UTC.

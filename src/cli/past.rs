@@ -142,6 +142,10 @@ pub async fn history(config: &Config, args: &HistoryArgs) -> Result<u8> {
             output::brief(&what),
         ]
     });
-    output::table(&["STARTED", "JOB", "TRIGGER", "OUTCOME", "TOOK", "DETAILS"], rows.collect());
+    // Whoever asks about one job wants to know all of it; among many, the lines are what matters.
+    let whole =
+        |run: &RunRecord| run.error.clone().filter(|error| args.job.is_some() && output::brief(error) != *error);
+    let below: Vec<_> = runs.iter().map(whole).collect();
+    output::table_with(&["STARTED", "JOB", "TRIGGER", "OUTCOME", "TOOK", "DETAILS"], rows.collect(), &below);
     Ok(code)
 }

@@ -13,6 +13,7 @@ use crate::run::JobName;
 pub fn connect(drafts: Vec<Draft>, problems: &mut Problems) -> Vec<Arc<Definition>> {
     let edges = edges(&drafts, problems);
     circles(&edges, problems);
+    windows(&drafts, &edges, problems);
 
     let instances: BTreeMap<String, Vec<(JobName, String)>> = drafts
         .iter()
@@ -54,11 +55,10 @@ fn edges(drafts: &[Draft], problems: &mut Problems) -> Edges {
                 Some(other) => {
                     if !other.enabled && draft.enabled {
                         let message = format!("the job `{}` runs after `{name}`, which is not enabled", draft.name);
-                        problems.warn(
-                            place.clone(),
-                            message,
-                            "it will run when somebody runs the other by hand, and otherwise never",
+                        let mend = format!(
+                            "it follows only when a daemon is asked to run the other, as by `pgtend trigger {name}`"
                         );
+                        problems.warn(place.clone(), message, mend);
                     }
                     if known.iter().all(|(earlier, _)| earlier != name) {
                         known.push((name.clone(), place.clone()));
@@ -77,6 +77,21 @@ fn edges(drafts: &[Draft], problems: &mut Problems) -> Edges {
         }
     }
     edges
+}
+
+/// Warns of jobs that come after others and after nothing else, and that a closed window lets pass for good: what is skipped
+/// then no schedule makes up for.
+fn windows(drafts: &[Draft], edges: &Edges, problems: &mut Problems) {
+    for draft in drafts.iter().filter(|draft| draft.enabled) {
+        let window = draft.instances.first().filter(|job| job.schedule.is_none()).and_then(|job| job.window);
+        let (Some(window), Some((other, place))) = (window, edges[&draft.name].first()) else { continue };
+        let message = format!(
+            "the job `{}` runs after `{other}`, within its window {window} alone: when that one ends outside of it, this one \
+             is skipped, and not made up for",
+            draft.name
+        );
+        problems.warn(place.clone(), message, "give it a `schedule` within the window as well, or no `window`");
+    }
 }
 
 /// Complains about each circle once, at the name that closes it.

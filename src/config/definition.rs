@@ -85,6 +85,13 @@ pub struct Warning {
     pub mend: String,
 }
 
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (file, line) = self.origin.place(None);
+        write!(f, "{}:{line}: {}; {}", file.display(), self.message, self.mend)
+    }
+}
+
 /// The whole config.
 #[derive(Debug, Clone)]
 pub struct Config {

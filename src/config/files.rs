@@ -103,7 +103,7 @@ pub fn included(patterns: &[Spanned<String>], main: &Arc<Source>, problems: &mut
                 continue;
             };
             match paths {
-                Ok(paths) => paths.map(|path| path.unwrap_or_else(|error| error.path().into())).collect(),
+                Ok(paths) => paths.map(|path| path.unwrap_or_else(|error| error.path().into())).collect::<Vec<_>>(),
                 Err(error) => {
                     problems.error(&place, format!("`include`: not a glob: {}", error.msg));
                     continue;
@@ -112,6 +112,13 @@ pub fn included(patterns: &[Spanned<String>], main: &Arc<Source>, problems: &mut
         } else {
             vec![folder.join(pattern)]
         };
+        // A folder into which nothing has been put yet is no mistake; a slip of the hand looks the same, and takes every
+        // job along.
+        if found.is_empty() {
+            let message = format!("`include`: {} matches no file", shown(&place, pattern));
+            problems.warn(place, message, "mend it, unless the files are yet to come");
+            continue;
+        }
         for path in found {
             let id = identity(&path);
             if !seen.contains(&id) {

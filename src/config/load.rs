@@ -54,7 +54,6 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     let (databases, names) = self::databases(databases, &main, problems);
     let (stores, store_names) = stores::stores(stores, &main, problems);
     let http = http(top.http, &main, problems);
-    let notify = notify::notify(notify, &main, problems);
     let defaults = read(defaults, "defaults", &[], &main, problems, |node| JobKeys::deserialize(node));
     let defaults = Layer { keys: defaults.value.unwrap_or_default(), lost: defaults.lost, source: Arc::clone(&main) };
 
@@ -75,6 +74,11 @@ fn gather(path: &Path, env: Env, problems: &mut Problems) -> Option<Config> {
     let around = names.iter().map(|name| (name.clone(), conninfo(name))).collect();
     neighbours::look_around(&mut drafts, around, problems);
     let jobs = after::connect(drafts, problems);
+    if jobs.is_empty() {
+        let mend = "add [jobs.NAME], or name in `include` the files that hold them";
+        problems.warn(origin(&main, 0..0), "there is no job: nothing will be done", mend);
+    }
+    let notify = notify::notify(notify, &main, &jobs, problems);
     Some(Config {
         sources,
         shutdown_timeout: top.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),

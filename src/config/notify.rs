@@ -12,11 +12,12 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::definition::{Address, NotifyConfig, NotifyFormat, NotifyOn, Origin, Source};
+use super::definition::{Address, Definition, NotifyConfig, NotifyFormat, NotifyOn, Origin, Source};
 use super::errors::{Problems, origin};
+use super::jobs::{check_name, shown};
 use super::read::read;
 use super::tree::Node;
-use super::{files, jobs};
+use super::{files, near};
 
 /// Somebody to be told.
 #[derive(Deserialize, JsonSchema)]
@@ -41,8 +42,13 @@ pub struct NotifyKeys {
     token_file: Option<Spanned<PathBuf>>,
 }
 
-/// Reads `[notify]`.
-pub fn notify(node: Node, main: &Arc<Source>, problems: &mut Problems) -> BTreeMap<String, NotifyConfig> {
+/// Reads `[notify]`. What would tell nobody anything is allowed, and told: whoever relies on it would never know.
+pub fn notify(
+    node: Node,
+    main: &Arc<Source>,
+    jobs: &[Arc<Definition>],
+    problems: &mut Problems,
+) -> BTreeMap<String, NotifyConfig> {
     let read = read(node, "notify", &[], main, problems, |node| {
         BTreeMap::<Spanned<String>, Spanned<NotifyKeys>>::deserialize(node)
     });
@@ -50,7 +56,7 @@ pub fn notify(node: Node, main: &Arc<Source>, problems: &mut Problems) -> BTreeM
     for (name, keys) in read.value.unwrap_or_default() {
         let place = origin(main, name.span());
         let name = name.into_inner();
-        if let Err(message) = jobs::check_name("notify", &name) {
+        if let Err(message) = check_name("notify", &name) {
             problems.error(&place, message);
         }
         let keys = keys.into_inner();
@@ -69,20 +75,54 @@ pub fn notify(node: Node, main: &Arc<Source>, problems: &mut Problems) -> BTreeM
                 None
             }
         };
-        let mut patterns = Vec::new();
-        for pattern in keys.jobs.unwrap_or_else(|| vec![Spanned::new(0..0, "*".into())]) {
-            match glob::Pattern::new(pattern.get_ref()) {
-                Ok(glob) => patterns.push(glob),
-                Err(error) => problems.at(main, &pattern.span(), format!("`jobs`: not a glob: {}", error.msg)),
-            }
-        }
+        let patterns = keys.jobs.map_or_else(
+            || glob::Pattern::new("*").into_iter().collect(),
+            |written| patterns(&name, &place, &written, jobs, problems),
+        );
         let token = keys.token_file.and_then(|path| files::token(&path, main, problems));
         if let Some(address) = address {
             let on = keys.on.unwrap_or_else(|| NotifyOn::ALL.to_vec());
+            if on.is_empty() {
+                problems.warn(place, format!("`on` of `{name}` is empty: nobody is told"), LEAVE_OUT);
+            }
             found.insert(name, NotifyConfig { address, format: keys.format, on, jobs: patterns, token });
         }
     }
     found
+}
+
+const LEAVE_OUT: &str = "leave it out for all, or take the table out";
+
+/// The globs over the names of jobs.
+fn patterns(
+    name: &str,
+    place: &Origin,
+    written: &[Spanned<String>],
+    jobs: &[Arc<Definition>],
+    problems: &mut Problems,
+) -> Vec<glob::Pattern> {
+    if written.is_empty() {
+        problems.warn(place.clone(), format!("`jobs` of `{name}` is empty: nobody is told"), LEAVE_OUT);
+    }
+    let known: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    let mut patterns = Vec::new();
+    for pattern in written {
+        let place = origin(&place.source, pattern.span());
+        let text = pattern.get_ref();
+        match glob::Pattern::new(text) {
+            Ok(glob) => {
+                // Where there is no job at all, that has been said.
+                if !known.is_empty() && !known.iter().any(|job| glob.matches(job)) {
+                    let message = format!("`jobs` of `{name}`: {} matches no job", shown(&place, text));
+                    let advice = near::advice(text, &known, "job");
+                    problems.warn(place, message, advice.trim_start_matches("; "));
+                }
+                patterns.push(glob);
+            }
+            Err(error) => problems.error(&place, format!("`jobs`: not a glob: {}", error.msg)),
+        }
+    }
+    patterns
 }
 
 fn from_file(path: &Spanned<PathBuf>, main: &Arc<Source>, problems: &mut Problems) -> Option<Address> {

@@ -1,5 +1,7 @@
 //! The JSON Schema of the config, for editors.
 
+use std::time::Duration;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -28,6 +30,11 @@ pub fn schema() -> Value {
             property.insert("additionalProperties".into(), json!({ "$ref": format!("#/$defs/{of}") }));
         }
     }
+    for of in ["Job", "JobKeys"] {
+        if let Some(Value::Object(timeout)) = schema.pointer_mut(&format!("/$defs/{of}/properties/timeout")) {
+            timeout.insert("description".into(), json!(format!("How long a run may take. Default: {}.", timeouts())));
+        }
+    }
     let mut schema = schema.to_value();
     as_toml(&mut schema);
     schema
@@ -45,6 +52,31 @@ fn job(generator: &mut SchemaGenerator) -> Schema {
         properties.extend(kinds.into_iter().map(|(kind, schema)| (kind.to_owned(), schema.to_value())));
     }
     job
+}
+
+/// How long a run may take where nothing is said: what goes for most kinds, then the others.
+fn timeouts() -> String {
+    let of =
+        |kind: &str| Spec::TIMEOUTS.iter().find(|(name, _)| *name == kind).map_or(Duration::ZERO, |(_, time)| *time);
+    let usual = of("sql");
+    let mut others: Vec<(Duration, Vec<&str>)> = Vec::new();
+    for (kind, time) in Spec::TIMEOUTS.iter().filter(|(_, time)| *time != usual) {
+        match others.iter_mut().find(|(other, _)| other == time) {
+            Some((_, kinds)) => kinds.push(kind),
+            None => others.push((*time, vec![kind])),
+        }
+    }
+    let others = others.into_iter().map(|(time, kinds)| format!("; of {} {}", kinds.join(", "), written(time)));
+    written(usual) + &others.collect::<String>()
+}
+
+/// As a config has it: `24h`.
+fn written(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
 }
 
 /// TOML has no null: a key that may be left out is one that is not required, and nothing else. And any string may be a
@@ -213,6 +245,16 @@ mod tests {
             undescribed(&schema["$defs"][name], name, &mut found);
         }
         assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn how_long_a_run_may_take_is_said_of_every_kind() {
+        for of in ["Job", "JobKeys"] {
+            assert_eq!(
+                schema()["$defs"][of]["properties"]["timeout"]["description"],
+                "How long a run may take. Default: 1h; of backup, restore_test, vacuum 24h; of health 5m."
+            );
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub struct JobKeys {
     /// Whether it runs on schedule, after others and on SIGUSR1; by hand it always can. Default: true.
     #[schemars(with = "Option<bool>")]
     pub enabled: Option<Spanned<bool>>,
-    /// How long a run may take. Default: 1h; of a backup, 24h.
+    /// How long a run may take.
     #[schemars(with = "Option<Span>")]
     pub timeout: Option<Spanned<Positive<Span>>>,
     #[schemars(with = "Option<RetryKeys>")]

@@ -319,7 +319,14 @@ impl Daemon {
         // What can fail comes first.
         let listener = if moved { self.bind(&config).await? } else { None };
         let next = Tending::new(&config, &self.shared)?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         let old = self.tending.replace(next, moved);
+        if config.jobs.is_empty() && !old.jobs.is_empty() {
+            // Their gauges go with them, and so do the alerts on these.
+            tracing::warn!(before = old.jobs.len(), "the new config has no job: all there were are gone");
+        }
         for job in old.jobs.iter().filter(|job| !config.jobs.iter().any(|new| labels(new) == labels(job))) {
             self.shared.metrics.forget(labels(job));
         }

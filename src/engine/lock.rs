@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::error::SqlState;
 
 use crate::pg::exclusion::{advisory_key, holder};
-use crate::pg::{Database, Fence, Limits, Link};
+use crate::pg::{Database, Fence, Limits, Link, application_name};
 use crate::run::JobName;
 use crate::testpoint;
 
@@ -52,7 +52,7 @@ fn hash(what: &str, job: &JobName) -> i64 {
 /// The database cannot be reached, or is reached through a pooler that hands out its sessions by the transaction.
 pub async fn ask(database: &Database, job: &JobName) -> Result<Asked> {
     let limits = Limits::new(LAST_STATEMENT + Duration::from_secs(10), LAST_STATEMENT);
-    let (link, facts) = database.connect(&format!("pgtend/{job} (lock)"), limits).await?;
+    let (link, facts) = database.connect(&application_name(job.as_str(), " (lock)"), limits).await?;
     let (key, work_key) = (key(job), hash("work", job));
     let got: bool = link.client.query_one("SELECT pg_catalog.pg_try_advisory_lock($1)", &[&key]).await?.get(0);
     if !got {

@@ -259,6 +259,9 @@ macro_rules! kinds {
             /// Every kind there is, as the config names it.
             pub const NAMES: &[&str] = &[$($name),+];
 
+            /// How long a run of each kind may take where the config does not say.
+            pub const TIMEOUTS: &[(&str, Duration)] = &[$(($name, <$type as Kind>::TIMEOUT)),+];
+
             pub const fn kind(&self) -> &'static str {
                 match self { $(Spec::$variant(_) => $name),+ }
             }

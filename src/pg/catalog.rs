@@ -33,6 +33,8 @@ pub struct Leaf {
     pub not_null: Vec<Ident>,
     /// Enabled BEFORE DELETE triggers.
     pub delete_triggers: Vec<String>,
+    /// How many rows it has, by the statistics; nothing where it was never looked at.
+    pub rows: Option<u64>,
     pub referenced_by: Vec<Reference>,
 }
 
@@ -172,6 +174,7 @@ pub async fn leaves(client: &Client, root: u32) -> Result<Vec<Leaf>> {
             missing: row.get(5),
             not_null: idents(row.get(6))?,
             delete_triggers: row.get(7),
+            rows: row.get::<_, Option<i64>>(9).and_then(|rows| u64::try_from(rows).ok()),
             referenced_by: if row.get(8) { references(client, oid).await? } else { Vec::new() },
         });
     }

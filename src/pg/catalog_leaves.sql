@@ -29,7 +29,9 @@ SELECT c.oid,
            WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 10 = 10
            ORDER BY t.tgname
        ) AS delete_triggers,
-       EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) AS is_referenced
+       EXISTS (SELECT FROM pg_catalog.pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) AS is_referenced,
+       -- 0 is also what PostgreSQL 13 has of a table that nobody has analyzed.
+       CASE WHEN c.reltuples > 0 THEN c.reltuples::bigint END AS rows
 FROM tree
 JOIN pg_catalog.pg_class c ON c.oid = tree.oid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

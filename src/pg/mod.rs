@@ -1,5 +1,6 @@
 //! PostgreSQL: connections as libpq users expect them, sessions with our settings, quoted names, row work in batches.
 
+mod application_name;
 pub mod batch;
 pub mod blockers;
 pub mod catalog;
@@ -26,6 +27,7 @@ mod tls;
 pub mod waits;
 pub mod words;
 
+pub use application_name::application_name;
 pub use connect::{Canceller, Link, connect};
 pub use conninfo::Conninfo;
 pub use fence::Fence;

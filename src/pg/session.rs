@@ -17,7 +17,7 @@ use tokio_postgres::types::ToSql;
 use super::connect::{Connector, bare, pool_error};
 use super::fence::Fence;
 use super::settings::{Facts, Limits, OWN_PATH, ROLES, facts, milliseconds, set};
-use super::{Canceller, Conninfo, Link, Pattern, connect, pooler};
+use super::{Canceller, Conninfo, Link, Pattern, application_name, connect, pooler};
 
 /// A database of the config: where it is, and a pool of connections for the runs that work in it.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ impl Database {
 
 impl Sessions {
     pub fn new(database: Arc<Database>, job: &str, access: Access, lock_timeout: Duration, deadline: Instant) -> Self {
-        let application_name = format!("pgtend/{job}");
+        let application_name = application_name(job, "");
         Self { database, application_name, access, lock_timeout, deadline, fence: None, open: Arc::default() }
     }
 

@@ -91,6 +91,44 @@ fn every_link_leads_somewhere() {
     assert!(followed > 50, "{followed} links: is anything looked at?");
 }
 
+/// What the Debian package has below its folder of documentation, as its assets say.
+fn packaged() -> BTreeSet<PathBuf> {
+    let manifest: toml::Table = read(Path::new("Cargo.toml")).parse().expect("TOML");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("assets");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = BTreeSet::new();
+    for asset in assets {
+        let (from, to) = (asset[0].as_str().expect("a source"), asset[1].as_str().expect("a place"));
+        let Some(to) = to.strip_prefix("usr/share/doc/pgtend/") else { continue };
+        let found = glob::glob(&root.join(from).display().to_string()).expect("a pattern").flatten();
+        let before = files.len();
+        files.extend(
+            found.filter(|file| file.is_file()).map(|file| Path::new(to).join(file.file_name().expect("a name"))),
+        );
+        assert!(files.len() > before, "{from} is no file");
+    }
+    files
+}
+
+#[test]
+fn every_link_leads_somewhere_in_the_package_too() {
+    let packaged = packaged();
+    let mut broken = Vec::new();
+    for page in pages() {
+        if !packaged.contains(&page) {
+            broken.push(format!("{} is not in the package", page.display()));
+        }
+        for link in links(&read(&page)).into_iter().filter(|link| !link.contains("://") && !link.starts_with('#')) {
+            let path = link.split_once('#').map_or(link.as_str(), |(path, _)| path);
+            let target = joined(page.parent().expect("a folder"), path);
+            if !packaged.iter().any(|file| file.starts_with(&target)) {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
 #[test]
 fn every_kind_has_a_page_and_every_page_a_kind() {
     let config = read(Path::new("docs/configuration.md"));

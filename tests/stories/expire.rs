@@ -191,6 +191,20 @@ async fn a_large_part_of_a_table_goes_block_by_block_and_a_small_one_by_the_inde
     assert_eq!(db.number("SELECT count(*) FROM sessions WHERE expires_at >= '2026-06-15 12:00Z'").await, 50_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_would_nearly_empty_a_table_says_so_and_so_does_the_run() {
+    // More than is counted, so that it goes by the statistics.
+    let db = Scratch::new(&format!("{SESSIONS}{}{LIVING}", ended(120_000))).await;
+    let warned = async || db.job(EXPIRE_SESSIONS).plan().await.into_iter().filter(|step| step.action == "warn").count();
+    assert_eq!(warned().await, 0, "nothing is known of the table's size");
+    db.sql.client.batch_execute("ANALYZE sessions").await.unwrap();
+    assert_eq!(warned().await, 1);
+    let (_, report) = db.job(EXPIRE_SESSIONS).run().await;
+    assert_eq!(report.total(Counted::RowsDeleted), 120_000);
+    let [said] = report.warnings.as_slice() else { panic!("{:?}", report.warnings) };
+    assert!(said.starts_with("public.sessions: takes about 1") && said.contains("of about 120004 rows"), "{said}");
+}
+
 /// Waits until a query gives a number.
 async fn until(db: &Scratch, sql: &str, number: i64) {
     let link = db.session().await;

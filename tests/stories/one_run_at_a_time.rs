@@ -152,6 +152,22 @@ async fn a_run_finds_the_lock_held_and_does_nothing() {
     .await;
 }
 
+/// As `docs/operating.md` looks for it.
+#[tokio::test]
+async fn the_lock_of_a_job_with_the_longest_name_is_found_by_its_suffix() {
+    on_each_major(async |db| {
+        db.add_gate().await;
+        let long = "j".repeat(63);
+        let program = Pgtend::tending(&db, &GATED.replace("gated", &long));
+        let run = program.start(["run", &long, "--json"]);
+        db.wait_for_busy("pgtend/jjj%", 1).await;
+        assert_eq!(db.backends("pgtend/%(lock)").await.len(), 1);
+        db.open_gate().await;
+        assert_eq!(run.wait().await.exits(0).json()[0]["outcome"], "succeeded");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_job_asked_for_while_it_runs_is_not_run_twice() {
     let db = Cluster::shared(newest_major()).database().await;

@@ -94,6 +94,21 @@ async fn a_job_that_left_while_it_ran_ends_well_and_leaves_no_gauge() {
     }
 }
 
+/// With the last job go the gauges that an alert could look at, so that it is the log's to tell.
+#[tokio::test]
+async fn a_config_whose_jobs_are_all_gone_is_taken_with_a_warning() {
+    let (db, program, daemon) = start(&format!("{KEPT}{GONE}")).await;
+    program.configure_tending(&db, "");
+    reload(&daemon, "config reloaded").await;
+    let log = daemon.log();
+    for said in ["the new config has no job: all there were are gone", "there is no job: nothing will be done"] {
+        assert!(log.lines().any(|line| line.contains("WARN") && line.contains(said)), "{said:?} is not in {log}");
+    }
+    // From none to none is no news.
+    reload(&daemon, "config reloaded").await;
+    assert_eq!(daemon.log().matches("all there were are gone").count(), 1);
+}
+
 #[tokio::test]
 async fn an_invalid_config_is_refused_whole_until_it_is_mended() {
     let (db, program, daemon) = start(KEPT).await;

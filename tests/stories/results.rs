@@ -84,6 +84,25 @@ async fn history_shows_past_runs_the_newest_first() {
     assert!(table.lines().next().unwrap().contains("STARTED") && table.contains("division by zero"), "{table}");
 }
 
+#[tokio::test]
+async fn the_history_of_one_job_has_the_whole_error_and_that_of_all_a_line_of_it() {
+    let db = Cluster::shared(newest_major()).database().await;
+    let raise = "do $$ begin raise exception E'first line\\\\n% and its end', repeat('long ', 60); end $$";
+    let program = Pgtend::tending(&db, &format!("[jobs.wordy.sql]\nstatements = [\"{raise}\"]\n"));
+    program.run(["run", "wordy"]).await.exits(1);
+    program.run(["run", "wordy"]).await.exits(1);
+    let [run, _] = program.run(["history", "--json"]).await.exits(0).json().try_into().expect("two runs");
+    let error = run["error"].as_str().expect("an error");
+
+    let all = program.run(["history"]).await.exits(0).stdout;
+    assert_eq!(all.lines().count(), 3, "{all}");
+    assert!(!all.contains("and its end"), "{all}");
+    let one = program.run(["history", "wordy"]).await.exits(0).stdout;
+    let whole: String = error.lines().map(|line| format!("    {line}\n")).collect();
+    assert!(error.contains("and its end") && one.matches(&whole).count() == 2, "{one}");
+    assert!(one.lines().nth(1).is_some_and(|line| line.contains("wordy") && line.contains("failed")), "{one}");
+}
+
 /// The past of a job outlives its definition.
 #[tokio::test]
 async fn the_history_of_a_job_that_is_gone_can_be_read() {

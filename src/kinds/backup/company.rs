@@ -13,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use crate::kinds::{Context, StopReason};
 use crate::period::human;
 use crate::pg::settings::milliseconds;
-use crate::pg::{Conninfo, Limits, Link, connect as connect_to, ddl, exclusion, words};
+use crate::pg::{Conninfo, Limits, Link, application_name, connect as connect_to, ddl, exclusion, words};
 
 /// So long it stands in the queue before it looks again who is in its way.
 const QUEUED: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const AWAKE: Duration = Duration::from_secs(30);
 pub async fn connect(cx: &Context, version_num: i32) -> Result<(Link, Conninfo)> {
     let database = cx.pg.database();
     database.refuse_transaction_pooler().await?;
-    let name = format!("pgtend/{} (beside the dump)", cx.job);
+    let name = application_name(cx.job.as_str(), " (beside the dump)");
     let mut conninfo = database.conninfo.clone();
     if version_num >= 140_000 {
         conninfo = conninfo.with_setting("client_connection_check_interval", "1000");

@@ -21,7 +21,7 @@ use super::verify::{GLOBALS_END, ends_with};
 use super::{naming, pour, publish, words};
 use crate::kinds::{Applied, Context};
 use crate::pg::libpq::LibpqEnv;
-use crate::pg::{Link, explain};
+use crate::pg::{Link, application_name, explain};
 use crate::store::{Deleted, Parts, Store, Upload};
 
 /// How long a store is waited for when an upload is given up, within the time that a run has to end.
@@ -82,7 +82,7 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
     if let Some(reason) = company::keep_out_changes(cx, &beside.client, backup.lock_wait.0).await? {
         return Ok(Applied::Stopped(reason));
     }
-    let name = application_name(cx);
+    let name = application_name(cx.job.as_str(), " (dump)");
     let (for_libpq, major) = (name.clone(), dump.tools.major);
     let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq, Some(major)));
     let env = env.await.context("look up how to connect")??;
@@ -118,16 +118,6 @@ pub async fn apply(backup: &Backup, cx: &Context, dump: &Dump) -> Result<Applied
 async fn too_late(cx: &Context) {
     cx.stop.requested_at_last().await;
     tokio::time::sleep(Duration::from_millis(1800)).await;
-}
-
-/// What `pg_stat_activity` calls the dump.
-fn application_name(cx: &Context) -> String {
-    // The server keeps 63 bytes, and the name has to be found there.
-    let mut name = format!("pgtend/{}", cx.job);
-    while name.len() > 63 - " (dump)".len() {
-        name.pop();
-    }
-    format!("{name} (dump)")
 }
 
 /// Keeps the connection that keeps schema changes out, or says once that it is lost.

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use super::Command;
 use crate::kinds::Context;
+use crate::pg::application_name;
 
 /// What it has of our own environment: what finds programs, files, words and certificates.
 const INHERITED: [&str; 12] = [
@@ -65,9 +66,9 @@ impl Environment {
 
     /// How to reach the job's database, as libpq reads it.
     async fn connection(&mut self, cx: &Context) -> Result<()> {
-        let (conninfo, name) = (cx.pg.database().conninfo.clone(), format!("pgtend/{}", cx.job));
-        let application_name = name.clone();
-        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&application_name, None));
+        let (conninfo, name) = (cx.pg.database().conninfo.clone(), application_name(cx.job.as_str(), ""));
+        let for_libpq = name.clone();
+        let env = tokio::task::spawn_blocking(move || conninfo.for_libpq(&for_libpq, None));
         let env = env.await.context("look up how to connect")??;
         for (name, value) in env.variables() {
             self.set(name, value);

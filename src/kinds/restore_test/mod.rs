@@ -31,7 +31,7 @@ use self::prove::Bench;
 use super::backup::manifest::Identity;
 use super::backup::shelf;
 use super::{Applied, Around, Context, Kind, Observes, StopStyle, StoreUse};
-use crate::pg::{Limits, connect, explain};
+use crate::pg::{Limits, application_name, connect, explain};
 use crate::run::{Finding, Observed, Plan, Step};
 use crate::store::Store;
 
@@ -85,7 +85,7 @@ impl Kind for RestoreTest {
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
         let found = self.found()?;
-        let name = application_name(cx);
+        let name = application_name(cx.job.as_str(), "");
         match action {
             Action::Sweep(database) => {
                 scratch::drop(&found.server, &name, &mark(cx).await?, database).await?;
@@ -120,7 +120,7 @@ impl RestoreTest {
     async fn facts(&self, cx: &Context) -> Result<Facts> {
         let found = self.found()?;
         let mark = mark(cx).await?;
-        let control = scratch::control(&found.server, &application_name(cx)).await;
+        let control = scratch::control(&found.server, &application_name(cx.job.as_str(), "")).await;
         let control = control.with_context(|| format!("server {}", found.server_name))?;
         let server = scratch::look(&control.client, found.server.target(), &mark).await?;
         let mut seen = Vec::new();
@@ -131,14 +131,13 @@ impl RestoreTest {
         }
         let any = seen.iter().filter_map(|seen| seen.shelf.as_ref().ok()).any(|shelf| !shelf.kept.is_empty());
         // Where it is gone, its backups are what there is.
-        let source =
-            if any { Some(source(found, &application_name(cx)).await.map_err(|error| explain(&error))) } else { None };
+        let source = if any {
+            Some(source(found, &application_name(cx.job.as_str(), "")).await.map_err(|error| explain(&error)))
+        } else {
+            None
+        };
         Ok(Facts { now: cx.now, read_at: Instant::now(), mark, server, source, seen })
     }
-}
-
-fn application_name(cx: &Context) -> String {
-    format!("pgtend/{}", cx.job)
 }
 
 fn store<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Store>> {

@@ -21,7 +21,7 @@ use crate::kinds::backup::read::{Progress, Source, is_damage, is_unfit, try_key}
 use crate::kinds::backup::restore::{self, Target, roles};
 use crate::kinds::backup::verify::{dump_of, globals_of, write_down};
 use crate::kinds::{Applied, Context};
-use crate::pg::{Conninfo, Ident, Limits, connect, explain};
+use crate::pg::{Conninfo, Ident, Limits, application_name, connect, explain};
 use crate::store::{Key, Store};
 use crate::testpoint;
 
@@ -55,7 +55,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     fn application_name(&self) -> String {
-        format!("pgtend/{}", self.cx.job)
+        application_name(self.cx.job.as_str(), "")
     }
 
     fn folder(&self, manifest: &Manifest) -> Key {

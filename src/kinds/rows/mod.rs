@@ -5,6 +5,7 @@
 //! | which rows of which table, and what becomes of them | [`Wanted`] |
 //! | the catalog and bounded counts -> facts | `survey` |
 //! | facts -> actions and notes; pure | `plan` |
+//! | whether nearly all of a table would go; pure | `share` |
 //! | whether an archive takes them, column by column; pure | `fit` |
 //! | the archive: looked at, and made where it is missing | `archive` |
 //! | objects in a store that go before their rows | `objects` |
@@ -16,6 +17,7 @@ pub mod check;
 pub mod fit;
 pub mod objects;
 pub mod plan;
+mod share;
 pub mod survey;
 
 use std::future::Future;

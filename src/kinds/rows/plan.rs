@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::fit::Making;
 use super::objects::ObjectsOf;
+use super::share::nearly_all;
 use super::{Wanted, Words};
 use crate::pg::batch::{self, Access, Cutoff, Deletion, Progress};
 use crate::pg::catalog::{Leaf, OnDelete, Reference};
@@ -38,6 +39,8 @@ pub struct Work {
     /// The index that finds due rows, whether or not this deletion goes by it.
     pub index: Option<String>,
     pub due: Count,
+    /// How many are due by the planner's statistics, which go on where the counting ends.
+    pub estimated: Option<u64>,
     /// Rows that are due and stay, by constraint and referencing table.
     pub kept: Vec<(Reference, Count)>,
     /// Rows without a time.
@@ -203,6 +206,7 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             plan.actions.push(Action::Wait { wanted: Box::new(facts.wanted), by });
             continue;
         }
+        plan.notes.extend(nearly_all(&facts));
         for leaf in facts.leaves {
             let target = leaf.leaf.name.plain();
             if let Some(refusal) = leaf.refusal {
@@ -422,4 +426,4 @@ fn wall_clock(at: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
 
 #[cfg(test)]
 #[path = "plan_tests.rs"]
-mod tests;
+pub mod tests;

@@ -21,7 +21,7 @@ fn key(on_delete: OnDelete) -> Reference {
     }
 }
 
-fn wanted() -> Wanted {
+pub fn wanted() -> Wanted {
     Wanted {
         table: TableName::new("public", "sessions").unwrap(),
         counted_as: "public.sessions".into(),
@@ -37,7 +37,7 @@ fn wanted() -> Wanted {
 }
 
 /// A leaf of `public.sessions` with so many rows due.
-fn leaf(name: &str, due: Count) -> LeafFacts {
+pub fn leaf(name: &str, due: Count) -> LeafFacts {
     let name = TableName::new("public", name).unwrap();
     LeafFacts {
         leaf: Leaf {
@@ -48,6 +48,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
             missing: Vec::new(),
             not_null: Vec::new(),
             delete_triggers: Vec::new(),
+            rows: None,
             referenced_by: Vec::new(),
         },
         refusal: None,
@@ -69,6 +70,7 @@ fn leaf(name: &str, due: Count) -> LeafFacts {
             },
             index: Some("sessions_expires_at".into()),
             due,
+            estimated: None,
             kept: Vec::new(),
             nulls: Count::Exactly(0),
             without: Vec::new(),

@@ -278,7 +278,7 @@ async fn work(
         objects: wanted.objects.as_ref().map(|of| Objects { column: of.column.clone(), table: wanted.table.clone() }),
     };
     let look = Look { session, cx, leaf };
-    let (index, worth_it) = look.index(&deletion).await?;
+    let ByIndex { index, worth_it, estimated } = look.index(&deletion).await?;
     if let Some(index) = index.clone().filter(|_| worth_it) {
         deletion.access = Access::Index(index);
     }
@@ -306,7 +306,17 @@ async fn work(
         Some(of) => Some(look.objects(&deletion, of, depth).await?),
         None => None,
     };
-    Ok(Work { deletion, index, due, kept, nulls, without, objects })
+    Ok(Work { deletion, index, due, estimated, kept, nulls, without, objects })
+}
+
+/// How the planner would find the due rows in order.
+#[derive(Debug, Default)]
+struct ByIndex {
+    index: Option<String>,
+    /// Whether that costs less than to read the whole table.
+    worth_it: bool,
+    /// How many there are, as it thinks.
+    estimated: Option<u64>,
 }
 
 struct Look<'a> {
@@ -319,23 +329,29 @@ impl Look<'_> {
     /// The index by which the due rows are found in order, by asking the planner: it knows about partial indexes,
     /// expressions and invalid ones. And whether to use it: where a large part of the table is due, in another order than it
     /// lies on disk, reading all of it once costs less, and the planner can tell.
-    async fn index(&self, deletion: &Deletion) -> Result<(Option<String>, bool)> {
+    async fn index(&self, deletion: &Deletion) -> Result<ByIndex> {
         let due = format!("SELECT ctid FROM {} WHERE {}", deletion.from(), deletion.due());
         let sql = format!("EXPLAIN (FORMAT JSON) {due} ORDER BY {}", deletion.time);
         let settings = batch::planner_settings(&Access::Index(String::new()));
-        let Some(row) = self.bounded(settings, &sql, Some(&deletion.cutoff)).await? else { return Ok((None, false)) };
+        let Some(row) = self.bounded(settings, &sql, Some(&deletion.cutoff)).await? else {
+            return Ok(ByIndex::default());
+        };
         let plan: Value = row.get(0);
         let by_index = &plan[0]["Plan"];
-        let Some(name) = ordered_by(by_index, &deletion.alias) else { return Ok((None, false)) };
+        let estimated = by_index["Plan Rows"].as_u64();
+        let Some(name) = ordered_by(by_index, &deletion.alias) else {
+            return Ok(ByIndex { estimated, ..ByIndex::default() });
+        };
+        let index = Some(name.into());
         if by_index["Plan Rows"].as_f64().is_none_or(|rows| rows < MANY) {
-            return Ok((Some(name.into()), true));
+            return Ok(ByIndex { index, worth_it: true, estimated });
         }
         let by_blocks = "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; \
                          SET max_parallel_workers_per_gather = 0";
         let all = self.bounded(by_blocks, &format!("EXPLAIN (FORMAT JSON) {due}"), Some(&deletion.cutoff)).await?;
         let all: Value = all.map_or(Value::Null, |row| row.get(0));
         let dearer = by_index["Total Cost"].as_f64() > all[0]["Plan"]["Total Cost"].as_f64();
-        Ok((Some(name.into()), !dearer))
+        Ok(ByIndex { index, worth_it: !dearer, estimated })
     }
 
     async fn count(&self, from: &str, condition: &str, cutoff: Option<&Cutoff>) -> Result<Count> {

@@ -1,7 +1,7 @@
 //! A dump beside schema changes, beside other dumps, and on a standby.
 
 use super::{Setting, bin, fill, setting, shell};
-use crate::support::{Cluster, PgBouncer, Pgtend, newest_major, on_each_major, wait_until};
+use crate::support::{Cluster, PgBouncer, Pgtend, free_port, newest_major, on_each_major, wait_until};
 
 /// The key that dumps hold shared and schema changes of ours take alone; the same in every version.
 const KEY: i64 = 6_967_320_981_967_411_622;
@@ -159,6 +159,32 @@ async fn the_instances_of_several_databases_have_folders_of_their_own() {
         let manifest = super::json(&store.join(job).join(&all[0]).join("manifest.json"));
         assert_eq!(manifest["database"], db.name());
     }
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_keeps_no_other_from_its_backups_nor_from_letting_old_ones_go() {
+    let db = Cluster::shared(newest_major()).database().await;
+    fill(&db, 100).await;
+    let config = format!(
+        "[databases.away]\nurl = \"postgresql://nobody@127.0.0.1:{}/app?connect_timeout=2\"\n[databases.here]\nurl = \"{}\"\n\
+         [http]\nlisten = \"off\"\n[stores.local.directory]\npath = \"store\"\n[jobs.nightly]\ndatabases = [\"*\"]\n\
+         [jobs.nightly.backup]\nto = [{{ store = \"local\", keep = {{ last = 1 }} }}]\npg_bin = \"{}\"\n",
+        free_port(),
+        db.url(),
+        bin(&db).display()
+    );
+    let program = Pgtend::new(&config);
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        let runs = program.run(["run", "nightly", "--json"]).await.exits(1).json();
+        let of =
+            |job: &str| runs.iter().find(|run| run["job"] == job).unwrap_or_else(|| panic!("no {job} in {runs:?}"));
+        assert_eq!(of("nightly@away")["outcome"], "failed", "{runs:?}");
+        assert_eq!(of("nightly@here")["outcome"], "succeeded", "{runs:?}");
+        made.push(of("nightly@here")["details"]["backup"].as_str().expect("an id").to_owned());
+    }
+    // The plan is made before the new one is verified, so that the one before it stays.
+    assert_eq!(super::backups(&program.folder().join("store/nightly@here")), made[1..]);
 }
 
 #[tokio::test]

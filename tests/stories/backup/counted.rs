@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::restored::odd_database;
 use super::shell;
 use super::{Setting, setting};
-use crate::support::on_each_major;
+use crate::support::{on_each_major, wait_until};
 
 /// What the manifest says.
 fn counted(setting: &Setting, id: &str) -> BTreeMap<String, i64> {
@@ -56,6 +56,34 @@ async fn rows_written_while_a_dump_is_made_are_neither_dumped_nor_counted() {
         shell(&scratch, "zstd -dc app.dump.zst | pg_restore --exit-on-error --dbname \"$URL\"", &setting.folder(id));
         for (table, rows) in counted {
             assert_eq!(scratch.count(&format!("only {table}")).await, rows, "{table}");
+        }
+    })
+    .await;
+}
+
+/// Whichever comes to it first, the counting or `pg_dump`: its list of tables is older than the drop.
+#[tokio::test]
+async fn a_table_that_is_dropped_before_it_is_locked_is_told_and_not_counted() {
+    on_each_major(async |db| {
+        for not_counted in ["", "exclude_table_data = [\"going\"]"] {
+            db.execute("create table if not exists staying as select 1 as n; create table going as select 2 as n")
+                .await;
+            let setting = setting(&db, &format!("exclude_schemas = [\"pgtend\"]\nrow_counts = true\n{not_counted}"));
+            let client = db.client().await;
+            client.batch_execute("begin; drop table going").await.unwrap();
+            let run = setting.program.start(["run", "nightly", "--json"]);
+            let waiting = "select count(*) from pg_locks l join pg_database d on d.oid = l.database \
+                           where d.datname = current_database() and l.locktype = 'relation' and not l.granted";
+            wait_until("somebody to wait for the table", async || db.scalar::<i64>(waiting).await > 0).await;
+            client.batch_execute("commit").await.unwrap();
+            let run = run.wait().await.exits(1).json().remove(0);
+            let error = run["error"].as_str().unwrap_or_default();
+            assert!(run["outcome"] == "failed" && error.contains("going"), "{run}");
+            assert_eq!(setting.files(), Vec::<String>::new());
+
+            let run = setting.run(0).await;
+            let id = run["details"]["backup"].as_str().expect("an id");
+            assert_eq!(counted(&setting, id), [("public.staying".to_owned(), 1)].into());
         }
     })
     .await;
