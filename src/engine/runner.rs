@@ -21,7 +21,7 @@ use super::lock::{self, Asked, JobLock};
 use super::metrics::Labels;
 use super::shared::{RunningHere, Shared};
 use super::verdict::{Verdict, judge};
-use crate::clock::Reading;
+use crate::clock::{self, Reading};
 use crate::config::{Config, Definition};
 use crate::kinds::{Context, Mode, Reporter, Stop, StopStyle};
 use crate::pg::{Access, Database, Sessions, explain};
@@ -320,9 +320,9 @@ impl Engine {
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
                 .within(lock.fence());
-        // What writes goes by clocks that agree, or not at all; what only reads is told.
+        // What takes away by age goes by clocks that agree, or not at all. A kind that only reads says itself what it means.
         let read = self.shared.clock.database(lock.client()).await;
-        let read = read.and_then(|read| if job.spec.writes() { read.agreed().map(|_| read) } else { Ok(read) });
+        let read = read.and_then(|read| if job.spec.takes_old() { read.agreed().map(|_| read) } else { Ok(read) });
         let Reading { now, apart } = match read {
             Ok(read) => read,
             Err(error) => {
@@ -336,6 +336,9 @@ impl Engine {
             apart,
             timezone: job.timezone,
             pg: sessions.clone(),
+        if let Some(apart) = apart.as_ref().filter(|_| job.spec.writes()) {
+            report.warn(format!("{apart}: {}", clock::MEND));
+        }
             stores: Arc::clone(&self.stores),
             stop,
             report: report.clone(),

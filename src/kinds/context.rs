@@ -20,7 +20,7 @@ pub struct Context {
     pub run: Option<RunId>,
     pub now: DateTime<Utc>,
     /// How the host's clock and the database's are apart, where that is too much to delete anything by; never in a run of
-    /// what writes to the database, which is refused then.
+    /// what takes old rows or partitions, which is refused then.
     pub apart: Option<String>,
     pub timezone: Tz,
     pub pg: Sessions,

@@ -79,6 +79,7 @@ struct Sorted {
 impl Kind for Retention {
     type Action = Action;
 
+    const TAKES_OLD: bool = true;
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
     }

@@ -64,6 +64,7 @@ pub struct Summarize {
 impl Kind for Summarize {
     type Action = Action;
 
+    const TAKES_OLD: bool = true;
     const COUNTS: &[Counted] = &[Counted::RowsSummarized, Counted::LockTimeouts];
 
     fn tends(&self) -> Vec<&TableName> {
