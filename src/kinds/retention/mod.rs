@@ -33,7 +33,7 @@ use super::{Applied, Context, Kind, StoreUse, Word};
 use crate::pg::TableName;
 use crate::pg::pg_cron::{self, CronJob};
 use crate::pg::{Session, catalog};
-use crate::run::{Finding, Plan, Step};
+use crate::run::{Counted, Finding, Plan, Step};
 
 /// One policy, of the config or of a table of policies.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,15 @@ impl Kind for Retention {
     type Action = Action;
 
     const TAKES_OLD: bool = true;
+    const COUNTS: &[Counted] = &[
+        Counted::PartitionsDropped,
+        Counted::PartitionsDetached,
+        Counted::PartitionsArchived,
+        Counted::RowsDeleted,
+        Counted::RowsArchived,
+        Counted::LockTimeouts,
+    ];
+
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
     }
