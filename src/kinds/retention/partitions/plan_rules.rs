@@ -361,3 +361,18 @@ fn bounds_of_another_zone_or_format_are_refused() {
         ),
     );
 }
+    for (text, format) in
+        [("list text\n ! zoneless\n a in 2020-01", "%Y-%m"), ("range integer\n ! zoneless\n a 202001 202002", "%Y%m")]
+    {
+        check(
+            text,
+            &format!("keep = '1 month', key_format = '{format}'"),
+            "refuse events: the key of events says time without a zone, and nothing says which one is meant; add timezone = \"UTC\", or whichever it is, or a partitions job that names the table",
+        );
+    }
+    // What counts from an instant needs none.
+    check(
+        "range bigint\n ! zoneless\n a 1767225600 1769904000\n b 1769904000 1772323200\n c 1780272000 1782864000",
+        "keep = '5 months', key_format = 'epoch', keep_at_least = 2",
+        "keep a: the first after the cutoff: ends 2026-02-01, and goes on 2026-07-01",
+    );
