@@ -64,10 +64,8 @@ pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended>
         tracing::debug!(action = step.action, object = %step.target, "planned: {}", step.reason);
         ended.steps.push(step);
     }
-    for note in &plan.notes {
-        if note.action == "warn" && mode == Mode::Apply {
-            cx.report.warn(format!("{}: {}", note.target, note.reason));
-        }
+    if mode == Mode::Apply {
+        plan.notes.iter().for_each(|note| cx.report.note(note));
     }
     ended.steps.extend(plan.notes);
     if mode == Mode::Rehearse {

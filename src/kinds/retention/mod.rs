@@ -311,5 +311,5 @@ async fn sort(session: &Session, targets: Vec<Target>) -> Result<Sorted> {
 /// So that the words of one hold stand in one place.
 fn held(holds: &Holds, cx: &Context, target: &Target) -> Option<Step> {
     let hold = holds.on(&target.policy.table, cx.now)?;
-    Some(Step::keep(target.policy.table.plain(), hold.sentence()))
+    Some(Step::held(target.policy.table.plain(), hold.sentence()))
 }

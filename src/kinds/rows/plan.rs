@@ -253,7 +253,7 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
     }
     if work.nulls.any() && work.nulls != Count::Unknown {
         let reason = format!("{} without a time: {}", work.nulls, words.never());
-        notes.push(Step { detail: count_detail(work.nulls), ..Step::keep(&target, reason) });
+        notes.push(Step::without_time(&target, reason, work.nulls.number(), work.nulls.is_exact()));
     }
     let foreign = work.objects.as_ref().and_then(|objects| objects.said_foreign("rows that are due"));
     for reason in without(work).into_iter().chain(foreign) {
