@@ -181,11 +181,13 @@ impl Step {
 pub struct Plan<A> {
     pub actions: Vec<A>,
     pub notes: Vec<Step>,
+    /// How many targets were looked at and are as they should be: they are done, as those are that an action was for.
+    pub in_order: usize,
 }
 
 impl<A> Default for Plan<A> {
     fn default() -> Self {
-        Self { actions: Vec::new(), notes: Vec::new() }
+        Self { actions: Vec::new(), notes: Vec::new(), in_order: 0 }
     }
 }
 

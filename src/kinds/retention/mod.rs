@@ -149,6 +149,7 @@ impl Kind for Retention {
                 .map(|(table, action)| Action { tally: tally(&table.plain()), what: What::Rows(action) }),
         );
         plan.notes.extend(rows.notes);
+        plan.in_order += rows.in_order;
         // One after the other: there may be but one connection.
         session.close().await;
         let partitions = Box::pin(partitions::plan(cx, &sorted.partitioned, &holds)).await?;
@@ -159,6 +160,7 @@ impl Kind for Retention {
                 .map(|action| Action { tally: tally(&action.label()), what: What::Partition(Box::new(action)) }),
         );
         plan.notes.extend(partitions.notes);
+        plan.in_order += partitions.in_order;
         plan.actions.extend(records.into_iter().map(|record| Action { what: What::Record(record), tally: None }));
         Ok(plan)
     }

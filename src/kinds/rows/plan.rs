@@ -203,6 +203,8 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             plan.actions.push(Action::Wait { wanted: Box::new(facts.wanted), by });
             continue;
         }
+        // None is left of a table that is held.
+        plan.in_order += usize::from(facts.leaves.is_empty());
         for leaf in facts.leaves {
             let target = leaf.leaf.name.plain();
             if let Some(refusal) = leaf.refusal {
@@ -224,6 +226,7 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             // Rows that others refer to are free to go once these have gone, which may be earlier in this very run.
             let freed = facts.wanted.words == Words::Old && work.kept.iter().any(|(_, count)| count.any());
             if !work.due.any() && !freed {
+                plan.in_order += 1;
                 continue;
             }
             let followers = work.deletion.followed_by.iter().map(|key| Follower { table: key.table.plain() }).collect();

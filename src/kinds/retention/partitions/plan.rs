@@ -101,8 +101,9 @@ pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Ac
             notes: Vec::new(),
             wanted: Vec::new(),
         };
-        if let Err(refusal) = one.all(&wanted) {
-            plan.actions.push(refuse(one.facts.table(), one.facts.table(), refusal));
+        match one.all(&wanted) {
+            Err(refusal) => plan.actions.push(refuse(one.facts.table(), one.facts.table(), refusal)),
+            Ok(()) => plan.in_order += usize::from(one.wanted.is_empty()),
         }
         plan.notes.append(&mut one.notes);
         wanted.append(&mut one.wanted);

@@ -315,6 +315,18 @@ fn how_it_is_detached_is_part_of_the_plan() {
 }
 
 #[test]
+fn a_table_of_which_nothing_is_to_go_is_in_order() {
+    let in_order = |extra: &str, keep: &str| {
+        let (facts, holds) = facts(&format!("{MONTHS}{extra}"), &format!("keep = '{keep}'"), Tz::UTC);
+        decide(vec![Ok(facts)], &holds, at("2026-06-15T12:00:00Z")).in_order
+    };
+    assert_eq!(in_order("", "10 years"), 1);
+    assert_eq!(in_order("", "2 months"), 0);
+    assert_eq!(in_order("\n! held events", "2 months"), 1);
+    assert_eq!(in_order("\n! obstacle", "2 months"), 0);
+}
+
+#[test]
 fn bounds_of_another_zone_or_format_are_refused() {
     let expect = |why: &str| format!("refuse events: {why}; until that is mended, its partitions stay");
     check_in(
