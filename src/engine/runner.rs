@@ -156,14 +156,20 @@ impl Engine {
             return record;
         }
         self.log(ring, &record);
-        if let Some(id) = &ring.request {
-            self.answer(ring, id, &record).await;
+        match &ring.request {
+            // Nothing of it was begun.
+            Some(id) if record.skip() == Some(Skip::Shutdown) => self.put_back(&ring.job.database, &[id]).await,
+            Some(id) => self.answer(ring, id, &record).await,
+            None => {}
         }
         record
     }
 
     async fn run_here(&self, ring: &Ring, ending: &Ending, started_at: DateTime<Utc>) -> RunRecord {
         let job = &ring.job;
+        if ending.soft.is_cancelled() {
+            return self.stopped_before(ring, started_at);
+        }
         let running = match self.shared.enter(&job.name, started_at) {
             Ok(running) => running,
             Err(since) => {
@@ -184,6 +190,7 @@ impl Engine {
                 let why = "the config was read again before its turn came";
                 return self.skipped(ring, started_at, Skip::Reload, why.into());
             }
+            never = self.show_waiting(ring) => match never {}
         };
         match self.run_locked(ring, ending, running).await {
             Ok(record) => record,
