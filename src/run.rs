@@ -284,8 +284,6 @@ impl Report {
         self.failures.push(Failure { target: target.into(), error: error.into() });
     }
 
-    /// The object that the history and `run --json` call `details`.
-    pub fn details(&self) -> Value {
     /// What a plan has noted of a target that it leaves alone, where that is to stand in the details; whether it is.
     pub fn left_alone(&mut self, note: &Step) -> bool {
         if note.says("held") {
@@ -305,6 +303,8 @@ impl Report {
         is_it
     }
 
+    /// The object that the history and `run --json` call `details`.
+    pub fn details(&self) -> Value {
         let mut details = self.fields.clone();
         let mut tables: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
         for ((what, table), n) in &self.counts {

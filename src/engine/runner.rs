@@ -336,6 +336,9 @@ impl Engine {
                 return Verdict { outcome: Outcome::Failed, error: Some(explain(&error)), report: Report::default() };
             }
         };
+        if let Some(apart) = apart.as_ref().filter(|_| job.spec.writes()) {
+            report.warn(format!("{apart}: {}", clock::MEND));
+        }
         let cx = Context {
             job: job.name.clone(),
             run,
@@ -343,9 +346,6 @@ impl Engine {
             apart,
             timezone: job.timezone,
             pg: sessions.clone(),
-        if let Some(apart) = apart.as_ref().filter(|_| job.spec.writes()) {
-            report.warn(format!("{apart}: {}", clock::MEND));
-        }
             stores: Arc::clone(&self.stores),
             stop,
             report: report.clone(),

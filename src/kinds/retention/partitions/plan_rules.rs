@@ -365,14 +365,6 @@ fn bounds_of_another_zone_or_format_are_refused() {
         "keep = '1 month'",
         &expect("the key at is text: add key_format, such as \"%Y-%m\" or \"%Y_%m\", to say how it writes time"),
     );
-    check(
-        "hash timestamptz",
-        "keep = '1 month'",
-        &expect(
-            "it is partitioned by HASH (at): hash partitions follow no time; pgtend makes partitions by RANGE and LIST of timestamptz, timestamp, date, and with key_format of text, integer and uuid (version 7) keys",
-        ),
-    );
-}
     for (text, format) in
         [("list text\n ! zoneless\n a in 2020-01", "%Y-%m"), ("range integer\n ! zoneless\n a 202001 202002", "%Y%m")]
     {
@@ -388,3 +380,11 @@ fn bounds_of_another_zone_or_format_are_refused() {
         "keep = '5 months', key_format = 'epoch', keep_at_least = 2",
         "keep a: the first after the cutoff: ends 2026-02-01, and goes on 2026-07-01",
     );
+    check(
+        "hash timestamptz",
+        "keep = '1 month'",
+        &expect(
+            "it is partitioned by HASH (at): hash partitions follow no time; pgtend makes partitions by RANGE and LIST of timestamptz, timestamp, date, and with key_format of text, integer and uuid (version 7) keys",
+        ),
+    );
+}
