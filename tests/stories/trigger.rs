@@ -263,7 +263,8 @@ async fn whoever_waits_for_a_daemon_that_dies_before_the_run_has_begun_is_told()
     let (here, there) = here_and_there(&db, JOBS);
     let (here, hold) = here.holding("daemon.taken");
     let daemon = here.daemon().ready().await;
-    let asking = there.env("PGTEND_HURRY", "20").start(["trigger", "hello", "--wait"]);
+    let there = there.env("PGTEND_HURRY", "20");
+    let asking = there.start(["trigger", "hello", "--wait"]);
     hold.reached().await;
     drop(daemon);
     wait_until("the daemon to be gone", async || db.backends("pgtend").await.is_empty()).await;
