@@ -11,6 +11,9 @@ use chrono::{DateTime, Duration, Utc};
 /// How far apart the host's clock and the database's may be before destructive work is refused.
 const MAX_SKEW: Duration = Duration::minutes(5);
 
+/// What to do about clocks that are apart.
+pub const MEND: &str = "set the wrong one right (chronyc tracking, timedatectl)";
+
 /// Where the time comes from.
 #[derive(Debug, Clone, Copy, Default)]
 pub enum Clock {
@@ -90,9 +93,8 @@ impl Reading {
     pub fn agreed(&self) -> Result<DateTime<Utc>> {
         if let Some(apart) = &self.apart {
             bail!(
-                "{apart}: nothing is written until they agree within {} minutes; set the wrong one right (chronyc \
-                 tracking, timedatectl)",
-                MAX_SKEW.num_minutes(),
+                "{apart}: nothing old is taken away until they agree within {} minutes; {MEND}",
+                MAX_SKEW.num_minutes()
             );
         }
         Ok(self.now)

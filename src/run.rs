@@ -9,7 +9,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub use observed::{Observed, Stretch, Timeline};
 
@@ -159,6 +159,21 @@ impl Step {
     pub fn keep(target: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { action: "keep", ..Self::warn(target, reason) }
     }
+
+    /// Kept because somebody has said so. It stands in the details of each run.
+    pub fn held(target: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { detail: json!({ "held": true }), ..Self::keep(target, reason) }
+    }
+
+    /// Rows that are kept because nothing says how old they are, and how many. It stands in the details of each run.
+    pub fn without_time(target: impl Into<String>, reason: impl Into<String>, rows: Option<u64>, exact: bool) -> Self {
+        let detail = json!({ "rows": rows, "exact": exact, "without_time": true });
+        Self { detail, ..Self::keep(target, reason) }
+    }
+
+    fn says(&self, what: &str) -> bool {
+        self.detail.get(what) == Some(&Value::Bool(true))
+    }
 }
 
 /// What a kind decided: actions to apply in this order, and notes on what it leaves alone.
@@ -166,11 +181,13 @@ impl Step {
 pub struct Plan<A> {
     pub actions: Vec<A>,
     pub notes: Vec<Step>,
+    /// How many targets were looked at and are as they should be: they are done, as those are that an action was for.
+    pub in_order: usize,
 }
 
 impl<A> Default for Plan<A> {
     fn default() -> Self {
-        Self { actions: Vec::new(), notes: Vec::new() }
+        Self { actions: Vec::new(), notes: Vec::new(), in_order: 0 }
     }
 }
 
@@ -265,6 +282,25 @@ impl Report {
 
     pub fn fail(&mut self, target: impl Into<String>, error: impl Into<String>) {
         self.failures.push(Failure { target: target.into(), error: error.into() });
+    }
+
+    /// What a plan has noted of a target that it leaves alone, where that is to stand in the details; whether it is.
+    pub fn left_alone(&mut self, note: &Step) -> bool {
+        if note.says("held") {
+            let held = self.fields.entry("held").or_insert_with(|| json!([]));
+            if let Some(names) = held.as_array_mut()
+                && !names.iter().any(|name| *name == *note.target)
+            {
+                names.push(note.target.clone().into());
+            }
+            return true;
+        }
+        let is_it = note.says("without_time");
+        if is_it {
+            self.fields.entry("rows_without_time").or_insert_with(|| json!({}))[&note.target] =
+                note.detail["rows"].clone();
+        }
+        is_it
     }
 
     /// The object that the history and `run --json` call `details`.
@@ -365,5 +401,24 @@ impl Refusal {
 
     pub fn sentence(&self) -> String {
         if self.mend.is_empty() { self.why.clone() } else { format!("{}; {}", self.why, self.mend) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_alone_stands_in_the_details_once_and_is_no_warning() {
+        let mut report = Report::default();
+        for _ in 0..2 {
+            assert!(report.left_alone(&Step::held("public.log", "held: an audit")));
+            assert!(report.left_alone(&Step::without_time("public.log", "2 rows without a time", Some(2), true)));
+        }
+        assert!(report.left_alone(&Step::held("public.other", "held: an audit")));
+        assert!(!report.left_alone(&Step::keep("public.log", "the first after the cutoff")));
+        assert!(!report.left_alone(&Step::warn("public.log", "it holds rows")));
+        let expected = json!({ "held": ["public.log", "public.other"], "rows_without_time": { "public.log": 2 } });
+        assert_eq!(report.details(), expected);
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use tokio::time::Instant;
+use tokio_postgres::Client;
 
 use super::{DONE, FAILED, exit_code, jobs, output, worst};
 use crate::config::{Config, Definition};
 use crate::engine::{Engine, Shared, history, request};
 use crate::pg::{Limits, explain};
+use crate::testpoint;
 
 /// How long a daemon has to take the request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,12 +58,27 @@ async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
         bail!("no daemon has ever run in database {}: schema pgtend is missing there", job.database);
     }
     let id = request::ask(&link.client, &job.name).await?;
-    let given_up = Instant::now() + PATIENCE;
-    let taker = loop {
-        if let Some(taker) = request::answer(&link.client, &id).await?.taken_by {
-            break taker;
+    loop {
+        let taker = taken(&link.client, job, &id).await?;
+        output::line(&format!("{}: taken by {taker}", job.name));
+        if !wait {
+            return Ok(DONE);
         }
-        if Instant::now() > given_up && request::withdraw(&link.client, &id).await? {
+        if let Some(code) = ended(&link.client, job, &id).await? {
+            return Ok(code);
+        }
+        output::line(&format!("{}: its daemon is ending, and leaves it to another one", job.name));
+    }
+}
+
+/// Waits until a daemon has the request, and says which.
+async fn taken(client: &Client, job: &Definition, id: &str) -> Result<String> {
+    let given_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(taker) = request::answer(client, id, &job.name).await?.taken_by {
+            return Ok(taker);
+        }
+        if Instant::now() > given_up && request::withdraw(client, id).await? {
             bail!(
                 "no daemon took the request within {} s: none runs that reaches database {} and has this job in its config. \
                  `pgtend run {}` runs it here",
@@ -71,15 +88,16 @@ async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
             );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    output::line(&format!("{}: taken by {taker}", job.name));
-    if !wait {
-        return Ok(DONE);
     }
+}
+
+/// Waits for the end of the run, and gives the exit status; nothing where its daemon has put the request back.
+async fn ended(client: &Client, job: &Definition, id: &str) -> Result<Option<u8>> {
     let mut pause = Duration::from_millis(100);
     let mut ended = None;
+    let (mut sign, mut sign_at) = (None, Instant::now());
     loop {
-        let answer = request::answer(&link.client, &id).await?;
+        let answer = request::answer(client, id, &job.name).await?;
         if answer.outcome.is_some() {
             // What comes after this command may be a run of the same job, which would find it held for another moment.
             pause = Duration::from_millis(50);
@@ -90,9 +108,31 @@ async fn ask(engine: &Engine, job: &Definition, wait: bool) -> Result<u8> {
         {
             let why = answer.error.map(|why| format!(": {why}")).unwrap_or_default();
             output::line(&format!("{}: {outcome}{why}", job.name));
-            return Ok(exit_code(Some(outcome), answer.skip));
+            return Ok(Some(exit_code(Some(outcome), answer.skip)));
+        }
+        let Some(taker) = &answer.taken_by else { return Ok(None) };
+        if answer.is_at_work || answer.outcome.is_some() || answer.taken_at != sign {
+            (sign, sign_at) = (answer.taken_at, Instant::now());
+        }
+        if sign_at.elapsed() > testpoint::patience(request::SILENCE) {
+            bail!("{}", gone(job, taker, answer.has_begun));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }
+}
+
+/// What is to be said of a daemon of which nothing is heard any more.
+fn gone(job: &Definition, taker: &str, has_begun: bool) -> String {
+    let Definition { name, database, .. } = job;
+    if has_begun {
+        return format!(
+            "{taker} has begun the run and is gone: nobody holds the job's lock. The next daemon that reaches database \
+             {database} closes its record; `pgtend run {name}` runs it here"
+        );
+    }
+    format!(
+        "{taker} has taken the request and is gone: it has neither begun the run nor waits to begin it. `pgtend trigger \
+         {name}` asks anew, `pgtend run {name}` runs it here"
+    )
 }

@@ -132,7 +132,9 @@ pub async fn run(path: PathBuf, config: Config, mut signals: Signals) -> Result<
             Some(wanted) = wishes.recv() => daemon.want(wanted),
         }
     }
-    daemon.drain(signals, &mut heard).await;
+    // Whoever asks for a run over HTTP from here on is refused.
+    drop(wishes);
+    daemon.drain(signals, &mut heard, &mut seen).await;
     Ok(())
 }
 
@@ -247,6 +249,9 @@ impl Daemon {
                 let by_name = ring.request.is_some() || matches!(ring.trigger, Trigger::Http | Trigger::Notify);
                 if let Some(job) = self.job(&ring.job.name).filter(|job| job.enabled || by_name) {
                     self.start(Ring { job, ..ring });
+                } else if let Some(id) = ring.request {
+                    let engine = Arc::clone(&self.tending.engine);
+                    self.runs.spawn(async move { engine.put_back(&ring.job.database, &[&id]).await });
                 }
             }
             Event::Try(ring, ended) => self.try_again(ring, ended),
@@ -274,13 +279,24 @@ impl Daemon {
                 self.make_up_elsewhere(&standings);
                 self.take_up(&standings);
             }
-            Sight::Asked(requests) => {
-                for request in requests {
+            Sight::Asked(mut taken) => {
+                for request in taken.requests.extract_if(.., |request| self.job(&request.job).is_some()) {
                     if let Some(job) = self.job(&request.job) {
                         self.start(Ring { request: Some(request.id), ..Ring::by_hand(&job, Trigger::Notify) });
                     }
                 }
+                // A reload has taken the job away since; another daemon may have it.
+                if !taken.requests.is_empty() {
+                    self.runs.spawn(taken.put_back());
+                }
             }
+        }
+    }
+
+    /// Somebody has asked for it, and it will not be run here.
+    async fn put_back(&self, ring: &Ring) {
+        if let Some(id) = &ring.request {
+            self.tending.engine.put_back(&ring.job.database, &[id]).await;
         }
     }
 
@@ -345,13 +361,25 @@ impl Daemon {
     }
 
     /// Lets every run come to its next safe point, then makes it.
-    async fn drain(mut self, mut signals: Signals, heard: &mut mpsc::UnboundedReceiver<Event>) {
+    async fn drain(
+        mut self,
+        mut signals: Signals,
+        heard: &mut mpsc::UnboundedReceiver<Event>,
+        seen: &mut mpsc::Receiver<Sight>,
+    ) {
         notify::stopping();
         // The loop has ended as it should.
         self.board.write().beaten = None;
         let limit = self.config().shutdown_timeout;
         tracing::info!(running = self.shared.running().len(), "stopping, within {}", crate::period::human(limit));
         self.ending.soft.cancel();
+        // No request is taken from here on, and those that were are put back as they come to their turn.
+        seen.close();
+        while let Some(sight) = seen.recv().await {
+            if matches!(sight, Sight::Asked(_)) {
+                self.see(sight);
+            }
+        }
         self.runs.close();
         let gently = limit.saturating_sub(FOR_THE_END.min(limit / 2));
         let hard = self.ending.hard.clone();
@@ -378,11 +406,13 @@ impl Daemon {
         };
         end.await;
         while let Ok(event) = heard.try_recv() {
-            // Whoever waits for the ping of a run that came to a good end in time must not be alarmed by our going.
-            if let Event::Over(over) = event
-                && over.1.outcome == Some(Outcome::Succeeded)
-            {
-                self.tending.ping(&over.0.job);
+            match event {
+                // Whoever waits for the ping of a run that came to a good end in time must not be alarmed by our going.
+                Event::Over(over) if over.1.outcome == Some(Outcome::Succeeded) => self.tending.ping(&over.0.job),
+                // A reload was to have it rung anew.
+                Event::Over(over) if over.1.skip() == Some(Skip::Reload) => self.put_back(&over.0).await,
+                Event::Again(ring) => self.put_back(&ring).await,
+                _ => {}
             }
         }
         self.tending.end().await;

@@ -99,6 +99,7 @@ impl Tending {
                 observing,
                 notices: Arc::clone(&self.notices),
                 ending: self.watching.clone(),
+                taking: Arc::default(),
                 refused: AtomicBool::default(),
             };
             self.watchers.spawn(watcher.watch());

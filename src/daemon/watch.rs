@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,24 @@ pub enum Sight {
     Stand {
         standings: HashMap<JobName, Standing>,
     },
-    Asked(Vec<Request>),
+    Asked(Taken),
+}
+
+/// Requests that were taken: they are run, or put back for other daemons.
+#[derive(Debug)]
+pub struct Taken {
+    pub requests: Vec<Request>,
+    pub database: String,
+    /// Of the config by which they were taken, in which their database is.
+    pub engine: Arc<Engine>,
+}
+
+impl Taken {
+    /// Nobody here will run them.
+    pub async fn put_back(self) {
+        let ids: Vec<&str> = self.requests.iter().map(|request| request.id.as_str()).collect();
+        self.engine.put_back(&self.database, &ids).await;
+    }
 }
 
 /// What a watcher needs.
@@ -66,6 +84,8 @@ pub struct Watcher {
     pub observing: Arc<Notify>,
     pub notices: Arc<Notices>,
     pub ending: CancellationToken,
+    /// Held from when requests are taken until somebody has them: in between the watching does not end.
+    pub taking: Arc<Mutex<()>>,
     /// The log knows that the history is kept from us.
     pub refused: AtomicBool,
 }
@@ -91,9 +111,13 @@ type Pruned = Option<Instant>;
 impl Watcher {
     /// Watches until told to end.
     pub async fn watch(mut self) {
-        let ending = self.ending.clone();
+        let (ending, taking) = (self.ending.clone(), Arc::clone(&self.taking));
+        let ended = async {
+            ending.cancelled().await;
+            taking.lock_owned().await
+        };
         tokio::select! {
-            () = ending.cancelled() => {}
+            _none_taken = ended => {}
             () = self.watch_on() => {}
         }
     }
@@ -146,7 +170,7 @@ impl Watcher {
         }
         let standings = self.standings(&link, standby).await?;
         self.observing.notify_one();
-        self.tell(Sight::Came { standings }).await?;
+        self.tell(Sight::Came { standings }).await;
         if !standby {
             self.prune(&link, pruned).await?;
         }
@@ -165,8 +189,9 @@ impl Watcher {
         Ok((link, facts.is_standby))
     }
 
-    async fn tell(&self, sight: Sight) -> Result<()> {
-        self.sights.send(sight).await.ok().context("the daemon is ending")
+    /// What nobody hears because the daemon is ending is of no use to anybody.
+    async fn tell(&self, sight: Sight) {
+        let _ = self.sights.send(sight).await;
     }
 
     /// Listens on one connection, for as long as it lives.
@@ -324,7 +349,7 @@ impl Watcher {
             let now = self.engine.shared.clock.host();
             let jobs = JobStatus::all(self.jobs.iter().map(AsRef::as_ref), &standings, now);
             self.notices.consider(&self.engine, &self.database, link, jobs).await;
-            self.tell(Sight::Stand { standings }).await?;
+            self.tell(Sight::Stand { standings }).await;
         }
         Ok(())
     }
@@ -359,7 +384,12 @@ impl Watcher {
         Ok(standings)
     }
 
+    /// Takes what was asked for and hands it to the daemon's loop. An ending daemon, which has none, leaves it to others.
     async fn take(&self, link: &Link) -> Result<()> {
+        let _until_handed_on = self.taking.lock().await;
+        if self.sights.is_closed() {
+            return Ok(());
+        }
         let asked = async {
             if !history::exists(&link.client).await? {
                 return Ok(Vec::new());
@@ -368,7 +398,11 @@ impl Watcher {
         };
         let requests = self.unless_refused(asked.await)?;
         if !requests.is_empty() {
-            self.tell(Sight::Asked(requests)).await?;
+            testpoint::reach("daemon.taken").await;
+            let taken = Taken { requests, database: self.database.clone(), engine: Arc::clone(&self.engine) };
+            if let Err(SendError(Sight::Asked(taken))) = self.sights.send(Sight::Asked(taken)).await {
+                taken.put_back().await;
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What remains of a run: its row in the history, the answer to whoever asked for it, and one log line.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -56,6 +57,44 @@ impl Engine {
         let write = tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), write);
         if let Err(error) = write.await.context("no answer from the server in 10 s").flatten() {
             tracing::warn!(job = %ring.job.name, "whoever asked for this run was not told how it ended: {}", explain(&error));
+        }
+    }
+
+    /// Gives back requests that this daemon has taken and does not begin, so that another one may.
+    pub async fn put_back(&self, database: &str, ids: &[&str]) {
+        let taker = self.name();
+        let write = async {
+            let (link, _) = self.database(database)?.connect("pgtend", LIMITS).await?;
+            request::put_back(&link.client, ids, &taker).await
+        };
+        let write = tokio::time::timeout(testpoint::patience(Duration::from_secs(10)), write);
+        match write.await.context("no answer from the server in 10 s").flatten() {
+            Ok(()) => tracing::info!(
+                database,
+                requests = ids.len(),
+                "what was asked for and not begun is left to other daemons"
+            ),
+            Err(error) => tracing::warn!(
+                database,
+                "what was asked for is not run, and no other daemon was told: {}",
+                explain(&error)
+            ),
+        }
+    }
+
+    /// Shows whoever has asked for a run that it still waits for its turn. Never ends.
+    pub(super) async fn show_waiting(&self, ring: &Ring) -> Infallible {
+        let Some(id) = &ring.request else { return std::future::pending().await };
+        let taker = self.name();
+        loop {
+            tokio::time::sleep(testpoint::patience(request::SIGN)).await;
+            let say = async {
+                let (link, _) = self.database(&ring.job.database)?.connect("pgtend", LIMITS).await?;
+                request::still_waits(&link.client, id, &taker).await
+            };
+            if let Err(error) = say.await {
+                tracing::debug!(job = %ring.job.name, "whoever asked for this run was not told that it waits: {}", explain(&error));
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use super::lock::{self, Asked, JobLock};
 use super::metrics::Labels;
 use super::shared::{RunningHere, Shared};
 use super::verdict::{Verdict, judge};
-use crate::clock::Reading;
+use crate::clock::{self, Reading};
 use crate::config::{Config, Definition};
 use crate::kinds::{Context, Mode, Reporter, Stop, StopStyle};
 use crate::pg::{Access, Database, Sessions, explain};
@@ -156,14 +156,20 @@ impl Engine {
             return record;
         }
         self.log(ring, &record);
-        if let Some(id) = &ring.request {
-            self.answer(ring, id, &record).await;
+        match &ring.request {
+            // Nothing of it was begun.
+            Some(id) if record.skip() == Some(Skip::Shutdown) => self.put_back(&ring.job.database, &[id]).await,
+            Some(id) => self.answer(ring, id, &record).await,
+            None => {}
         }
         record
     }
 
     async fn run_here(&self, ring: &Ring, ending: &Ending, started_at: DateTime<Utc>) -> RunRecord {
         let job = &ring.job;
+        if ending.soft.is_cancelled() {
+            return self.stopped_before(ring, started_at);
+        }
         let running = match self.shared.enter(&job.name, started_at) {
             Ok(running) => running,
             Err(since) => {
@@ -184,6 +190,7 @@ impl Engine {
                 let why = "the config was read again before its turn came";
                 return self.skipped(ring, started_at, Skip::Reload, why.into());
             }
+            never = self.show_waiting(ring) => match never {}
         };
         match self.run_locked(ring, ending, running).await {
             Ok(record) => record,
@@ -320,15 +327,18 @@ impl Engine {
         let sessions =
             Sessions::new(Arc::clone(database), job.name.as_str(), Access::ReadWrite, job.lock_timeout, deadline)
                 .within(lock.fence());
-        // What writes goes by clocks that agree, or not at all; what only reads is told.
+        // What takes away by age goes by clocks that agree, or not at all. A kind that only reads says itself what it means.
         let read = self.shared.clock.database(lock.client()).await;
-        let read = read.and_then(|read| if job.spec.writes() { read.agreed().map(|_| read) } else { Ok(read) });
+        let read = read.and_then(|read| if job.spec.takes_old() { read.agreed().map(|_| read) } else { Ok(read) });
         let Reading { now, apart } = match read {
             Ok(read) => read,
             Err(error) => {
                 return Verdict { outcome: Outcome::Failed, error: Some(explain(&error)), report: Report::default() };
             }
         };
+        if let Some(apart) = apart.as_ref().filter(|_| job.spec.writes()) {
+            report.warn(format!("{apart}: {}", clock::MEND));
+        }
         let cx = Context {
             job: job.name.clone(),
             run,

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::pg::{Session, Sessions};
-use crate::run::{Counted, JobName, Report, RunId};
+use crate::run::{Counted, JobName, Report, RunId, Step};
 use crate::store::Stores;
 
 /// Everything one run may use. `now` was read once, so that a run has one cutoff however long it takes.
@@ -20,7 +20,7 @@ pub struct Context {
     pub run: Option<RunId>,
     pub now: DateTime<Utc>,
     /// How the host's clock and the database's are apart, where that is too much to delete anything by; never in a run of
-    /// what writes to the database, which is refused then.
+    /// what takes old rows or partitions, which is refused then.
     pub apart: Option<String>,
     pub timezone: Tz,
     pub pg: Sessions,
@@ -167,6 +167,16 @@ impl Reporter {
         let text = text.into();
         tracing::warn!("{text}");
         self.lock().warn(text);
+    }
+
+    /// What a plan has noted: what is a warning is one of the run; what is left alone because somebody has said so, or has no
+    /// time, stands in its details, and alarms nobody day by day.
+    pub fn note(&self, note: &Step) {
+        if note.action == "warn" {
+            self.warn(format!("{}: {}", note.target, note.reason));
+        } else if self.lock().left_alone(note) {
+            tracing::info!(object = %note.target, "left alone: {}", note.reason);
+        }
     }
 
     pub fn fail(&self, target: impl Into<String>, error: impl Into<String>) {

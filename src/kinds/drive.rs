@@ -23,6 +23,7 @@ pub enum Mode {
 pub struct Ended {
     /// The plan, notes after actions.
     pub steps: Vec<Step>,
+    /// Actions, and targets that needed none.
     pub done: usize,
     pub failed: usize,
     /// Actions whose lock was never had.
@@ -58,16 +59,14 @@ impl Ended {
 /// The plan could not be made.
 pub async fn drive<K: Kind>(kind: &K, cx: &Context, mode: Mode) -> Result<Ended> {
     let plan = kind.plan(cx).await.context("make the plan")?;
-    let mut ended = Ended::default();
+    let mut ended = Ended { done: plan.in_order, ..Ended::default() };
     for action in &plan.actions {
         let step = kind.step(action);
         tracing::debug!(action = step.action, object = %step.target, "planned: {}", step.reason);
         ended.steps.push(step);
     }
-    for note in &plan.notes {
-        if note.action == "warn" && mode == Mode::Apply {
-            cx.report.warn(format!("{}: {}", note.target, note.reason));
-        }
+    if mode == Mode::Apply {
+        plan.notes.iter().for_each(|note| cx.report.note(note));
     }
     ended.steps.extend(plan.notes);
     if mode == Mode::Rehearse {

@@ -149,6 +149,9 @@ pub trait Kind: DeserializeOwned + Send + Sync {
     const STOP: StopStyle = StopStyle::AtSafePoint;
     /// Whether a standby, where nothing can be written, is no place for it.
     const WRITES: bool = true;
+    /// Whether it takes rows or partitions away by their age, which is refused where the clocks of host and database are
+    /// apart: one of them would be wrong about it.
+    const TAKES_OLD: bool = false;
     /// Whether actions build on each other, so that after one that failed none is tried that hangs on it.
     const IN_ORDER: bool = false;
     /// What its runs count by the tables that it tends.
@@ -340,6 +343,10 @@ macro_rules! kinds {
 
             pub const fn writes(&self) -> bool {
                 match self { $(Spec::$variant(_) => <$type as Kind>::WRITES),+ }
+            }
+
+            pub const fn takes_old(&self) -> bool {
+                match self { $(Spec::$variant(_) => <$type as Kind>::TAKES_OLD),+ }
             }
 
             pub const fn observes(&self) -> Observes {

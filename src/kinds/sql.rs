@@ -118,7 +118,7 @@ impl Kind for Sql {
     }
 
     async fn plan(&self, _: &Context) -> Result<Plan<Script>> {
-        Ok(Plan { actions: self.scripts()?, notes: Vec::new() })
+        Ok(Plan { actions: self.scripts()?, ..Plan::default() })
     }
 
     fn step(&self, script: &Script) -> Step {

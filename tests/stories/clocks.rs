@@ -29,15 +29,50 @@ fn names_both_times(words: &str, by: TimeDelta) {
 }
 
 #[tokio::test]
-async fn nothing_is_written_by_clocks_an_hour_apart() {
+async fn nothing_old_goes_by_clocks_an_hour_apart() {
     for by in [TimeDelta::hours(1), TimeDelta::hours(-1)] {
         let (program, db) = apart(by).await;
-        let output = program.run(["run", "chore", "--json"]).await.exits(1);
-        let [record] = output.json().try_into().expect("one record");
-        assert_eq!(record["outcome"], "failed");
-        names_both_times(record["error"].as_str().unwrap(), by);
-        assert_eq!(db.count("done").await, 0);
-        assert_eq!(runs(&db, "chore").await, ["- cli failed"]);
+        db.execute(
+            "create table sessions (expires_at timestamptz); insert into sessions values ('2020-01-01Z');
+             create table logins (at timestamptz, who text); insert into logins values ('2020-01-01Z', 'a');
+             create table logins_a_day (day date, who text, n bigint not null, primary key (day, who))",
+        )
+        .await;
+        program.configure_tending(
+            &db,
+            "[jobs.ended.expire]\ntables = [{ table = 'sessions' }]\n\
+             [jobs.old.retention]\ntables = [{ table = 'logins', keep = '1 year', column = 'at' }]\n\
+             [jobs.counted.summarize]\ntable = 'logins'\ninto = 'logins_a_day'\nolder_than = '1 year'\ntime = 'at'\n\
+             date = 'day'\nby = ['who']\ncount = 'n'\n",
+        );
+        for job in ["ended", "old", "counted"] {
+            let [record] = program.run(["run", job, "--json"]).await.exits(1).json().try_into().expect("one record");
+            assert_eq!(record["outcome"], "failed");
+            names_both_times(record["error"].as_str().unwrap(), by);
+            assert_eq!(runs(&db, job).await, ["- cli failed"]);
+        }
+        assert_eq!((db.count("sessions").await, db.count("logins").await), (1, 1));
+    }
+}
+
+/// A runway that nobody lengthens while somebody looks for the wrong clock would be the worse mishap.
+#[tokio::test]
+async fn what_takes_nothing_away_goes_on_by_clocks_an_hour_apart_and_says_so() {
+    for by in [TimeDelta::hours(1), TimeDelta::hours(-1)] {
+        let (program, db) = apart(by).await;
+        db.execute("create table events (at timestamptz not null) partition by range (at)").await;
+        let making = "[jobs.months.partitions]\ntables = [{ table = 'events', every = '1 month', ahead = 2 }]\n";
+        program.configure_tending(&db, &format!("{JOB}{making}"));
+        for job in ["chore", "months"] {
+            let [record] = program.run(["run", job, "--json"]).await.exits(0).json().try_into().expect("one record");
+            assert_eq!(record["outcome"], "succeeded");
+            let warnings = record["details"]["warnings"].as_array().expect("a warning").iter();
+            let told: Vec<_> = warnings.filter_map(Value::as_str).filter(|told| told.contains("apart")).collect();
+            let [warning] = told[..] else { panic!("{record}") };
+            names_both_times(warning, by);
+        }
+        assert_eq!(db.count("done").await, 1);
+        assert_eq!(db.scalar::<i64>("select count(*) from pg_inherits where inhparent = 'events'::regclass").await, 3);
     }
 }
 

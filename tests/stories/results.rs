@@ -172,6 +172,46 @@ async fn the_schema_describes_every_key_of_the_kinds() {
     }
 }
 
+/// What is as it should be is done, and counts beside what could not be.
+#[tokio::test]
+async fn a_target_that_fails_beside_those_that_are_in_order_makes_a_run_partial() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute(
+        "create table sessions (expires_at timestamptz);
+         create table logins (at timestamptz);
+         create table held (at timestamptz); insert into held values ('2020-01-01Z');
+         create table events (at timestamptz not null) partition by range (at)",
+    )
+    .await;
+    let retention = |table: &str| {
+        format!(
+            "[jobs.{table}.retention]\ntables = [{{ table = 'nothing', keep = '1 year' }}, {{ table = '{table}', keep = '1 year', column = 'at' }}]\n"
+        )
+    };
+    let program = Pgtend::tending(
+        &db,
+        &format!(
+            "[jobs.ended.expire]\ntables = [{{ table = 'sessions' }}, {{ table = 'nothing' }}]\n\
+             [jobs.months.partitions]\ntables = [{{ table = 'nothing', every = '1 month' }}, {{ table = 'events', every = '1 month' }}]\n\
+             [jobs.alone.expire]\ntables = [{{ table = 'nothing' }}]\n{}{}{}",
+            retention("logins"),
+            retention("held"),
+            retention("events"),
+        ),
+    );
+    // The first makes the partitions, and the second finds nothing to do.
+    program.run(["run", "months"]).await.exits(1);
+    db.execute("insert into pgtend.hold (relation, reason) values ('held', 'an audit')").await;
+    for job in ["ended", "months", "logins", "held", "events"] {
+        let record = program.run(["run", job, "--json"]).await.exits(1).json().remove(0);
+        assert_eq!(record["outcome"], "partial", "{record}");
+        let failures = record["details"]["failures"].as_array().unwrap();
+        assert_eq!(failures.iter().map(|one| &one["target"]).collect::<Vec<_>>(), ["public.nothing"], "{record}");
+    }
+    let record = program.run(["run", "alone", "--json"]).await.exits(1).json().remove(0);
+    assert_eq!(record["outcome"], "failed", "{record}");
+}
+
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     for args in [&["completions", "bash"][..], &["completions", "zsh"], &["man"], &["schema"]] {

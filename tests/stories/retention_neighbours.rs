@@ -134,16 +134,25 @@ async fn partitions_longer_than_keep_are_told_with_what_stays_in_them() {
 }
 
 #[tokio::test]
-async fn a_text_key_without_a_zone_is_an_error_to_check() {
+async fn a_text_key_without_a_zone_is_refused_and_an_error_to_check() {
     on_each_major(async |db| {
         db.execute(
             "CREATE TABLE logs (month text) PARTITION BY LIST (month);
+             CREATE TABLE logs_0 PARTITION OF logs FOR VALUES IN ('2025-12');
              CREATE TABLE logs_1 PARTITION OF logs FOR VALUES IN ('2026-01'); CREATE TABLE logs_2 PARTITION OF logs FOR VALUES IN ('2099-01')",
         )
         .await;
         let keys = "table = 'logs', keep = '10 years', key_format = '%Y-%m'";
         let program = Pgtend::tending(&db, &retention(keys));
         says(&findings(&program, 1).await, "the key of public.logs says time without a zone");
+        // And a plan and a run say the same, and let nothing go.
+        let sooner = keys.replace("10 years", "1 month");
+        program.configure_tending(&db, &retention(&sooner));
+        let plan = program.run(["plan", "old", "--json"]).await.exits(0).json();
+        assert_eq!(plan.iter().map(|step| &step["action"]).collect::<Vec<_>>(), ["refuse"], "{plan:?}");
+        let record = run(&program, "old", 1).await;
+        assert!(record["error"].as_str().unwrap().contains("the key of public.logs says time without a zone"), "{record}");
+        assert_eq!(db.scalar::<i64>("SELECT count(*) FROM pg_inherits WHERE inhparent = 'logs'::regclass").await, 3);
         program.configure_tending(&db, &retention(&format!("{keys}, timezone = 'UTC'")));
         assert_eq!(findings(&program, 0).await, [""; 0]);
         // A job that makes its partitions says it.

@@ -107,3 +107,27 @@ async fn a_run_that_waits_for_a_silent_server_does_not_keep_the_daemon() {
     assert!(output.stderr.contains("asked to stop before it began"), "{}", output.stderr);
     cluster.thaw();
 }
+
+/// Whoever asks for a run meanwhile is told at once, and not left to wait until the connection ends.
+#[tokio::test]
+async fn a_daemon_that_is_ending_says_so_to_whoever_asks_for_a_run() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.add_gate().await;
+    let (program, hold) = Pgtend::tending(&db, GATED).holding("runner.begun");
+    let token = program.file("token", "s3cr3t-token-of-20\n");
+    let config = std::fs::read_to_string(program.config()).unwrap();
+    let token = format!("[http]\ntoken_file = \"{}\"", token.display());
+    program.configure(&format!("shutdown_timeout = \"10m\"\n{}", config.replace("[http]", &token)));
+    let daemon = program.daemon().ready().await;
+    daemon.signal(libc::SIGUSR1);
+    hold.reached().await;
+    daemon.signal(libc::SIGTERM);
+    daemon.wait_for_log("stopping, within").await;
+    let answer = daemon.http_post("/api/jobs/gated/run", &["Authorization: Bearer s3cr3t-token-of-20"]).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("the daemon is ending"), "{}", answer.body);
+    // The server's database is as near as before.
+    assert_eq!(daemon.http_get("/readyz").await.status, 200);
+    hold.go_on();
+    daemon.wait().await.exits(0);
+}

@@ -1,6 +1,6 @@
 //! `pgtend trigger`: from a machine that has only the database in common with the daemon.
 
-use crate::support::{Cluster, Database, GATED, Pgtend, newest_major, on_each_major};
+use crate::support::{Cluster, Database, GATED, Pgtend, newest_major, on_each_major, wait_until};
 
 const JOBS: &str = r#"
 [jobs.hello.sql]
@@ -162,4 +162,114 @@ async fn whoever_waits_for_a_daemon_that_dies_is_told_in_the_end() {
     let output = asking.wait().await.exits(1);
     assert!(output.stdout.contains("gated: failed: the daemon that ran this"), "{}", output.stdout);
     next.stop().await.exits(0);
+}
+
+/// A daemon that is ending has nobody left who would run it.
+#[tokio::test]
+async fn a_daemon_that_is_ending_leaves_requests_to_others() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table ran (job text)").await;
+    db.add_gate().await;
+    let (here, there) = here_and_there(&db, &format!("{JOBS}{GATED}"));
+    // Work that does not come to its end, so that the daemon does not either.
+    let (here, hold) = here.holding("runner.begun@gated");
+    let config = std::fs::read_to_string(here.config()).unwrap();
+    here.configure(&format!("shutdown_timeout = \"10m\"\n{config}"));
+    let ending = here.daemon().ready().await;
+    there.run(["trigger", "gated"]).await.exits(0);
+    hold.reached().await;
+    ending.signal(libc::SIGTERM);
+    ending.wait_for_log("stopping, within").await;
+    let asking = there.start(["trigger", "hello", "--wait"]);
+    let asked = "select count(*) = 1 from pgtend.request where job = 'hello'";
+    asking.wait_until("the request to be there", async || db.scalar::<bool>(asked).await).await;
+    let other = Pgtend::tending(&db, JOBS).daemon().ready().await;
+    asking.wait().await.exits(0);
+    assert_eq!(db.runs("hello").await[0].pid, i32::try_from(other.pid()).unwrap());
+    hold.go_on();
+    ending.wait().await.exits(0);
+}
+
+/// What waits for a place among the runs when its daemon is to end waits for another daemon.
+#[tokio::test]
+async fn what_was_taken_and_not_begun_is_put_back_for_others() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table ran (job text)").await;
+    db.add_gate().await;
+    let (here, there) = here_and_there(&db, &format!("{JOBS}{GATED}"));
+    let here = here.env("PGTEND_HURRY", "20");
+    let config = std::fs::read_to_string(here.config()).unwrap();
+    here.configure(&format!("max_runs = 1\n{config}"));
+    let ending = here.daemon().ready().await;
+    there.run(["trigger", "gated"]).await.exits(0);
+    db.wait_for_busy("pgtend/gated", 1).await;
+    let asking = there.start(["trigger", "hello", "--wait"]);
+    let taken = "select max(taken_at)::text from pgtend.request where job = 'hello'";
+    let is_taken = async || db.scalar::<Option<String>>(taken).await.is_some();
+    asking.wait_until("the request to be taken", is_taken).await;
+    // Whoever waits sees that somebody still means to run it.
+    let first = db.scalar::<Option<String>>(taken).await;
+    let again = async || db.scalar::<Option<String>>(taken).await > first;
+    asking.wait_until("the daemon to say that it is still there", again).await;
+    let other = Pgtend::tending(&db, JOBS).daemon().ready().await;
+    ending.stop().await.exits(0);
+    asking.wait().await.exits(0);
+    assert_eq!(db.runs("hello").await[0].pid, i32::try_from(other.pid()).unwrap());
+}
+
+/// A reload ends the watching by the old config; what was just taken by that is run by the new one.
+#[tokio::test]
+async fn a_reload_loses_nothing_that_was_just_taken() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table ran (job text)").await;
+    let (here, there) = here_and_there(&db, JOBS);
+    let (here, hold) = here.holding("daemon.taken");
+    let daemon = here.daemon().ready().await;
+    let asking = there.start(["trigger", "hello", "--wait"]);
+    hold.reached().await;
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("config reloaded").await;
+    hold.go_on();
+    asking.wait().await.exits(0);
+    assert_eq!(db.outcomes("hello").await, ["succeeded"]);
+    daemon.stop().await.exits(0);
+}
+
+/// The job has left this daemon's config; another one may have it still.
+#[tokio::test]
+async fn what_a_reload_has_no_job_for_is_put_back_for_others() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table ran (job text)").await;
+    let (here, there) = here_and_there(&db, JOBS);
+    let (here, hold) = here.holding("daemon.taken");
+    let daemon = here.daemon().ready().await;
+    let asking = there.start(["trigger", "hello", "--wait"]);
+    hold.reached().await;
+    here.configure_tending(&db, "[jobs.else.sql]\nstatements = ['select 1']\n");
+    daemon.signal(libc::SIGHUP);
+    daemon.wait_for_log("config reloaded").await;
+    let other = Pgtend::tending(&db, JOBS).daemon().ready().await;
+    hold.go_on();
+    asking.wait().await.exits(0);
+    assert_eq!(db.runs("hello").await[0].pid, i32::try_from(other.pid()).unwrap());
+    daemon.stop().await.exits(0);
+}
+
+/// One that dies before the run has begun leaves nothing that another daemon could close.
+#[tokio::test]
+async fn whoever_waits_for_a_daemon_that_dies_before_the_run_has_begun_is_told() {
+    let db = Cluster::shared(newest_major()).database().await;
+    db.execute("create table ran (job text)").await;
+    let (here, there) = here_and_there(&db, JOBS);
+    let (here, hold) = here.holding("daemon.taken");
+    let daemon = here.daemon().ready().await;
+    let there = there.env("PGTEND_HURRY", "20");
+    let asking = there.start(["trigger", "hello", "--wait"]);
+    hold.reached().await;
+    drop(daemon);
+    wait_until("the daemon to be gone", async || db.backends("pgtend").await.is_empty()).await;
+    let output = asking.wait().await.exits(1);
+    assert!(output.stdout.contains("hello: taken by"), "{}", output.stdout);
+    assert!(output.stderr.contains("has neither begun the run nor waits to begin it"), "{}", output.stderr);
+    assert_eq!(db.runs("hello").await, []);
 }

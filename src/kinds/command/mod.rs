@@ -87,7 +87,7 @@ impl Kind for Command {
     }
 
     async fn plan(&self, _: &Context) -> Result<Plan<Run>> {
-        Ok(Plan { actions: vec![Run], notes: Vec::new() })
+        Ok(Plan { actions: vec![Run], ..Plan::default() })
     }
 
     fn step(&self, _: &Run) -> Step {

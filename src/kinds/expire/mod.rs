@@ -96,6 +96,7 @@ impl ExpireTable {
 impl Kind for Expire {
     type Action = Action;
 
+    const TAKES_OLD: bool = true;
     const COUNTS: &[Counted] = &[Counted::RowsDeleted, Counted::LockTimeouts];
 
     fn validate(&self) -> Vec<Finding> {

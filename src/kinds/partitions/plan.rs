@@ -26,6 +26,7 @@ pub fn decide(wanted: Vec<Wanted>, taken: &HashSet<TableName>) -> Plan<Action> {
             plan.actions.push(Action::Refuse { table: table.table, why });
             continue;
         }
+        let before = plan.actions.len();
         for leftover in table.leftovers {
             if leftover.has_rows {
                 plan.notes.push(Step::warn(
@@ -47,6 +48,7 @@ pub fn decide(wanted: Vec<Wanted>, taken: &HashSet<TableName>) -> Plan<Action> {
             }
             Err(why) => plan.actions.push(Action::Refuse { table: table.table, why }),
         }
+        plan.in_order += usize::from(plan.actions.len() == before);
     }
     plan
 }

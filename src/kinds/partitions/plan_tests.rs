@@ -212,6 +212,14 @@ fn a_default_partition_gets_its_work_and_takes_the_rows_that_come_after() {
 }
 
 #[test]
+fn a_table_that_has_its_partitions_is_in_order() {
+    let in_order = |text: &str, keys: &str| plan_of(&facts(text), keys, NOVEMBER).in_order;
+    assert_eq!(in_order("range timestamptz\n a 2026-11-01 2026-12-01", "ahead = 0"), 1);
+    assert_eq!(in_order("range timestamptz\n a 2026-11-01 2026-12-01", "ahead = 1"), 0);
+    assert_eq!(in_order("hash timestamptz", "ahead = 1"), 0);
+}
+
+#[test]
 fn nothing_is_made_behind_a_retention_cutoff() {
     let facts = facts("range timestamptz\n a 2026-11-01 2026-12-01");
     let cutoff = Some(at("2026-10-01T00:00:00Z"));

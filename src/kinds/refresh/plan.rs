@@ -55,6 +55,7 @@ pub fn plan(refresh: &Refresh, facts: &Facts) -> Plan<Action> {
         let why = match unchanged {
             Some(Ok(since)) => {
                 plan.notes.push(Step::keep(view.name.plain(), since));
+                plan.in_order += 1;
                 continue;
             }
             Some(Err(reason)) => format!("{why}; {reason}"),

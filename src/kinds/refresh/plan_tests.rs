@@ -111,6 +111,8 @@ fn same(digest: &str) -> Change {
 fn a_view_stays_only_when_nothing_at_all_has_changed() {
     let with = |change: Change| facts(vec![View { change: Some(change), ..view(1) }], &[]);
     check("", &with(same("a")), &[&["keep public.v1", "since it was refreshed at noon"]]);
+    let all: Refresh = toml::from_str("views = ['*']").unwrap();
+    assert_eq!((plan(&all, &with(same("a"))).in_order, plan(&all, &facts(vec![view(1)], &[])).in_order), (1, 0));
     let refreshed = |change: Change, why: &str| check("", &with(change), &[&["REFRESH", why]]);
     refreshed(Change { digest: "b".into(), ..same("a") }, "has changed since noon");
     refreshed(Change { remembered: None, ..same("a") }, "no run has noted");

@@ -174,10 +174,10 @@ pub async fn leave_out(
         match holds.on_any(&lineage(session, leaf.leaf.oid).await?, now) {
             None => free.push(leaf),
             Some((name, hold)) if *name == leaf.leaf.name => {
-                notes.push(Step::keep(leaf.leaf.name.plain(), hold.sentence()));
+                notes.push(Step::held(leaf.leaf.name.plain(), hold.sentence()));
             }
             Some((name, hold)) => {
-                notes.push(Step::keep(leaf.leaf.name.plain(), format!("{} is {}", name.plain(), hold.sentence())));
+                notes.push(Step::held(leaf.leaf.name.plain(), format!("{} is {}", name.plain(), hold.sentence())));
             }
         }
     }

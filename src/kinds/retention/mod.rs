@@ -33,7 +33,7 @@ use super::{Applied, Context, Kind, StoreUse, Word};
 use crate::pg::TableName;
 use crate::pg::pg_cron::{self, CronJob};
 use crate::pg::{Session, catalog};
-use crate::run::{Finding, Plan, Step};
+use crate::run::{Counted, Finding, Plan, Step};
 
 /// One policy, of the config or of a table of policies.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +78,16 @@ struct Sorted {
 
 impl Kind for Retention {
     type Action = Action;
+
+    const TAKES_OLD: bool = true;
+    const COUNTS: &[Counted] = &[
+        Counted::PartitionsDropped,
+        Counted::PartitionsDetached,
+        Counted::PartitionsArchived,
+        Counted::RowsDeleted,
+        Counted::RowsArchived,
+        Counted::LockTimeouts,
+    ];
 
     fn validate(&self) -> Vec<Finding> {
         self.mistakes()
@@ -139,6 +149,7 @@ impl Kind for Retention {
                 .map(|(table, action)| Action { tally: tally(&table.plain()), what: What::Rows(action) }),
         );
         plan.notes.extend(rows.notes);
+        plan.in_order += rows.in_order;
         // One after the other: there may be but one connection.
         session.close().await;
         let partitions = Box::pin(partitions::plan(cx, &sorted.partitioned, &holds)).await?;
@@ -149,6 +160,7 @@ impl Kind for Retention {
                 .map(|action| Action { tally: tally(&action.label()), what: What::Partition(Box::new(action)) }),
         );
         plan.notes.extend(partitions.notes);
+        plan.in_order += partitions.in_order;
         plan.actions.extend(records.into_iter().map(|record| Action { what: What::Record(record), tally: None }));
         Ok(plan)
     }
@@ -301,5 +313,5 @@ async fn sort(session: &Session, targets: Vec<Target>) -> Result<Sorted> {
 /// So that the words of one hold stand in one place.
 fn held(holds: &Holds, cx: &Context, target: &Target) -> Option<Step> {
     let hold = holds.on(&target.policy.table, cx.now)?;
-    Some(Step::keep(target.policy.table.plain(), hold.sentence()))
+    Some(Step::held(target.policy.table.plain(), hold.sentence()))
 }

@@ -33,6 +33,7 @@ pub async fn plan(
     for target in referring_first(session, targets).await? {
         if let Some(note) = held(holds, cx, target) {
             plan.notes.push(note);
+            plan.in_order += 1;
             continue;
         }
         plan.notes
@@ -45,6 +46,7 @@ pub async fn plan(
             plan.notes.extend(holds::leave_out(session, holds, facts, cx.now).await?);
         }
         let rows = rows::plan::decide(facts);
+        plan.in_order += rows.in_order;
         plan.actions.extend(rows.actions.into_iter().map(|action| (target.policy.table.clone(), action)));
         plan.notes.extend(rows.notes);
     }

@@ -320,9 +320,7 @@ async fn look_again(cx: &Context, settings: &Batch, watch: &impl Watch, wanted: 
     };
     session.close().await;
     let plan = plan::decide(vec![facts]);
-    for note in plan.notes.iter().filter(|note| note.action == "warn") {
-        cx.report.warn(format!("{}: {}", note.target, note.reason));
-    }
+    plan.notes.iter().for_each(|note| cx.report.note(note));
     let (mut locked, mut failed, mut any) = (None, Vec::new(), false);
     for action in &plan.actions {
         let done = match action {

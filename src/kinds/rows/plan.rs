@@ -206,7 +206,12 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             plan.actions.push(Action::Wait { wanted: Box::new(facts.wanted), by });
             continue;
         }
+<<<<<<< HEAD
         plan.notes.extend(nearly_all(&facts));
+=======
+        // None is left of a table that is held.
+        plan.in_order += usize::from(facts.leaves.is_empty());
+>>>>>>> contract
         for leaf in facts.leaves {
             let target = leaf.leaf.name.plain();
             if let Some(refusal) = leaf.refusal {
@@ -228,6 +233,7 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             // Rows that others refer to are free to go once these have gone, which may be earlier in this very run.
             let freed = facts.wanted.words == Words::Old && work.kept.iter().any(|(_, count)| count.any());
             if !work.due.any() && !freed {
+                plan.in_order += 1;
                 continue;
             }
             let followers = work.deletion.followed_by.iter().map(|key| Follower { table: key.table.plain() }).collect();
@@ -257,7 +263,7 @@ fn notes(notes: &mut Vec<Step>, words: Words, leaf: &Leaf, work: &Work) {
     }
     if work.nulls.any() && work.nulls != Count::Unknown {
         let reason = format!("{} without a time: {}", work.nulls, words.never());
-        notes.push(Step { detail: count_detail(work.nulls), ..Step::keep(&target, reason) });
+        notes.push(Step::without_time(&target, reason, work.nulls.number(), work.nulls.is_exact()));
     }
     let foreign = work.objects.as_ref().and_then(|objects| objects.said_foreign("rows that are due"));
     for reason in without(work).into_iter().chain(foreign) {

@@ -102,6 +102,21 @@ fn what_is_due_is_deleted_and_what_is_surely_not_is_left() {
 }
 
 #[test]
+fn what_has_nothing_due_is_in_order_and_what_is_refused_is_not() {
+    let in_order = |leaves| decide(vec![TableFacts { leaves, ..TableFacts::new(&wanted()) }]).in_order;
+    assert_eq!(
+        in_order(vec![leaf("a", Count::Exactly(0)), leaf("b", Count::Exactly(3)), leaf("c", Count::Unknown)]),
+        1
+    );
+    // All of it is held.
+    assert_eq!(in_order(Vec::new()), 1);
+    let refused = LeafFacts { refusal: Some(Refusal::new("why", "")), ..leaf("a", Count::Exactly(0)) };
+    assert_eq!(in_order(vec![refused]), 0);
+    assert_eq!(decide(vec![TableFacts::refused(&wanted(), "why", "")]).in_order, 0);
+    assert_eq!(decide(vec![TableFacts::locked(&wanted(), "somebody".into())]).in_order, 0);
+}
+
+#[test]
 fn an_estimate_of_none_is_no_reason_to_do_nothing() {
     check(
         vec![leaf("sessions", Count::About(0)), leaf("unknown", Count::Unknown)],

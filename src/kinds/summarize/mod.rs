@@ -64,6 +64,7 @@ pub struct Summarize {
 impl Kind for Summarize {
     type Action = Action;
 
+    const TAKES_OLD: bool = true;
     const COUNTS: &[Counted] = &[Counted::RowsSummarized, Counted::LockTimeouts];
 
     fn tends(&self) -> Vec<&TableName> {
@@ -112,7 +113,7 @@ impl Kind for Summarize {
             Ok(wanted) => rows::plan(cx, &[wanted]).await,
             Err(refusal) => {
                 let action = Action::Refuse { target: self.table.plain(), why: refusal.sentence() };
-                Ok(Plan { actions: vec![action], notes: Vec::new() })
+                Ok(Plan { actions: vec![action], ..Plan::default() })
             }
         }
     }

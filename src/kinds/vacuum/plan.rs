@@ -248,6 +248,7 @@ pub fn plan<const VACUUM: bool>(chore: &Chore<VACUUM>, facts: &Facts) -> Plan<Ac
             (false, false) => {
                 if !covered.contains(&table.oid) {
                     plan.notes.push(Step::keep(table.name.plain(), kept(table, VACUUM && with_rows, within)));
+                    plan.in_order += 1;
                 }
                 continue;
             }

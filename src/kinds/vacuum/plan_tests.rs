@@ -152,6 +152,8 @@ fn what_was_done_within_is_left_alone_each_part_by_itself() {
     assert_eq!(vacuum("analyze = true\nskip_if_within = '6h'", relations.clone()), expected);
     let plain = vacuum("skip_if_within = '6h'", relations.clone());
     assert_eq!(plain, ["VACUUM public.analyzed", "VACUUM public.neither", "keep public.both", "keep public.vacuumed"]);
+    let chore: Chore<true> = toml::from_str("skip_if_within = '6h'").unwrap();
+    assert_eq!(plan(&chore, &facts(180_000, relations.clone())).in_order, 2);
     assert_eq!(vacuum("", relations).len(), 4);
 }
 

@@ -52,7 +52,7 @@ pub fn plan(_: &VerifyChain, facts: Facts) -> Plan<Action> {
         Ok(chain) => Action::Verify(chain),
         Err(refusal) => Action::Refuse(refusal),
     };
-    Plan { actions: vec![action], notes: Vec::new() }
+    Plan { actions: vec![action], ..Plan::default() }
 }
 
 pub fn findings(kind: &VerifyChain, facts: &Facts) -> Vec<Finding> {

@@ -215,18 +215,18 @@ async fn the_newest_real_time_keeps_a_partition_whatever_its_key_says() {
              INSERT INTO events VALUES ('2026-02', '2026-02-02Z', '2026-02-02'), ('2026-03', '2026-04-20Z', '2026-04-14'), ('2026-03', NULL, NULL);",
         )
         .await;
-        let made = "{ table = 'events', keep = '2 months', key_format = '%Y-%m', newest = 'made' }";
+        let made = "{ table = 'events', keep = '2 months', key_format = '%Y-%m', timezone = 'UTC', newest = 'made' }";
         let steps = job(&db, made).plan().await;
         assert!(steps.iter().any(|step| step.action == "keep" && step.target == "public.events_3" && step.reason.ends_with("but its newest made is 2026-04-20 00:00:00+00")), "{steps:#?}");
         assert_eq!(planned(&db, made).await, ["drop_partition public.events_1"]);
         // The 14th is over, the 15th is not.
-        let day = "{ table = 'events', keep = '2 months', key_format = '%Y-%m', newest = 'day' }";
+        let day = "{ table = 'events', keep = '2 months', key_format = '%Y-%m', timezone = 'UTC', newest = 'day' }";
         assert_eq!(planned(&db, day).await, ["drop_partition public.events_1", "drop_partition public.events_3"]);
         db.execute("UPDATE events SET day = '2026-04-15' WHERE month = '2026-03'").await;
         assert_eq!(planned(&db, day).await, ["drop_partition public.events_1"]);
         succeed(&db, made).await;
         assert_eq!(attached(&db).await, ["events_3", "events_6"]);
-        let failed = fail(&db, "{ table = 'events', keep = '1 day', key_format = '%Y-%m', newest = 'month' }").await;
+        let failed = fail(&db, "{ table = 'events', keep = '1 day', key_format = '%Y-%m', timezone = 'UTC', newest = 'month' }").await;
         assert!(failed[0].contains("column \"month\" of public.events is text"), "{failed:?}");
     })
     .await;
@@ -249,10 +249,10 @@ async fn lists_of_several_values_texts_and_numbers_go_by_what_they_mean() {
              INSERT INTO numbers VALUES (202605), (202602), (NULL);",
         )
         .await;
-        succeed(&db, "{ table = 'events', keep = '3 months', key_format = '%Y-%m' }, { table = 'numbers', keep = '3 months', key_format = '%Y%m' }").await;
+        succeed(&db, "{ table = 'events', keep = '3 months', key_format = '%Y-%m', timezone = 'UTC' }, { table = 'numbers', keep = '3 months', key_format = '%Y%m', timezone = 'UTC' }").await;
         assert_eq!(attached(&db).await, ["events_6"]);
         assert_eq!(tables(&db, "numbers\\_%").await, ["public.numbers_1 attached", "public.numbers_3 attached", "public.numbers_6 attached"]);
-        let failed = fail(&db, "{ table = 'events', keep = '1 month', key_format = '%Y_%m' }").await;
+        let failed = fail(&db, "{ table = 'events', keep = '1 month', key_format = '%Y_%m', timezone = 'UTC' }").await;
         assert!(failed[0].contains("cannot be read by key_format \"%Y_%m\""), "{failed:?}");
     })
     .await;

@@ -32,7 +32,8 @@ async fn what_is_held_stays_and_says_so() {
                 .starts_with("warn public.events_9: a row of pgtend.hold names it, and there is no such table")),
             "{said:#?}"
         );
-        succeed(&db, TABLES).await;
+        let report = succeed(&db, TABLES).await;
+        assert_eq!(report.fields["held"], serde_json::json!(["public.events_1"]));
         assert_eq!(attached(&db).await, ["events_1", "events_3", "events_4", "events_5", "events_6"]);
         hold(&db, "public.events", "'2027-01-01Z'").await;
         db.execute("DELETE FROM pgtend.hold WHERE relation = 'public.events_1'").await;

@@ -65,11 +65,12 @@ async fn keys_that_are_no_time_are_read_by_their_format_and_what_does_not_fit_st
         ))
         .await;
         let all: i64 = db.scalar("SELECT sum(n)::bigint FROM (SELECT count(*) FROM texts UNION ALL SELECT count(*) FROM days UNION ALL SELECT count(*) FROM numbers UNION ALL SELECT count(*) FROM epochs UNION ALL SELECT count(*) FROM uuids) AS c(n)").await;
-        let table = |name: &str, format: &str| format!("{{ table = '{name}', keep = '2 months', key_format = '{format}' }}");
+        let table = |name: &str, format: &str| format!("{{ table = '{name}', keep = '2 months', key_format = '{format}', timezone = 'UTC' }}");
         let tables_ = [table("texts", "%Y-%m"), table("days", "%Y.%m.%d"), table("numbers", "%Y%m"), table("epochs", "epoch"), table("uuids", "uuidv7")].join(", ");
         let steps = job(&db, &tables_).plan().await;
         assert!(steps.iter().any(|step| step.target == "public.texts_rest" && step.action == "keep" && step.reason == "7 rows have a key that says no time, and never go"), "{steps:#?}");
         let report = succeed(&db, &tables_).await;
+        assert_eq!(report.fields["rows_without_time"]["public.texts_rest"], 7);
         let left = async |table: &str, column: &str| -> String { db.scalar(&format!("SELECT coalesce(string_agg(coalesce({column}::text, 'NULL'), ' ' ORDER BY {column} COLLATE \"C\"), '') FROM (SELECT {column}::text FROM {table}) AS t")).await };
         assert!(steps.iter().any(|step| step.target == "public.numbers_rest" && step.reason == "4 rows have a key that says no time, and never go"), "{steps:#?}");
         assert_eq!(left("texts", "m").await, "0000-01 2025-01\n 2025-01x 2025-1 2025-13 2026-04 none NULL");

@@ -42,7 +42,11 @@ async fn a_child_on_hold_keeps_its_rows_and_the_plan_says_so() {
         let lines = plan(&program).await;
         assert!(lines.contains(&"keep public.lowest: held: a lawsuit".into()), "{lines:?}");
         assert_eq!(lines.iter().filter(|line| line.starts_with("delete_rows")).count(), 2, "{lines:?}");
-        assert_eq!(run(&program, 0).await["details"]["rows_deleted"], 20);
+        let output = program.run(["run", "old", "--json"]).await.exits(0);
+        let details = &output.json()[0]["details"];
+        assert_eq!(details["rows_deleted"], 20);
+        assert_eq!((&details["held"], details.get("warnings")), (&serde_json::json!(["public.lowest"]), None));
+        assert!(output.stderr.contains("left alone: held: a lawsuit"), "{}", output.stderr);
         assert_eq!(each(&db).await, (0, 0, 10));
     })
     .await;

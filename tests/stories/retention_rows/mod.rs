@@ -62,7 +62,12 @@ async fn rows_older_than_their_keep_go_and_no_others() {
         let planned = plan(&program).await;
         assert!(planned[0].starts_with("delete_rows public.log: 15 rows are of before"), "{planned:?}");
         assert_eq!(places(&db).await.0, 61, "a plan changes nothing");
-        assert_eq!(run(&program, 0).await["details"]["rows_deleted"], 15);
+        let output = program.run(["run", "old", "--json"]).await.exits(0);
+        let details = &output.json()[0]["details"];
+        assert_eq!(details["rows_deleted"], 15);
+        // What has no time never goes, and is seen without alarming anybody.
+        assert_eq!((&details["rows_without_time"]["public.log"], details.get("warnings")), (&1.into(), None));
+        assert!(output.stderr.contains("left alone: 1 row without a time: NULL is never old"), "{}", output.stderr);
         assert_eq!(db.count("log WHERE kind = 'note' AND created_at < now() - interval '30 days'").await, 0);
         assert_eq!(places(&db).await.0, 61 - 15);
         assert_eq!(run(&program, 0).await["details"].get("rows_deleted"), None, "the second run finds nothing");

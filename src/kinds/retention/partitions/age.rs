@@ -43,6 +43,17 @@ impl<'a> Ages<'a> {
     pub fn of(facts: &'a TableFacts, policy: &RetentionTable, zone: Tz, now: DateTime<Utc>) -> Result<Self, Refusal> {
         let refused = |why: String| Refusal::new(why, "until that is mended, its partitions stay");
         let key = Key::read(&facts.key, policy.key_format.as_ref()).map_err(refused)?;
+        if matches!(key, Key::Text(_) | Key::Number(..)) && policy.timezone.is_none() {
+            // Midnight is another moment in each zone, and neither the key nor its bounds say of which they are.
+            let table = facts.table.plain();
+            return Err(Refusal::new(
+                format!("the key of {table} says time without a zone, and nothing says which one is meant"),
+                format!(
+                    "add timezone = \"{}\", or whichever it is, or a partitions job that names the table",
+                    zone.name()
+                ),
+            ));
+        }
         let Some(cutoff_at) = policy.keep.before(now, zone) else {
             return Err(Refusal::new(format!("{} before now is before all calendars", policy.keep), "lower keep"));
         };

@@ -45,10 +45,8 @@ impl One<'_> {
         for partition in facts.parent.partitions.iter().filter(|partition| partition.detach_pending) {
             let Some(leaf) = facts.leaves.get(&partition.oid) else { continue };
             if let Some((_, hold)) = self.holds.on_any(&leaf.tree, self.now) {
-                self.keep(
-                    &partition.name,
-                    format!("its detaching was begun and not finished, and it is {}", hold.sentence()),
-                );
+                let why = format!("its detaching was begun and not finished, and it is {}", hold.sentence());
+                self.notes.push(Step::held(partition.name.plain(), why));
                 continue;
             }
             let mark = leaf.comment.as_deref().and_then(mark::parse).filter(|mark| mark.parent == facts.parent.oid);

@@ -7,7 +7,6 @@ use super::age::Ages;
 use super::facts::{Action, Refusal, TableFacts};
 use super::{over, plan, survey};
 use crate::kinds::Context;
-use crate::kinds::partitions::key::Key;
 use crate::kinds::retention::Target;
 use crate::kinds::retention::holds::{self, Holds};
 use crate::run::Finding;
@@ -60,16 +59,6 @@ fn of_table(facts: &TableFacts, now: DateTime<Utc>) -> Vec<Finding> {
     let table = facts.table().plain();
     let mut found = Vec::new();
     if let Ok(ages) = Ages::of(&facts.parent, &facts.policy, facts.zone, now) {
-        if matches!(ages.key, Key::Text(_) | Key::Number(..)) && facts.policy.timezone.is_none() {
-            // Midnight is another moment in each zone, and neither the key nor its bounds say of which they are.
-            found.push(Finding::error(
-                format!("the key of {table} says time without a zone, and nothing says which one is meant"),
-                format!(
-                    "add timezone = \"{}\", or whichever it is, or a partitions job that names the table",
-                    facts.zone.name()
-                ),
-            ));
-        }
         let over = over::leaves(facts, &ages);
         if let Some((partition, why)) = ages.outstays(&facts.policy)
             && !over.iter().any(|over| over.oid == partition.oid)

@@ -108,13 +108,15 @@ async fn timeless(cx: &Context, facts: &TableFacts, wanted: &rows::Wanted) -> Re
     let session = cx.session().await?;
     let counted = look::timeless(&session, &facts.parent.owner, &wanted.table, &wanted.time.sql()).await;
     session.close().await;
-    let rows = match counted? {
-        None | Some(0) => return Ok(None),
-        Some(1) => "1 row has".into(),
-        Some(n) if n > Referring::MOST => format!("more than {} rows have", Referring::MOST),
-        Some(n) => format!("{n} rows have"),
+    let most = Referring::MOST;
+    let Some(n @ 1..) = counted? else { return Ok(None) };
+    let rows = match n {
+        1 => "1 row has".into(),
+        n if n > most => format!("more than {most} rows have"),
+        n => format!("{n} rows have"),
     };
-    Ok(Some(Step::keep(wanted.table.plain(), format!("{rows} a key that says no time, and never go"))))
+    let reason = format!("{rows} a key that says no time, and never go");
+    Ok(Some(Step::without_time(wanted.table.plain(), reason, Some(n.min(most)), n <= most)))
 }
 
 /// Does one action.

@@ -11,7 +11,7 @@ fn made(parent: Parent, keys: &str) -> TableFacts {
     TableFacts {
         lineage: vec![parent.table.clone()],
         parent,
-        policy,
+        policy: RetentionTable { timezone: Some(Tz::UTC), ..policy },
         zone: Tz::UTC,
         server: 150_000,
         references: Vec::new(),

@@ -54,7 +54,7 @@ pub fn rows(facts: &TableFacts, holds: &Holds, now: DateTime<Utc>) -> (Vec<(Over
     for over in over {
         let tree = facts.leaves.get(&over.oid).map_or_else(|| vec![over.leaf.clone()], |leaf| leaf.tree.clone());
         if let Some((_, hold)) = holds.on_any(&tree, now) {
-            notes.push(Step::keep(over.leaf.plain(), format!("{} is {}", over.what, hold.sentence())));
+            notes.push(Step::held(over.leaf.plain(), format!("{} is {}", over.what, hold.sentence())));
             continue;
         }
         match over::wanted(facts, &ages, &fate, &over) {
@@ -101,8 +101,9 @@ pub fn decide(tables: Vec<Looked>, holds: &Holds, now: DateTime<Utc>) -> Plan<Ac
             notes: Vec::new(),
             wanted: Vec::new(),
         };
-        if let Err(refusal) = one.all(&wanted) {
-            plan.actions.push(refuse(one.facts.table(), one.facts.table(), refusal));
+        match one.all(&wanted) {
+            Err(refusal) => plan.actions.push(refuse(one.facts.table(), one.facts.table(), refusal)),
+            Ok(()) => plan.in_order += usize::from(one.wanted.is_empty()),
         }
         plan.notes.append(&mut one.notes);
         wanted.append(&mut one.wanted);

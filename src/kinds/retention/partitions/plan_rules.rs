@@ -315,6 +315,18 @@ fn how_it_is_detached_is_part_of_the_plan() {
 }
 
 #[test]
+fn a_table_of_which_nothing_is_to_go_is_in_order() {
+    let in_order = |extra: &str, keep: &str| {
+        let (facts, holds) = facts(&format!("{MONTHS}{extra}"), &format!("keep = '{keep}'"), Tz::UTC);
+        decide(vec![Ok(facts)], &holds, at("2026-06-15T12:00:00Z")).in_order
+    };
+    assert_eq!(in_order("", "10 years"), 1);
+    assert_eq!(in_order("", "2 months"), 0);
+    assert_eq!(in_order("\n! held events", "2 months"), 1);
+    assert_eq!(in_order("\n! obstacle", "2 months"), 0);
+}
+
+#[test]
 fn bounds_of_another_zone_or_format_are_refused() {
     let expect = |why: &str| format!("refuse events: {why}; until that is mended, its partitions stay");
     check_in(
@@ -352,6 +364,21 @@ fn bounds_of_another_zone_or_format_are_refused() {
         "range text\n a x y",
         "keep = '1 month'",
         &expect("the key at is text: add key_format, such as \"%Y-%m\" or \"%Y_%m\", to say how it writes time"),
+    );
+    for (text, format) in
+        [("list text\n ! zoneless\n a in 2020-01", "%Y-%m"), ("range integer\n ! zoneless\n a 202001 202002", "%Y%m")]
+    {
+        check(
+            text,
+            &format!("keep = '1 month', key_format = '{format}'"),
+            "refuse events: the key of events says time without a zone, and nothing says which one is meant; add timezone = \"UTC\", or whichever it is, or a partitions job that names the table",
+        );
+    }
+    // What counts from an instant needs none.
+    check(
+        "range bigint\n ! zoneless\n a 1767225600 1769904000\n b 1769904000 1772323200\n c 1780272000 1782864000",
+        "keep = '5 months', key_format = 'epoch', keep_at_least = 2",
+        "keep a: the first after the cutoff: ends 2026-02-01, and goes on 2026-07-01",
     );
     check(
         "hash timestamptz",

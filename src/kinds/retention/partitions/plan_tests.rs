@@ -99,7 +99,8 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
     let leaves: HashMap<u32, LeafFacts> = parent.partitions.iter().map(|p| (p.oid, leaf(&p.name, &p.bound))).collect();
     let mut facts = TableFacts {
         lineage: vec![parent.table.clone()],
-        policy: policy(&parent.table.plain(), keys),
+        // Said, as a `partitions` job would.
+        policy: RetentionTable { timezone: Some(zone), ..policy(&parent.table.plain(), keys) },
         zone,
         server: 150_000,
         references: Vec::new(),
@@ -167,6 +168,7 @@ fn facts(text: &str, keys: &str, zone: Tz) -> (TableFacts, Holds) {
             }
             ["referenced"] => facts.references.push(reference("results")),
             ["server", version] => facts.server = version.parse::<i32>().unwrap() * 10_000,
+            ["zoneless"] => facts.policy.timezone = None,
             ["never"] => facts.never = Some(Refusal::new("nothing of it may go", "ask")),
             ["obstacle"] => facts.obstacles.push(Refusal::new("not the owner", "GRANT")),
             _ => panic!("{line}"),

@@ -132,7 +132,7 @@ impl One<'_> {
         let ages = Ages::of(&facts.parent, &facts.policy, facts.zone, self.now)?;
         if let Some((held, hold)) = self.holds.on_any(&facts.lineage, self.now) {
             let by = if held == facts.table() { "it is".into() } else { format!("{} is", held.plain()) };
-            self.notes.push(Step::keep(table, format!("{by} {}", hold.sentence())));
+            self.notes.push(Step::held(table, format!("{by} {}", hold.sentence())));
             return Ok(());
         }
         let old = Old::of(&ages, facts.policy.keep_at_least);
@@ -170,7 +170,7 @@ impl One<'_> {
             };
             if let Some((held, hold)) = self.holds.on_any(&leaf.tree, self.now) {
                 let by = if *held == name { "is".into() } else { format!("{} is", held.plain()) };
-                self.keep(&name, format!("{rule}, but {by} {}", hold.sentence()));
+                self.notes.push(Step::held(name.plain(), format!("{rule}, but {by} {}", hold.sentence())));
                 continue;
             }
             if let Some(refusal) = obstacle(facts, fate, &name, leaf) {
