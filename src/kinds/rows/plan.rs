@@ -206,12 +206,9 @@ pub fn decide(tables: Vec<TableFacts>) -> Plan<Action> {
             plan.actions.push(Action::Wait { wanted: Box::new(facts.wanted), by });
             continue;
         }
-<<<<<<< HEAD
         plan.notes.extend(nearly_all(&facts));
-=======
         // None is left of a table that is held.
         plan.in_order += usize::from(facts.leaves.is_empty());
->>>>>>> contract
         for leaf in facts.leaves {
             let target = leaf.leaf.name.plain();
             if let Some(refusal) = leaf.refusal {
