@@ -160,7 +160,7 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
         .context("look for partitions that were to be detached")?;
     let marked: BTreeSet<u32> = marked.iter().map(|row| row.get(0)).collect();
     let left = session
-        .query(include_str!("../../partitions/survey_leftovers.sql"), &[&mark::BEGINNING])
+        .query(include_str!("survey_detached.sql"), &[&mark::BEGINNING])
         .await
         .context("look for partitions that were detached and left")?;
     let left: Vec<_> = left
