@@ -131,10 +131,7 @@ pub(super) struct Parent {
 /// The tables there are, by their place in the list.
 async fn parents(session: &Session, tables: &[TableName]) -> Result<BTreeMap<usize, Result<Parent, Refusal>>> {
     let (schemas, names) = columns(tables.iter());
-    let mut sql = include_str!("survey_tables.sql").to_string();
-    if session.version >= 160_000 {
-        sql = sql.replace("'MEMBER'", "'SET'");
-    }
+    let sql = catalog::who_may_act(include_str!("survey_tables.sql"), session.version);
     let rows = session.query(&sql, &[&schemas, &names]).await.context("look up the tables")?;
     let mut found = BTreeMap::new();
     for row in &rows {
