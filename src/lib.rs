@@ -27,6 +27,7 @@ pub mod config;
 pub mod cron;
 pub mod daemon;
 pub mod engine;
+mod hex;
 pub mod init;
 pub mod kinds;
 pub mod period;
