@@ -14,6 +14,7 @@
 //! | [`daemon`] | wiring: signals, reload, drain, HTTP |
 //! | [`cli`] | one file a command |
 //! | [`run`], [`clock`], [`period`] | the words everything else is said in |
+//! | `near`, `zone`, `hex` | what somebody probably meant, zones by their names, digits of bytes |
 //!
 //! Who may import whom: `main -> cli -> daemon -> engine -> kinds -> pg, store -> run, clock, period`. Two walls are held by a
 //! test (`tests/stories/walls.rs`): a `plan.rs` does no I/O, and kinds cannot see engine, daemon, cli or config.
@@ -27,10 +28,13 @@ pub mod config;
 pub mod cron;
 pub mod daemon;
 pub mod engine;
+mod hex;
 pub mod init;
 pub mod kinds;
+mod near;
 pub mod period;
 pub mod pg;
 pub mod run;
 pub mod store;
 pub mod testpoint;
+mod zone;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::definition::{Definition, Origin};
 use super::errors::Problems;
 use super::jobs::{Draft, shown};
-use super::near;
+use crate::near;
 use crate::run::JobName;
 
 /// Turns the names in `after` into instances: of the same database where both jobs have one there, otherwise all.

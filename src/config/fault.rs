@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
-use super::near;
 use super::tree::{Node, Value};
+use crate::near;
 
 /// The first mistake in a tree.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use toml::Spanned;
 use super::definition::{Address, Definition, Origin, Retry};
 use super::errors::{Problems, origin};
 use super::jobs::{Layer, shown};
-use super::near;
 use super::notify::address;
 use super::window::Window;
 use super::written::{Count, JobKeys, Positive, RetryKeys, Text};
 use crate::cron::Cron;
 use crate::kinds::Spec;
+use crate::near;
 use crate::period::human;
 use crate::run::JobName;
 

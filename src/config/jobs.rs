@@ -11,11 +11,11 @@ use super::definition::{Definition, Origin, Source};
 use super::errors::{Problems, origin};
 use super::files::folder;
 use super::instances::{Keys, common, targets};
-use super::near;
 use super::read::read;
 use super::tree::{Entry, Node, Value};
 use super::written::{JobKeys, Text};
 use crate::kinds::{Spec, StoreUse};
+use crate::near;
 use crate::run::Severity;
 
 /// The common keys from one place of the config: a job's own, or the defaults.

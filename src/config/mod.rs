@@ -19,7 +19,6 @@ mod files;
 mod instances;
 mod jobs;
 mod load;
-mod near;
 mod neighbours;
 mod notify;
 mod read;

@@ -14,10 +14,11 @@ use toml::Spanned;
 
 use super::definition::{Address, Definition, NotifyConfig, NotifyFormat, NotifyOn, Origin, Source};
 use super::errors::{Problems, origin};
+use super::files;
 use super::jobs::{check_name, shown};
 use super::read::read;
 use super::tree::Node;
-use super::{files, near};
+use crate::near;
 
 /// Somebody to be told.
 #[derive(Deserialize, JsonSchema)]

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::definition::Source;
 use super::errors::Problems;
 use super::fault::{Fault, What};
-use super::near;
 use super::tree::{Entry, Node, Text, Value};
+use crate::near;
 
 /// What reading a piece came to.
 pub struct Read<T> {

@@ -6,8 +6,8 @@ use serde::forward_to_deserialize_any;
 use serde_spanned::de::{SpannedDeserializer, is_spanned};
 
 use super::fault::{Fault, What};
-use super::near;
 use super::tree::{Entry, Node, Value};
+use crate::near;
 
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = Fault;

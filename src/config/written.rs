@@ -6,19 +6,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use chrono_tz::{TZ_VARIANTS, Tz};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::near::nearest;
 use super::notify::NotifyKeys;
 use super::stores::StoreKeys;
 use super::window::Window;
 use crate::cron::Cron;
 use crate::period::{Period, Span};
 use crate::pg::Pattern;
+use crate::zone::Zone;
 
 /// The main file. What begins with an underscore is read as a piece of its own; it is named here for the schema, and to
 /// be a known key.
@@ -223,21 +222,6 @@ impl<'de, T: Deserialize<'de> + Default + PartialEq> Deserialize<'de> for Positi
             length if length == T::default() => Err(Error::custom("must be longer than 0")),
             length => Ok(Self(length)),
         }
-    }
-}
-
-/// A time zone, by its IANA name.
-#[derive(Clone, Copy)]
-pub struct Zone(pub Tz);
-
-impl FromStr for Zone {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| match nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name())) {
-            Some(name) => format!("unknown time zone {text:?}; did you mean \"{name}\"?"),
-            None => format!("unknown time zone {text:?}; write it like \"UTC\" or \"Europe/Berlin\""),
-        })
     }
 }
 

@@ -31,7 +31,7 @@ pub use signals::{Signals, Wish};
 pub use tell::STATUS;
 
 use crate::config::{self, Config, Definition};
-use crate::engine::schedule::{Heartbeat, Rota};
+use crate::engine::schedule::{Due, Heartbeat, Rota};
 use crate::engine::{Ending, Ring, Shared, labels};
 use crate::pg::{TableName, explain};
 use crate::run::{JobName, Outcome, RunRecord, Skip, Trigger};
@@ -185,13 +185,13 @@ impl Daemon {
     }
 
     fn beat(&mut self) {
-        let rings = self.rota.tick(self.shared.clock.host());
-        if rings.is_empty() {
+        let due = self.rota.tick(self.shared.clock.host());
+        if due.is_empty() {
             return;
         }
-        for ring in rings {
-            if let Some(job) = self.job(&ring.job) {
-                self.start(Ring { job, trigger: ring.trigger, due_at: Some(ring.due_at), request: None, attempt: 1 });
+        for Due { job, due_at, trigger } in due {
+            if let Some(job) = self.job(&job) {
+                self.start(Ring { job, trigger, due_at: Some(due_at), request: None, attempt: 1 });
             }
         }
         self.show_next();

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::page::Visitor;
+use crate::hex::hex;
 
 const COOKIE: &str = "pgtend";
 /// A working day.
@@ -34,7 +35,7 @@ impl Seal {
 
     fn mark(&self, token: &SecretString) -> Option<String> {
         let digest = Sha256::new().chain_update(self.0?).chain_update(token.expose_secret()).finalize();
-        Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(&digest))
     }
 
     /// The header of whoever has given the right token.

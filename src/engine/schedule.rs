@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
-pub use rota::{Ring, Rota, delay, missed};
+pub use rota::{Due, Rota, delay, missed};
 pub use times::{TIMES_LOOKED_AT, Times};
 
 /// How long a beat may be overdue before we beat ourselves. The scheduler's own are a second apart, give or take a half.

@@ -103,6 +103,13 @@ fn idents(names: Vec<String>) -> Result<Vec<Ident>> {
     names.into_iter().map(|name| Ident::found(name).map_err(Into::into)).collect()
 }
 
+/// A query that asks by `pg_has_role(…, 'MEMBER')` whether our role may act as another, for a server of this version: from 16
+/// on a member need not be allowed to SET ROLE, and that is asked instead.
+pub fn who_may_act(sql: &str, version: i32) -> String {
+    debug_assert!(sql.contains("'MEMBER'"), "it asks nothing about members: {sql}");
+    if version >= 160_000 { sql.replace("'MEMBER'", "'SET'") } else { sql.to_owned() }
+}
+
 /// A `"char"` column.
 #[allow(clippy::cast_sign_loss, reason = "a \"char\" of the catalog is ASCII")]
 pub fn character(c: i8) -> char {
@@ -201,4 +208,22 @@ pub async fn references(client: &Client, oid: u32) -> Result<Vec<Reference>> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_16_on_it_is_asked_whether_a_member_may_set_the_role() {
+        let sql = "SELECT pg_has_role(1, 'MEMBER')";
+        assert_eq!(who_may_act(sql, 150_018), sql);
+        assert_eq!(who_may_act(sql, 160_000), "SELECT pg_has_role(1, 'SET')");
+    }
+
+    #[test]
+    #[should_panic(expected = "asks nothing about members")]
+    fn a_query_that_came_to_ask_otherwise_is_found_out() {
+        who_may_act("SELECT pg_has_role(1, 'USAGE')", 150_018);
+    }
 }

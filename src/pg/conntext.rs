@@ -5,6 +5,7 @@
 //! ends up in the wrong place, and must not end up in a log.
 
 use super::conninfo::ConninfoError;
+use crate::hex;
 
 /// The pairs in the order of the text; of two with one key the later counts, as in libpq.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, ConninfoError> {
@@ -200,13 +201,10 @@ fn decode(text: &str) -> Result<String, ConninfoError> {
             bytes.push(*first);
             continue;
         }
-        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (digit(0), digit(1)) {
-            (Some(0), Some(0)) => return wrong("the connection URL has a %00, which PostgreSQL cannot take"),
-            (Some(high), Some(low)) => {
-                bytes.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits make a byte"));
-            }
-            _ => {
+        match after.first_chunk::<2>().and_then(|[high, low]| hex::byte(*high, *low)) {
+            Some(0) => return wrong("the connection URL has a %00, which PostgreSQL cannot take"),
+            Some(byte) => bytes.push(byte),
+            None => {
                 return wrong(
                     "the connection URL has a % without two hexadecimal digits after it: write %25 for a percent sign",
                 );

@@ -44,10 +44,10 @@ fn server_words(cause: &(dyn Error + 'static)) -> Option<String> {
 pub fn db_words(error: &DbError) -> String {
     let code = error.code().code();
     let mut asides = vec![format!("SQLSTATE {code}")];
-    if !is_discreet(code) {
-        asides.extend(place(error.schema(), error.table(), error.column(), error.constraint()));
-    } else {
+    if is_discreet(code) {
         asides.extend(error.detail().map(one_line));
+    } else {
+        asides.extend(place(error.schema(), error.table(), error.column(), error.constraint()));
     }
     asides.extend(error.hint().map(one_line));
     format!("{}: {} ({})", error.severity(), message(code, &one_line(error.message())), asides.join("; "))

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::{directory, s3};
+use crate::hex;
 
 /// The longest key there is, in bytes.
 const LONGEST: usize = 1024;
@@ -214,9 +215,7 @@ fn decoded(key: &str) -> Result<String, String> {
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => {
-                let digits = rest.next().zip(rest.next()).map(|(high, low)| [high, low]);
-                let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-                let byte = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok());
+                let byte = rest.next().zip(rest.next()).and_then(|(high, low)| hex::byte(high, low));
                 byte.ok_or("a % in it has no two digits after it")?
             }
             b'+' => return Err("+ in a URL may stand for itself, %2B, or for a space, %20".into()),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::hex;
+
 /// Segments with `/` between them; within a segment everything but letters, digits, `.`, `_` and `-` is percent-encoded, so
 /// that a job's or database's name is one segment whatever is in it, and no key leads out of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,10 +72,7 @@ fn decode(segment: &str) -> Option<String> {
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
+            b'%' => hex::byte(rest.next()?, rest.next()?)?,
             byte => byte,
         });
     }

@@ -1,8 +1,7 @@
-//! What stands in the way of new partitions is seen beforehand: rows in default partitions, foreign keys, triggers, what a
-//! dead daemon left, roles.
+//! What stands in the way of new partitions is seen beforehand: rows in default partitions, foreign keys, triggers,
+//! roles.
 
 use pgtend::kinds::partitions::facts::{DefaultPartition, TableFacts};
-use pgtend::kinds::partitions::mark::mark;
 use pgtend::kinds::partitions::rows::{self, Count};
 use pgtend::kinds::partitions::survey;
 use pgtend::pg::{Ident, TableName};
@@ -112,37 +111,6 @@ async fn a_table_is_immutable_by_any_enabled_trigger_before_delete() {
         check("drop trigger s on t", None).await;
         check("create trigger own before delete on t_default for each row execute function refuse()", Some("own"))
             .await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_a_dead_daemon_left_is_found_by_its_mark_and_its_owner() {
-    on_each_major(async |db| {
-        db.execute(
-            "drop role if exists keeper; create role keeper;
-             create table t (k date) partition by range (k); create table other (k date) partition by range (k);
-             create table empty (k date); create table \"full\" (k date); create table stranger (k date);
-             create table attached partition of t for values from ('2026-01-01') to ('2026-02-01');
-             create table commented (k date); create table elsewhere (k date);
-             insert into \"full\" values ('2026-01-01'); alter table stranger owner to keeper;
-             comment on table commented is 'pgtend: partition of my heart';",
-        )
-        .await;
-        let oid: u32 = db.scalar("select 't'::regclass::oid").await;
-        let other: u32 = db.scalar("select 'other'::regclass::oid").await;
-        for (table, parent) in
-            [("empty", oid), ("\"full\"", oid), ("stranger", oid), ("attached", oid), ("elsewhere", other)]
-        {
-            db.execute(&format!("comment on table {table} is '{}'", mark(parent, "{}"))).await;
-        }
-        let facts = survey(&db, &["t", "other"]).await;
-        let left = |facts: &TableFacts| {
-            facts.leftovers.iter().map(|left| (left.name.plain(), left.has_rows)).collect::<Vec<_>>()
-        };
-        assert_eq!(left(&facts[0]), [("public.empty".into(), false), ("public.full".into(), true)]);
-        assert_eq!(left(&facts[1]), [("public.elsewhere".into(), false)]);
-        db.execute("drop owned by keeper; drop role keeper").await;
     })
     .await;
 }

@@ -22,6 +22,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", UPPER),
     ("period", UPPER),
     ("cron", UPPER),
+    ("near", UPPER),
+    ("zone", UPPER),
+    ("hex", UPPER),
 ];
 const UPPER: &[&str] = &["pg", "store", "kinds", "init", "config", "engine", "daemon", "cli"];
 

@@ -1,4 +1,4 @@
-//! Which job is due now: schedules, zones and times in; rings out. Asks no clock.
+//! Which job is due now: schedules, zones and times in; due jobs out. Asks no clock.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const SET_RIGHT: TimeDelta = TimeDelta::days(1);
 
 /// A job that is to run now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ring {
+pub struct Due {
     pub job: JobName,
     /// The scheduled time, before jitter: the same on every daemon.
     pub due_at: DateTime<Utc>,
@@ -96,7 +96,7 @@ impl Rota {
     }
 
     /// What is due by `now`, each job at most once.
-    pub fn tick(&mut self, now: DateTime<Utc>) -> Vec<Ring> {
+    pub fn tick(&mut self, now: DateTime<Utc>) -> Vec<Due> {
         if now < self.now {
             self.turns.values_mut().for_each(|turn| turn.clock_set_back(now));
         }
@@ -157,7 +157,7 @@ impl Turn {
         Some(times.next_after(self.settled)? + *delay)
     }
 
-    fn tick(&mut self, job: &JobName, now: DateTime<Utc>) -> Option<Ring> {
+    fn tick(&mut self, job: &JobName, now: DateTime<Utc>) -> Option<Due> {
         if self.ring_at()? > now {
             return None;
         }
@@ -166,10 +166,10 @@ impl Turn {
         self.settle(due_at, true);
         let on_time = now - due_at - self.alarm.delay <= ON_TIME;
         match (on_time, self.alarm.catch_up) {
-            (true, _) => Some(Ring { job: job.clone(), due_at, trigger: Trigger::Schedule }),
+            (true, _) => Some(Due { job: job.clone(), due_at, trigger: Trigger::Schedule }),
             (false, true) => {
                 tracing::info!(%job, %oldest, newest = %due_at, "due times went by; they are caught up in one run");
-                Some(Ring { job: job.clone(), due_at, trigger: Trigger::CatchUp })
+                Some(Due { job: job.clone(), due_at, trigger: Trigger::CatchUp })
             }
             (false, false) => {
                 tracing::info!(%job, %oldest, newest = %due_at, "due times went by, and catch_up is false: none is made up for");
@@ -232,9 +232,9 @@ mod tests {
 
     /// `DAY HH:MM:SS TRIGGER` of the ring at `now`.
     fn tick(rota: &mut Rota, now: &str) -> Option<String> {
-        let mut rings = rota.tick(at(now));
-        assert!(rings.len() <= 1);
-        rings.pop().map(|ring| format!("{} {}", ring.due_at.format("%dT%H:%M:%S"), ring.trigger))
+        let mut due = rota.tick(at(now));
+        assert!(due.len() <= 1);
+        due.pop().map(|due| format!("{} {}", due.due_at.format("%dT%H:%M:%S"), due.trigger))
     }
 
     fn some(text: &str) -> Option<String> {

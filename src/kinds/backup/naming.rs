@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
 use super::config::{Compression, Format};
-use super::pipeline::hex;
+use crate::hex::hex;
 use crate::store::Key;
 
 pub const MANIFEST: &str = "manifest.json";

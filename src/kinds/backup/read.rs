@@ -17,7 +17,7 @@ use super::config::Compression;
 use super::crypt::{self, Lock, WrongKey};
 use super::manifest::Stored;
 use super::pipeline::compress::unpacked;
-use super::pipeline::hex;
+use crate::hex::hex;
 use crate::pg::explain;
 use crate::store::{Key, Store};
 use crate::testpoint;

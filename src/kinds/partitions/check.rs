@@ -170,15 +170,6 @@ fn shape(facts: &TableFacts) -> Vec<Finding> {
             "make those partitions by hand if they are to be partitioned too",
         ));
     }
-    for leftover in facts.leftovers.iter().filter(|leftover| leftover.has_rows) {
-        found.push(Finding::warning(
-            format!(
-                "{} was made to become a partition of {table}, is not attached, and holds rows: it is left alone",
-                leftover.name.plain()
-            ),
-            format!("look at its rows, then DROP TABLE {};", leftover.name),
-        ));
-    }
     found
 }
 

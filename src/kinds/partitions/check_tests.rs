@@ -1,5 +1,5 @@
 use super::*;
-use crate::kinds::partitions::facts::{Bound, DefaultPartition, KeyFacts, Leftover, Partition, Strategy};
+use crate::kinds::partitions::facts::{Bound, DefaultPartition, KeyFacts, Partition, Strategy};
 use crate::pg::Ident;
 
 fn config(keys: &str) -> Partitions {
@@ -38,7 +38,6 @@ fn facts() -> TableFacts {
         }),
         references: Vec::new(),
         immutable: None,
-        leftovers: Vec::new(),
         obstacles: Vec::new(),
     }
 }
@@ -112,16 +111,13 @@ fn odd_partitions_are_told_with_the_statement_that_mends_them() {
         is_parent,
     };
     facts.partitions = vec![partition("events_1", false, false)];
-    facts.leftovers = vec![Leftover { name: "left".parse().unwrap(), oid: 4, has_rows: false }];
     assert_eq!(shape(&facts), []);
     facts.partitions.extend([partition("events_2", true, false), partition("events_3", false, true)]);
     facts.partitions[0].bound = Bound::Range { from: Edge::MinValue, to: Edge::MaxValue, exact: true };
-    facts.leftovers[0].has_rows = true;
     let told: Vec<_> = shape(&facts).iter().map(line).collect();
     assert!(told[0].ends_with(r#"ALTER TABLE "public"."events" DETACH PARTITION "public"."events_2" FINALIZE;"#));
     assert!(told[1].starts_with("warning: public.events_1 reaches without end"), "{}", told[1]);
     assert!(told[2].contains("(public.events_3); no new ones are made"), "{}", told[2]);
-    assert!(told[3].contains("public.left was made to become a partition of public.events"), "{}", told[3]);
 }
 
 #[test]

@@ -10,13 +10,12 @@ use tokio_postgres::error::SqlState;
 
 use super::apart::{self, Pattern};
 use super::default_rows::{self, Way};
-use super::facts::{Create, DefaultWork, Leftover};
-use super::mark;
+use super::facts::{Create, DefaultWork};
 use super::written::{self, Written};
 use crate::kinds::{Applied, Context};
 use crate::pg::blockers::{self, Wanted};
 use crate::pg::ddl::{self, Ddl};
-use crate::pg::{Ident, Session, TableName, explain};
+use crate::pg::{Session, TableName, explain};
 use crate::run::Counted;
 use crate::testpoint;
 
@@ -280,73 +279,4 @@ async fn blockers(session: &Session, create: &Create, way: Way) -> Result<String
         .await?;
     wanted.extend(related.iter().map(|row| (row.get(0), Wanted::ShareRowExclusive)));
     blockers::of_tables(session, &wanted).await
-}
-
-/// Removes a table that a dead daemon made and did not attach: if it is still that, and holds nothing.
-///
-/// # Errors
-/// It holds rows, or is no longer what it was.
-pub async fn remove_leftover(cx: &Context, leftover: &Leftover) -> Result<Applied> {
-    let session = cx.kept_session().await?;
-    let removed = remove(&session, leftover).await;
-    let applied = match removed {
-        Err(error) if ddl::is_over(&error) && cx.stop.requested().is_some() => {
-            cx.stop.requested().map(Applied::Stopped).ok_or(error)
-        }
-        Err(error) if ddl::is_locked(&error) || ddl::is_over(&error) => {
-            blockers::of_tables(&session, &[(leftover.oid, Wanted::AccessExclusive)]).await.map(Applied::Locked)
-        }
-        other => other,
-    };
-    leave(cx, session, applied).await
-}
-
-async fn remove(session: &Session, leftover: &Leftover) -> Result<Applied> {
-    let name = leftover.name.plain();
-    let Some(row) = session
-        .query_opt(
-            "SELECT pg_catalog.pg_get_userbyid(relowner)::text FROM pg_catalog.pg_class WHERE oid = $1",
-            &[&leftover.oid],
-        )
-        .await?
-    else {
-        // Somebody was quicker.
-        return Ok(Applied::Done);
-    };
-    let ddl = Ddl::begin(session, &Ident::found(row.get::<_, String>(0))?).await?;
-    let removed = remove_in(&ddl, leftover).await;
-    match removed {
-        Ok(()) => ddl.commit().await.map(|()| Applied::Done),
-        Err(error) => {
-            ddl.rollback().await;
-            Err(error.context(format!("remove {name}, which was made and never attached")))
-        }
-    }
-}
-
-async fn remove_in(ddl: &Ddl<'_>, leftover: &Leftover) -> Result<()> {
-    let table = &leftover.name;
-    ddl.run(&format!("LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")).await.context("lock it")?;
-    let rows = ddl
-        .rows(
-            "SELECT pg_catalog.obj_description(c.oid, 'pg_class'), c.relispartition
-             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.oid = $1 AND n.nspname = $2 AND c.relname = $3",
-            &[&leftover.oid, &table.schema.as_str(), &table.name.as_str()],
-        )
-        .await?;
-    let ours = rows.first().is_some_and(|row| {
-        let comment: Option<&str> = row.get(0);
-        comment.and_then(mark::parse).is_some() && !row.get::<_, bool>(1)
-    });
-    if !ours {
-        return Err(anyhow!("it is no longer what it was when the plan was made"));
-    }
-    if !ddl.rows(&format!("SELECT FROM ONLY {table} LIMIT 1"), &[]).await?.is_empty() {
-        return Err(anyhow!(
-            "it holds rows that nobody sees through the partitioned table: insert them there, or attach it by hand, and take \
-             its comment away"
-        ));
-    }
-    ddl.run(&format!("DROP TABLE {table} RESTRICT")).await.context("drop it")
 }

@@ -22,8 +22,6 @@ pub struct TableFacts {
     pub references: Vec<u32>,
     /// An enabled BEFORE DELETE trigger on the parent or its default partition, by name: rows cannot be moved by DELETE.
     pub immutable: Option<Ident>,
-    /// Tables of ours that a dead daemon made for this parent and did not attach.
-    pub leftovers: Vec<Leftover>,
     /// Why nothing can be created here, as far as the catalog tells: not the owner, no CREATE on the schema …
     pub obstacles: Vec<String>,
 }
@@ -98,23 +96,9 @@ pub struct DefaultPartition {
     pub has_rows: Option<bool>,
 }
 
-/// A table with our mark that is attached to nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    pub name: TableName,
-    pub oid: u32,
-    /// Whether it holds a row: then it is not removed, but reported.
-    pub has_rows: bool,
-}
-
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// A table that a dead daemon left unattached and empty.
-    RemoveLeftover {
-        table: TableName,
-        leftover: Leftover,
-    },
     Create(Box<Create>),
     /// Nothing can be done for this table; applying it fails with these words, and spoils no other.
     Refuse {

@@ -3,7 +3,7 @@
 //! | step | where |
 //! |---|---|
 //! | the config's table | `policy` |
-//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey`, `bound`, `mark`, `rows` |
+//! | the catalog -> facts, in a number of queries that does not grow with the tables | `survey`, `bound`, `rows` |
 //! | time <-> key values: timestamps, dates, text and integers by format, uuidv7 | `key` |
 //! | periods of a zone: hour to year | `every` |
 //! | facts, policy, now -> actions and notes; pure | `plan`: all tables; `wanted`: one of them |
@@ -23,7 +23,6 @@ pub mod facts;
 pub mod format;
 pub mod infer;
 pub mod key;
-pub mod mark;
 pub mod name;
 pub mod observe;
 pub mod plan;
@@ -108,14 +107,13 @@ impl Kind for Partitions {
 
     fn label(&self, action: &Action) -> String {
         match action {
-            Action::Refuse { table, .. } | Action::RemoveLeftover { table, .. } => table.plain(),
+            Action::Refuse { table, .. } => table.plain(),
             Action::Create(create) => create.parent.plain(),
         }
     }
 
     async fn apply(&self, cx: &Context, action: &Action) -> Result<Applied> {
         match action {
-            Action::RemoveLeftover { leftover, .. } => create::remove_leftover(cx, leftover).await,
             Action::Create(create) => create::create(cx, create).await,
             Action::Refuse { why, .. } => bail!("{why}"),
         }
@@ -170,7 +168,6 @@ fn refused(refusal: Refusal) -> Wanted {
         table: refusal.table,
         oid: 0,
         references: Vec::new(),
-        leftovers: Vec::new(),
         refusal: Some(format!("{}: {}", refusal.why, refusal.mend)),
         creates: Vec::new(),
         beyond: None,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use super::every::Every;
+use crate::hex::hex;
 use crate::pg::ident::MAX_BYTES;
 
 /// A pattern with `{table}`, `%Y`, `%m`, `%d` and `%H`; `%%` is a percent sign.
@@ -146,7 +147,7 @@ impl Named {
 }
 
 fn digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes())[..4])
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::facts::{Action, Create};
 use super::wanted::Nameless;
 pub use super::wanted::{Wanted, newest_parent, wanted};
 use crate::pg::TableName;
-use crate::run::{Plan, Step};
+use crate::run::Plan;
 
 /// The names to look up.
 pub fn candidates(wanted: &[Wanted]) -> Vec<TableName> {
@@ -27,20 +27,6 @@ pub fn decide(wanted: Vec<Wanted>, taken: &HashSet<TableName>) -> Plan<Action> {
             continue;
         }
         let before = plan.actions.len();
-        for leftover in table.leftovers {
-            if leftover.has_rows {
-                plan.notes.push(Step::warn(
-                    leftover.name.plain(),
-                    format!(
-                        "was made for {} and never attached, and holds rows: look at them, then attach or drop it by hand",
-                        table.table.plain()
-                    ),
-                ));
-            } else {
-                taken.remove(&leftover.name);
-                plan.actions.push(Action::RemoveLeftover { table: table.table.clone(), leftover });
-            }
-        }
         match named(table.creates, &mut taken) {
             Ok(creates) => {
                 plan.actions.extend(creates.into_iter().map(|create| Action::Create(Box::new(create))));

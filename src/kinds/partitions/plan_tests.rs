@@ -57,7 +57,6 @@ pub fn facts(text: &str) -> TableFacts {
         default: None,
         references: Vec::new(),
         immutable: None,
-        leftovers: Vec::new(),
         obstacles: Vec::new(),
     };
     let value = |text: &str| {

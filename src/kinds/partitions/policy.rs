@@ -1,12 +1,11 @@
 //! The config of `partitions`: which tables, how wide a partition, how many of them ahead.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::every::Every;
@@ -18,6 +17,7 @@ use crate::kinds::{Says, Word};
 use crate::period::Period;
 use crate::pg::{Ident, TableName};
 use crate::run::Finding;
+use crate::zone;
 
 /// More periods than this of one table are a slip of the hand: the server plans queries over all of them.
 pub const MAX_PERIODS: u32 = 10_000;
@@ -53,7 +53,7 @@ pub struct PartitionTable {
     /// `{table}_%Y`, `{table}_%Y_%m`, `{table}_%Y_%m_%d`, `{table}_%Y_%m_%d_%H`. Existing ones are known by their bounds.
     pub name: Option<Pattern>,
     /// In which time zone periods begin. Default: the job's.
-    #[serde(default, deserialize_with = "zone")]
+    #[serde(default, deserialize_with = "zone::optional")]
     #[schemars(with = "Option<String>")]
     pub timezone: Option<Tz>,
     /// How a key that is text or an integer says its time: `"%Y_%m"`, `"%Y-%m"`, `"%Y%m"`, `"%Y-%m-%d"`, `"epoch"`,
@@ -82,15 +82,6 @@ const fn twelve() -> u32 {
 
 const fn ten_thousand() -> u64 {
     10_000
-}
-
-fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    Tz::from_str(&name).map(Some).map_err(|_| {
-        serde::de::Error::custom(format!(
-            "unknown time zone {name:?}; write it like \"UTC\" or \"Europe/Berlin\", or leave it out for the job's"
-        ))
-    })
 }
 
 impl PartitionTable {

@@ -51,6 +51,7 @@ fn each_key_says_what_it_takes() {
     let error = |keys: &str| read(&format!(r#"tables = [{{ table = "a", {keys} }}]"#)).unwrap_err();
     assert!(error(r#"key_format = "YYYY-MM""#).contains("it says no time; supported are \"%Y_%m\""));
     assert!(error(r#"timezone = "Berlin""#).contains("unknown time zone \"Berlin\"; write it like \"UTC\""));
+    assert!(error(r#"timezone = "Europe/Berln""#).contains("did you mean \"Europe/Berlin\"?"));
     assert!(error(r#"name = "%x""#).contains("unknown %x"));
     assert!(error("every = 1").contains("no unit"));
     assert!(error(r#"default_rows = "keep""#).contains("move"));

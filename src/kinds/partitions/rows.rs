@@ -1,4 +1,4 @@
-//! Whether default partitions and leftovers have rows, and how many: the only questions that are asked of tables and not of
+//! Whether default partitions have rows, and how many: the only questions that are asked of tables and not of
 //! the catalog. Each is over within a second, whatever the table's size and whoever has it locked.
 
 use std::collections::HashMap;
@@ -42,16 +42,10 @@ impl std::fmt::Display for Count {
     }
 }
 
-/// Fills in which default partitions and leftovers have rows. Empty files are seen in one query; a table with something
+/// Fills in which default partitions have rows. Empty files are seen in one query; a table with something
 /// in its file is asked by itself, since that may be dead rows.
 pub(super) async fn look(session: &Session, parents: &mut [&mut Parent]) -> Result<()> {
-    let oids: Vec<u32> = parents
-        .iter()
-        .flat_map(|parent| {
-            let leftovers = parent.facts.leftovers.iter().map(|leftover| leftover.oid);
-            leftovers.chain(parent.facts.default.iter().map(|default| default.oid))
-        })
-        .collect();
+    let oids: Vec<u32> = parents.iter().filter_map(|parent| Some(parent.facts.default.as_ref()?.oid)).collect();
     if oids.is_empty() {
         return Ok(());
     }
@@ -59,10 +53,6 @@ pub(super) async fn look(session: &Session, parents: &mut [&mut Parent]) -> Resu
     let is_empty = |oid: u32| sizes.get(&oid) == Some(&0);
     for parent in parents {
         let facts = &mut parent.facts;
-        for leftover in &mut facts.leftovers {
-            leftover.has_rows = !is_empty(leftover.oid)
-                && exists(session, &facts.owner, &from(&leftover.name, false)).await?.unwrap_or(true);
-        }
         if let Some(default) = &mut facts.default {
             default.has_rows = if is_empty(default.oid) {
                 Some(false)

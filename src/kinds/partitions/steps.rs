@@ -29,13 +29,6 @@ impl Action {
     pub fn step(&self) -> Step {
         match self {
             Action::Refuse { table, why } => Step { action: "refuse", ..Step::warn(table.plain(), why) },
-            Action::RemoveLeftover { table, leftover } => Step {
-                action: "drop_leftover",
-                target: leftover.name.plain(),
-                reason: format!("was made for {}, never attached, and is empty", table.plain()),
-                detail: json!({ "table": table.plain() }),
-                sql: Some(format!("DROP TABLE {}", leftover.name)),
-            },
             Action::Create(create) => {
                 let Create { parent, name, bound, from, to, reason, .. } = &**create;
                 Step {

@@ -1,7 +1,7 @@
 //! What the catalog says about all tables of a job, in a number of queries that does not grow with the tables.
 //!
 //! Nothing here waits for a lock on a table, so that a survey goes on beside a transaction that holds one; only whether a
-//! default partition or a leftover has rows is asked of the table itself, and then each by itself and not for long.
+//! default partition has rows is asked of the table itself, and then each by itself and not for long.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use tokio_postgres::Row;
 
 use super::bound;
-use super::facts::{Bound, DefaultPartition, KeyFacts, Leftover, Partition, Strategy, TableFacts};
-use super::{mark, rows};
+use super::facts::{Bound, DefaultPartition, KeyFacts, Partition, Strategy, TableFacts};
+use super::rows;
 use crate::pg::{Ident, Session, TableName, catalog};
 
 /// What was found under a name of the config.
@@ -35,7 +35,7 @@ pub async fn survey(session: &Session, tables: &[TableName]) -> Result<Vec<Surve
 }
 
 /// The same by the catalog alone: no table is opened, so that nobody can wait for us. Whether a default partition has rows
-/// stays unknown, and nobody looks for leftovers.
+/// stays unknown.
 ///
 /// # Errors
 /// The catalog cannot be read.
@@ -58,7 +58,6 @@ async fn look(session: &Session, tables: &[TableName], depth: Depth) -> Result<V
         references(session, &oids, &mut parents).await?;
         triggers(session, &mut parents).await?;
         if depth == Depth::Rows {
-            leftovers(session, &mut parents).await?;
             rows::look(session, &mut parents).await?;
         }
     }
@@ -132,10 +131,7 @@ pub(super) struct Parent {
 /// The tables there are, by their place in the list.
 async fn parents(session: &Session, tables: &[TableName]) -> Result<BTreeMap<usize, Result<Parent, Refusal>>> {
     let (schemas, names) = columns(tables.iter());
-    let mut sql = include_str!("survey_tables.sql").to_string();
-    if session.version >= 160_000 {
-        sql = sql.replace("'MEMBER'", "'SET'");
-    }
+    let sql = catalog::who_may_act(include_str!("survey_tables.sql"), session.version);
     let rows = session.query(&sql, &[&schemas, &names]).await.context("look up the tables")?;
     let mut found = BTreeMap::new();
     for row in &rows {
@@ -189,7 +185,6 @@ fn parent(table: &TableName, row: &Row) -> Result<Result<Parent, Refusal>> {
         default: None,
         references: Vec::new(),
         immutable: None,
-        leftovers: Vec::new(),
         obstacles: obstacles(table, &owner, row),
         owner,
     };
@@ -301,26 +296,6 @@ async fn triggers(session: &Session, parents: &mut [&mut Parent]) -> Result<()> 
     for parent in parents {
         let name = both(parent).find_map(|oid| first.get(&oid));
         parent.facts.immutable = name.map(|name| Ident::found(*name)).transpose()?;
-    }
-    Ok(())
-}
-
-/// A comment alone proves nothing, since anybody may write one on a table of theirs: a leftover also belongs to the owner
-/// of the table it was made for.
-async fn leftovers(session: &Session, parents: &mut [&mut Parent]) -> Result<()> {
-    let rows = session
-        .query(include_str!("survey_leftovers.sql"), &[&mark::BEGINNING])
-        .await
-        .context("look for tables that were left unattached")?;
-    for row in &rows {
-        let Some(mark) = mark::parse(row.get(5)) else { continue };
-        let owner: &str = row.get(4);
-        for parent in parents.iter_mut().filter(|parent| parent.facts.oid == mark.parent) {
-            if parent.facts.owner.as_str() == owner {
-                // Until it has been looked at: what may hold rows is not removed.
-                parent.facts.leftovers.push(Leftover { name: table_name(row, 1)?, oid: row.get(0), has_rows: true });
-            }
-        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::cover::Cover;
 use super::every::{Every, Periods};
-use super::facts::{Create, DefaultRows, DefaultWork, Leftover, NewBound, Partition, Strategy, TableFacts};
+use super::facts::{Create, DefaultRows, DefaultWork, NewBound, Partition, Strategy, TableFacts};
 use super::key::{Key, LAST};
 use super::policy::{MAX_PERIODS, PartitionTable};
 use super::runway::{self, Runway};
@@ -18,7 +18,6 @@ pub struct Wanted {
     pub table: TableName,
     pub oid: u32,
     pub references: Vec<u32>,
-    pub leftovers: Vec<Leftover>,
     /// Why nothing can be made.
     pub refusal: Option<String>,
     pub creates: Vec<Nameless>,
@@ -52,7 +51,6 @@ pub fn wanted(
         table: facts.table.clone(),
         oid: facts.oid,
         references: facts.references.clone(),
-        leftovers: facts.leftovers.clone(),
         refusal: None,
         creates: Vec::new(),
         beyond: None,

@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 
 use super::config::Refresh;
 use super::facts::{Change, Facts, Index, Memory, Near, Refusal, View};
+use crate::hex::hex;
 use crate::kinds::Context;
 use crate::pg::catalog::{character, kind_name};
 use crate::pg::{Ident, Session, TableName, explain, ours};
@@ -176,8 +177,7 @@ pub async fn change(session: &Session, views: &[u32]) -> Result<BTreeMap<u32, (S
             digest.update(b"\n");
         }
     }
-    let hex = |digest: Sha256| digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(found.into_iter().map(|(view, (digest, doubts))| (view, (hex(digest), doubts))).collect())
+    Ok(found.into_iter().map(|(view, (digest, doubts))| (view, (hex(&digest.finalize()), doubts))).collect())
 }
 
 /// What the history remembers, by the plain name of the view. One that we may not read, or that is not there, remembers

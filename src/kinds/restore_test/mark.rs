@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
+use crate::hex::hex;
 use crate::kinds::backup::manifest::Identity;
 use crate::run::JobName;
 
@@ -101,7 +102,7 @@ fn short(job: &str) -> String {
     let digest = Sha256::digest(job.as_bytes());
     // Names of jobs are ASCII.
     let kept: String = job.chars().take(JOB_MOST - 9).collect();
-    format!("{kept}.{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
+    format!("{kept}.{}", hex(&digest[..4]))
 }
 
 #[cfg(test)]

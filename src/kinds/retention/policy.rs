@@ -1,11 +1,10 @@
 //! The config of `retention`: how long the rows of which tables are kept, and what becomes of them then.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono_tz::Tz;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
 
 use crate::kinds::partitions::format::KeyFormat;
@@ -13,6 +12,7 @@ use crate::kinds::{Says, Word};
 use crate::period::{Period, Span};
 use crate::pg::batch::Batch;
 use crate::pg::{Ident, TableName};
+use crate::zone;
 
 /// Lets go of what is older than its keep.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -75,7 +75,7 @@ pub struct RetentionTable {
     /// table.
     pub key_format: Option<KeyFormat>,
     /// The time zone of the calendar. Default: that of the `partitions` job that names the table, else the job's.
-    #[serde(default, deserialize_with = "zone")]
+    #[serde(default, deserialize_with = "zone::optional")]
     #[schemars(with = "Option<String>")]
     pub timezone: Option<Tz>,
 }
@@ -196,15 +196,6 @@ const fn two_dozen() -> u32 {
 
 const fn five_seconds() -> Span {
     Span(Duration::from_secs(5))
-}
-
-fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    Tz::from_str(&name).map(Some).map_err(|_| {
-        serde::de::Error::custom(format!(
-            "unknown time zone {name:?}; write it like \"UTC\" or \"Europe/Berlin\", or leave it out for the job's"
-        ))
-    })
 }
 
 impl RetentionTable {

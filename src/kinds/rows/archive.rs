@@ -46,11 +46,7 @@ pub async fn look(
 
 /// What is there under the name of the archive.
 async fn place(session: &Session, source: u32, to: &TableName) -> Result<Place> {
-    let mut sql = include_str!("archive_place.sql").to_string();
-    if session.version >= 160_000 {
-        // From 16 on a member need not be allowed to SET ROLE.
-        sql = sql.replace("'MEMBER'", "'SET'");
-    }
+    let sql = catalog::who_may_act(include_str!("archive_place.sql"), session.version);
     let row = session
         .query_one(&sql, &[&source, &to.schema.as_str(), &to.name.as_str()])
         .await

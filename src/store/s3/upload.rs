@@ -3,7 +3,6 @@
 //! What is smaller than one part is put as a whole. Otherwise the upload is begun with the first part, and the parts are
 //! named to the store at the end. Whatever the answer to that was, the object's head says whether it is there.
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::failure::Failure;
 use super::list::abort;
 use super::patience::{rest, try_often};
 use super::read::{Head, UPLOAD, digest, head, head_once};
+use crate::hex::hex;
 use crate::store::Parts;
 use crate::store::ledger::Ledger;
 
@@ -119,7 +119,7 @@ impl Upload {
                 .body(ByteStream::from(bytes.clone()));
             let sent = request.send().await.map_err(|error| Failure::new("UploadPart", &place, &error))?;
             let told = digest(sent.e_tag(), sent.server_side_encryption());
-            must_be(settings.check_etags, told, &hex(md5))
+            must_be(settings.check_etags, told, &hex(&md5))
                 .map_err(|words| Failure::said("UploadPart", &place, words).that_may_pass())?;
             sent.e_tag.ok_or_else(|| Failure::said("UploadPart", &place, "the answer has no ETag"))
         });
@@ -159,8 +159,7 @@ impl Upload {
         for (_, Sent { md5, .. }) in &sent {
             all.update(md5);
         }
-        let expected =
-            Expected { size, mark: &self.mark, digest: format!("{}-{}", hex(all.finalize().into()), sent.len()) };
+        let expected = Expected { size, mark: &self.mark, digest: format!("{}-{}", hex(&all.finalize()), sent.len()) };
         let completed = sent.into_iter().map(|(number, Sent { etag, .. })| {
             let number = i32::try_from(number).unwrap_or(i32::MAX);
             CompletedPart::builder().part_number(number).e_tag(etag).build()
@@ -235,11 +234,11 @@ async fn put_marked(link: &Link, name: &str, bytes: Bytes, mark: &str) -> Result
             .body(ByteStream::from(bytes.clone()));
         let put = request.send().await.map_err(|error| Failure::new("PutObject", &place, &error))?;
         let told = digest(put.e_tag(), put.server_side_encryption());
-        must_be(settings.check_etags, told, &hex(md5))
+        must_be(settings.check_etags, told, &hex(&md5))
             .map_err(|words| Failure::said("PutObject", &place, words).that_may_pass())
     })
     .await?;
-    let expected = Expected { size: bytes.len() as u64, mark, digest: hex(md5) };
+    let expected = Expected { size: bytes.len() as u64, mark, digest: hex(&md5) };
     expected.check(link, name, "PutObject").await
 }
 
@@ -320,13 +319,6 @@ fn mark() -> String {
 async fn sum(bytes: &Bytes) -> Result<Sum> {
     let bytes = bytes.clone();
     tokio::task::spawn_blocking(move || Md5::digest(&bytes).into()).await.context("the thread that works out digests")
-}
-
-fn hex(sum: Sum) -> String {
-    sum.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn base64(sum: Sum) -> String {

@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use pgtend::kinds::Applied;
-use pgtend::kinds::partitions::create::{create, remove_leftover};
-use pgtend::kinds::partitions::facts::Leftover;
-use pgtend::kinds::partitions::mark::mark;
-use pgtend::pg::explain;
+use pgtend::kinds::partitions::create::create;
 use pgtend::run::Counted;
 use tokio::task::JoinHandle;
 
@@ -223,33 +220,6 @@ async fn a_running_dump_goes_on_and_is_whole() {
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text.lines().filter(|line| line.contains("\t2026-06-15 ")).count(), 100_000);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_left_unattached_is_looked_at_once_more_before_it_goes() {
-    on_each_major(async |db| {
-        db.execute(&format!("{EVENTS} CREATE TABLE left_ (LIKE events)")).await;
-        let cx = context(&db);
-        let parent: u32 = db.scalar("SELECT 'events'::regclass::oid").await;
-        let leftover = Leftover {
-            name: "left_".parse().unwrap(),
-            oid: db.scalar("SELECT 'left_'::regclass::oid").await,
-            has_rows: false,
-        };
-        // Since the plan somebody has taken the mark away, or put a row in.
-        let error = explain(&remove_leftover(&cx, &leftover).await.unwrap_err());
-        assert!(error.contains("no longer what it was"), "{error}");
-        db.execute(&format!("COMMENT ON TABLE left_ IS '{}'; INSERT INTO left_ VALUES (1, now())", mark(parent, "x")))
-            .await;
-        let error = explain(&remove_leftover(&cx, &leftover).await.unwrap_err());
-        assert!(error.contains("it holds rows"), "{error}");
-        assert_eq!(db.count("left_").await, 1);
-        db.execute("TRUNCATE left_").await;
-        assert_eq!(remove_leftover(&cx, &leftover).await.unwrap(), Applied::Done);
-        assert_eq!(db.count("pg_class WHERE relname = 'left_'").await, 0);
-        assert_eq!(remove_leftover(&cx, &leftover).await.unwrap(), Applied::Done, "somebody was quicker");
     })
     .await;
 }

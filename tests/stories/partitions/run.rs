@@ -187,27 +187,6 @@ async fn two_jobs_for_one_table_at_once_make_each_partition_once() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_daemon_left_unattached_is_removed_unless_it_holds_rows() {
-    on_each_major(async |db| {
-        db.execute(&format!(
-            "{EVENTS} CREATE TABLE left_empty (LIKE events); CREATE TABLE left_full (LIKE events); INSERT INTO left_full VALUES (1, now());
-             DO $$ DECLARE t text; BEGIN FOREACH t IN ARRAY ARRAY['left_empty', 'left_full'] LOOP
-                EXECUTE format('COMMENT ON TABLE %I IS %L', t, format('pgtend: partition of %s, not attached yet: x', 'events'::regclass::oid)); END LOOP; END $$;"
-        ))
-        .await;
-        let program = tending(&db, THREE);
-        let plan = planned(&program).await;
-        assert!(plan.iter().any(|step| step.ends_with("public.left_empty")), "{plan:?}");
-        let (output, _) = run(&program).await;
-        let said = format!("{}{}", output.stdout, output.stderr);
-        assert!(said.contains("left_full"), "{said}");
-        assert_eq!(db.column::<String>("SELECT relname::text FROM pg_class WHERE relname LIKE 'left%'").await, ["left_full"]);
-        assert_eq!(partitions(&db, "events").await, months(&db, "events", 2).await);
-    })
-    .await;
-}
-
 /// Between making and attaching: whoever changes the columns waits for the end, others need not, and all of it arrives.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_change_of_the_table_meanwhile_reaches_the_new_partition() {

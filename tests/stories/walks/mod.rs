@@ -40,7 +40,7 @@ use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use futures_util::future::join_all;
 use pgtend::clock::Clock;
 use pgtend::config::{self, Config, Definition};
-use pgtend::engine::schedule::{self, Rota};
+use pgtend::engine::schedule::{Due, Rota};
 use pgtend::engine::{Ending, Engine, Ring, Shared};
 use pgtend::run::{JobName, Outcome, RunRecord, Trigger};
 use tokio_postgres::Client;
@@ -149,14 +149,14 @@ impl Walk {
         // is quicker would decide between two good outcomes (what has left the queue today lets its message go today, or only
         // a week later), and the ledger could not tell which is to be there: those keep their order.
         let due = self.rota.tick(self.now);
-        let is_due = |name: &str| due.iter().any(|ring| ring.job.as_str() == name);
-        let waits = |ring: &schedule::Ring| {
+        let is_due = |name: &str| due.iter().any(|due| due.job.as_str() == name);
+        let waits = |due: &Due| {
             let mut pairs = self.application.in_order.iter();
-            pairs.any(|(before, then)| ring.job.as_str() == *then && is_due(before))
+            pairs.any(|(before, then)| due.job.as_str() == *then && is_due(before))
         };
-        let (later, first): (Vec<_>, Vec<_>) = due.iter().partition(|ring| waits(ring));
+        let (later, first): (Vec<_>, Vec<_>) = due.iter().partition(|due| waits(due));
         for together in [first, later] {
-            let rings: Vec<Ring> = together.into_iter().filter_map(|ring| self.ring(ring)).collect();
+            let rings: Vec<Ring> = together.into_iter().filter_map(|due| self.ring(due)).collect();
             self.run(rings).await;
         }
         true
@@ -181,9 +181,9 @@ impl Walk {
         is_whole() || self.now.day() % 5 == 1 || self.is_among_the_last(self.now)
     }
 
-    fn ring(&mut self, ring: &schedule::Ring) -> Option<Ring> {
-        let job = Arc::clone(self.config.jobs.iter().find(|job| job.name == ring.job).expect("a job of the config"));
-        let (trigger, due_at) = (ring.trigger, Some(ring.due_at));
+    fn ring(&mut self, due: &Due) -> Option<Ring> {
+        let job = Arc::clone(self.config.jobs.iter().find(|job| job.name == due.job).expect("a job of the config"));
+        let (trigger, due_at) = (due.trigger, Some(due.due_at));
         self.takes(&job).then_some(Ring { job, trigger, due_at, request: None, attempt: 1 })
     }
 

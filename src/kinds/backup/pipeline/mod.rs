@@ -29,6 +29,7 @@ use self::compress::Packer;
 use self::parts::Cutter;
 use super::config::Compression;
 use super::crypt::{PublicKey, Sealer};
+use crate::hex::hex;
 use crate::store::Upload;
 use crate::testpoint;
 
@@ -165,10 +166,6 @@ pub fn thread<T: Send + 'static>(
     let work = move || drop(answer.send(work()));
     std::thread::Builder::new().name(name.into()).spawn(work).with_context(|| format!("start the thread {name}"))?;
     Ok(answered)
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Gives the number of bytes, the first of them and the last.

@@ -1,9 +1,8 @@
 //! The mark of a partition that is on its way out: a comment on it, which says what is to become of it.
 //!
 //! A daemon that dies after the DETACH leaves a table that no query reaches, and whose bounds the server has forgotten. The
-//! mark remembers them, and the next run finishes the work. It begins otherwise than the mark of a table that is to become
-//! a partition (`partitions::mark`), so that neither is taken for the other. A comment that was there before is kept in the
-//! mark, and is put back where the table lives on.
+//! mark remembers them, and the next run finishes the work. A comment that was there before is kept in the mark, and
+//! is put back where the table lives on.
 //!
 //! A mark that is older than the detaching proves nothing: somebody who wants to keep the partition may be quicker, and its
 //! comment would then be that of a table of theirs. So a mark says whether the detaching is known to be ours. What a mark
@@ -134,7 +133,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kinds::partitions::mark as sibling;
 
     fn mark(fate: Fate, comment: Option<&str>) -> Mark {
         Mark {
@@ -159,16 +157,6 @@ mod tests {
         assert!(begun.text().ends_with("'2025-01')\",\"begun\":true}"), "{}", begun.text());
         assert_eq!(mark(Fate::Detach, None).memory(), "Was a partition of public.events FOR VALUES IN ('2025-01')");
         assert!(mark(Fate::Detach, Some("mine")).memory().starts_with("mine\n\nWas a partition"));
-    }
-
-    #[test]
-    fn neither_mark_is_taken_for_the_other() {
-        for fate in [Fate::Drop, Fate::Detach, Fate::Archive(Ident::new("a").unwrap())] {
-            let text = mark(fate, None).text();
-            assert_eq!(sibling::parse(&text), None);
-            assert!(!text.starts_with(sibling::BEGINNING) && !sibling::BEGINNING.starts_with(BEGINNING));
-        }
-        assert_eq!(parse(&sibling::mark(16_384, "x")), None);
     }
 
     #[test]

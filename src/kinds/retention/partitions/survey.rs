@@ -90,7 +90,7 @@ async fn of_tables(session: &Session, tables: &mut [&mut TableFacts]) -> Result<
         .collect();
     let newest: Vec<Option<&str>> =
         tables.iter().map(|facts| facts.policy.newest.as_ref().map(Ident::as_str)).collect();
-    let sql = as_member(session, include_str!("survey_tables.sql"));
+    let sql = catalog::who_may_act(include_str!("survey_tables.sql"), session.version);
     let rows = session.query(&sql, &[&oids, &schemas, &newest]).await.context("look up the tables of the job")?;
     let rows: HashMap<u32, _> = rows.iter().map(|row| (row.get::<_, u32>("oid"), row)).collect();
     for (facts, schema) in tables.iter_mut().zip(schemas) {
@@ -160,7 +160,7 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
         .context("look for partitions that were to be detached")?;
     let marked: BTreeSet<u32> = marked.iter().map(|row| row.get(0)).collect();
     let left = session
-        .query(include_str!("../../partitions/survey_leftovers.sql"), &[&mark::BEGINNING])
+        .query(include_str!("survey_detached.sql"), &[&mark::BEGINNING])
         .await
         .context("look for partitions that were detached and left")?;
     let left: Vec<_> = left
@@ -188,7 +188,7 @@ async fn leaves(session: &Session, cx: &Context, tables: &mut [&mut TableFacts],
     if asked.is_empty() {
         return Ok(());
     }
-    let sql = as_member(session, include_str!("survey_leaves.sql"));
+    let sql = catalog::who_may_act(include_str!("survey_leaves.sql"), session.version);
     let rows = session.query(&sql, &[&asked, &moving, &schemas]).await.context("look up partitions that are old")?;
     let sizes = sizes(session, &asked).await?;
     let mut found: HashMap<u32, LeafFacts> = HashMap::new();
@@ -242,7 +242,7 @@ fn leaf_of(row: &Row) -> Result<LeafFacts> {
 /// # Errors
 /// The catalog cannot be read.
 pub async fn leaf(session: &Session, oid: u32, to: Option<&Ident>) -> Result<Option<LeafFacts>> {
-    let sql = as_member(session, include_str!("survey_leaves.sql"));
+    let sql = catalog::who_may_act(include_str!("survey_leaves.sql"), session.version);
     let (oids, moving) = (vec![oid], to.map_or_else(Vec::new, |_| vec![oid]));
     let schemas: Vec<&str> = to.iter().map(|to| to.as_str()).collect();
     let row = session.query_opt(&sql, &[&oids, &moving, &schemas]).await.context("look at it once more")?;
@@ -286,9 +286,4 @@ async fn sizes(session: &Session, oids: &[u32]) -> Result<HashMap<u32, u64>> {
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(HashMap::new()),
         Err(error) => Err(error).context("look up the sizes of partitions"),
     }
-}
-
-/// From 16 on a member need not be allowed to SET ROLE.
-fn as_member(session: &Session, sql: &str) -> String {
-    if session.version >= 160_000 { sql.replace("'MEMBER'", "'SET'") } else { sql.to_owned() }
 }
