@@ -140,6 +140,8 @@ impl Kind for Sql {
             None => {
                 let session = cx.session().await?;
                 session.by_their_path().await?;
+                // What is theirs may well be worth compiling.
+                session.batch_execute("RESET jit").await?;
                 session
             }
         };

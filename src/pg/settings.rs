@@ -59,10 +59,12 @@ pub(super) async fn facts(client: &Client) -> Result<Facts> {
 
 /// Settings by name, for the session, with those that every session of ours has.
 pub(super) async fn set(client: &Client, facts: Facts, settings: &[(&str, String)]) -> Result<()> {
-    let mut names = vec!["TimeZone", "DateStyle", "IntervalStyle", "row_security", "standard_conforming_strings"];
+    let mut names =
+        vec!["TimeZone", "DateStyle", "IntervalStyle", "row_security", "standard_conforming_strings", "jit"];
     // row_security: a row that is hidden from us becomes an error (42501) instead of a silence. The strings: so that a
-    // backslash in a literal is a backslash, in those we write and in those of the catalog that we read.
-    let mut values = vec!["UTC".into(), "ISO, MDY".into(), "postgres".into(), "off".into(), "on".into()];
+    // backslash in a literal is a backslash, in those we write and in those of the catalog that we read. jit: what we ask the
+    // catalog, and what deletes a batch, is estimated to be dear and is not: compiling it takes longer than doing it.
+    let mut values = vec!["UTC".into(), "ISO, MDY".into(), "postgres".into(), "off".into(), "on".into(), "off".into()];
     if facts.version >= 140_000 {
         // The role's own idle limit is not for us.
         names.push("idle_session_timeout");

@@ -250,3 +250,23 @@ async fn check_finds_what_a_statement_lacks_and_runs_none() {
     })
     .await;
 }
+
+/// Queries of ours are never worth compiling; what is the operator's or a view's is as the server has it.
+#[tokio::test]
+async fn only_what_is_not_ours_is_compiled() {
+    on_each_major(async |db| {
+        db.execute(&format!(
+            "ALTER DATABASE \"{}\" SET jit = on; CREATE TABLE ended (at timestamptz); INSERT INTO ended VALUES ('2020-01-01Z');
+             CREATE MATERIALIZED VIEW seen AS SELECT current_setting('jit') AS jit WITH NO DATA",
+            db.name()
+        ))
+        .await;
+        let jobs = "[jobs.own.sql]\nstatements = [\"create table own as select current_setting('jit') as jit\"]\n\
+                    [jobs.views.refresh]\nviews = [\"seen\"]\n\
+                    [jobs.ended.expire]\ntables = [{ table = \"ended\", column = \"at\", where = \"current_setting('jit') = 'off'\" }]\n";
+        let records = Pgtend::tending(&db, jobs).run(["run", "own", "views", "ended", "--json"]).await.exits(0).json();
+        assert_eq!(records[2]["details"]["rows_deleted"], 1, "{records:?}");
+        assert_eq!(db.column::<String>("select jit from own union all select jit from seen").await, ["on", "on"]);
+    })
+    .await;
+}

@@ -7,7 +7,7 @@
 //! what is to be gone is counted from the ledger, never from what pgtend says.
 //!
 //! A run is some fifty statements on connections of its own, so that two years of each day take minutes. Among the other
-//! stories the daemon is therefore awake on every fifth day only (see [`Walk::is_awake`]), and makes fewer backups (see
+//! stories the daemon is therefore awake on every tenth day only (see [`Walk::is_awake`]), and makes fewer backups (see
 //! [`Walk::takes`]); all else is as it is due. By hand, and where there is room, nothing is left out:
 //!
 //!     make walk APP=helix SCALE=100000
@@ -175,10 +175,10 @@ impl Walk {
         );
     }
 
-    /// On the first of each month and every fifth day after it, and on each of the last days: what was due on the days between
+    /// On the first of each month and every tenth day after it, and on each of the last days: what was due on the days between
     /// is caught up.
     fn is_awake(&self) -> bool {
-        is_whole() || self.now.day() % 5 == 1 || self.is_among_the_last(self.now)
+        is_whole() || self.now.day() % 10 == 1 || self.is_among_the_last(self.now)
     }
 
     fn ring(&mut self, due: &Due) -> Option<Ring> {
