@@ -40,7 +40,7 @@ trap '[ -z "$beside" ] || kill "$beside" 2>/dev/null || true; rm -rf "$logs"' EX
 # come, so that they are at it beside the stories, and show what they have said afterwards.
 others() {
     local name
-    for name in units ui; do
+    for name in units ui demos; do
         "scripts/test_$name.sh" >"$logs/$name" 2>&1
         echo $? >"$logs/$name.status"
     done
@@ -73,6 +73,7 @@ if [ -n "$beside" ]; then
     beside=
     look "units under systemd" units
     look "page in a browser" ui
+    look "demo of each application" demos
 fi
 
 servers=$(
